@@ -1,0 +1,2 @@
+//! alphapulse
+fn main() {}
