@@ -1,0 +1,280 @@
+//! The envelope of records on a socket and in the journal: a 64-byte header, then the records back to back.
+
+use crate::{Envelope, Records, WIRE_VERSION};
+use model::Venue;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Marks the start of a batch: "AP".
+pub const MAGIC: u16 = u16::from_le_bytes(*b"AP");
+
+/// The most bytes a batch's body may have.
+pub const BODY_MAX: usize = 4 << 20;
+
+/// The records' sequences are told one by one: a list of `count` 32-bit distances from `first`, padded to a word,
+/// stands before the records. Set where a filter leaves holes.
+pub const SEQUENCES_LISTED: u8 = 1;
+/// The records have no sequence of a feed: the transport made them (overruns).
+pub const OUT_OF_BAND: u8 = 2;
+/// The records lie before the point of joining: definitions and books a late joiner needs.
+pub const CATCH_UP: u8 = 4;
+
+/// 64 bytes before every run of records of one venue and epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct BatchHeader {
+    /// [`MAGIC`].
+    pub magic: u16,
+    /// [`WIRE_VERSION`].
+    pub version: u8,
+    /// The venue's code; 0 for none.
+    pub venue: u8,
+    /// [`SEQUENCES_LISTED`], [`OUT_OF_BAND`], [`CATCH_UP`].
+    pub flags: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Bytes of the body.
+    pub length: u32,
+    /// Records in the body.
+    pub count: u32,
+    /// The run of the feed.
+    pub epoch: u64,
+    /// Sequence of the first record.
+    pub first: u64,
+    /// First sequence looked at: with `scan_last` it tells a filter from a loss.
+    pub scan_first: u64,
+    /// Last sequence looked at; `scan_first - 1` when none was.
+    pub scan_last: u64,
+    /// When the batch was published, ns since the Unix epoch, UTC.
+    pub published: u64,
+    /// CRC32C of the header with this field zero, then the body.
+    pub checksum: u32,
+    /// Zero.
+    pub reserved_tail: u32,
+}
+const _: () = assert!(size_of::<BatchHeader>() == 64);
+
+/// Bytes of a batch header.
+pub const HEADER_BYTES: usize = size_of::<BatchHeader>();
+
+/// Why bytes are no batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// Does not begin like a batch.
+    #[error("no batch here: the magic is {0:#06x}")]
+    Magic(u16),
+    /// Another version.
+    #[error("batch of wire version {0}, this build reads {WIRE_VERSION}")]
+    Version(u8),
+    /// A body no sender makes.
+    #[error("batch body of {0} bytes, at most {BODY_MAX} in whole words are allowed")]
+    Length(u32),
+    /// The bytes changed on the way.
+    #[error("batch checksum {theirs:#010x}, ours {ours:#010x}")]
+    Checksum {
+        /// What we compute.
+        ours: u32,
+        /// What the header says.
+        theirs: u32,
+    },
+    /// The body does not hold what the header says.
+    #[error("batch of {expected} records holds {found} whole ones")]
+    Count {
+        /// What the header says.
+        expected: u32,
+        /// What is there.
+        found: u32,
+    },
+}
+
+impl BatchHeader {
+    /// Reads a header from the start of `bytes`; `None` while it is not whole.
+    pub fn read(bytes: &[u8]) -> Result<Option<BatchHeader>, BatchError> {
+        let Ok((header, _)) = BatchHeader::read_from_prefix(bytes) else { return Ok(None) };
+        if header.magic != MAGIC {
+            return Err(BatchError::Magic(header.magic));
+        }
+        if header.version != WIRE_VERSION {
+            return Err(BatchError::Version(header.version));
+        }
+        if header.length as usize > BODY_MAX || header.length % 8 != 0 {
+            return Err(BatchError::Length(header.length));
+        }
+        Ok(Some(header))
+    }
+
+    /// The venue, if one made the records and this build knows it.
+    pub fn venue(&self) -> Option<Venue> {
+        Venue::from_code(self.venue)
+    }
+
+    fn checksum_of(&self, body: &[u8]) -> u32 {
+        let blank = BatchHeader { checksum: 0, ..*self };
+        crc32c::crc32c_append(crc32c::crc32c(blank.as_bytes()), body)
+    }
+
+    /// Checks the body's checksum and walks its records: `f` gets each record's envelope and words.
+    pub fn open<'a>(&self, body: &'a [u64], mut f: impl FnMut(Envelope, &'a [u64])) -> Result<(), BatchError> {
+        let ours = self.checksum_of(body.as_bytes());
+        if ours != self.checksum {
+            return Err(BatchError::Checksum { ours, theirs: self.checksum });
+        }
+        let listed = self.flags & SEQUENCES_LISTED != 0;
+        let list_words = if listed { (self.count as usize).div_ceil(2) } else { 0 };
+        let short = BatchError::Count { expected: self.count, found: 0 };
+        let (list, records) = body.split_at_checked(list_words).ok_or(short)?;
+        let mut found = 0u32;
+        let mut walk = Records::new(records);
+        for record in walk.by_ref() {
+            if found == self.count {
+                return Err(BatchError::Count { expected: self.count, found: found + 1 });
+            }
+            let distance = match list.get(found as usize / 2) {
+                Some(pair) => u64::from((pair >> (32 * (found % 2))) as u32),
+                None => u64::from(found),
+            };
+            f(Envelope { epoch: self.epoch, sequence: self.first.wrapping_add(distance) }, record);
+            found += 1;
+        }
+        if found != self.count || !walk.rest().is_empty() {
+            return Err(BatchError::Count { expected: self.count, found });
+        }
+        Ok(())
+    }
+}
+
+/// Builds batches into a byte buffer that is used again.
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    words: Vec<u64>,
+    distances: Vec<u32>,
+    first: u64,
+    contiguous: bool,
+}
+
+impl BatchBuilder {
+    /// An empty builder.
+    pub fn new() -> BatchBuilder {
+        BatchBuilder::default()
+    }
+
+    /// Adds a record with its sequence; sequences rise within a batch.
+    #[inline]
+    pub fn push(&mut self, sequence: u64, record: &[u64]) {
+        if self.distances.is_empty() {
+            self.first = sequence;
+            self.contiguous = true;
+        }
+        let distance = u32::try_from(sequence.wrapping_sub(self.first)).unwrap_or(u32::MAX);
+        self.contiguous &= distance as usize == self.distances.len();
+        self.distances.push(distance);
+        self.words.extend_from_slice(record);
+    }
+
+    /// Bytes the body has so far.
+    pub fn body_bytes(&self) -> usize {
+        self.words.len() * 8
+    }
+
+    /// Records so far.
+    pub fn len(&self) -> usize {
+        self.distances.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.distances.is_empty()
+    }
+
+    /// Appends the finished batch to `out` and starts over. `scanned` are the first and last sequence looked at.
+    pub fn finish(
+        &mut self,
+        venue: Option<Venue>,
+        epoch: u64,
+        scanned: (u64, u64),
+        published: u64,
+        flags: u8,
+        out: &mut Vec<u8>,
+    ) {
+        let listed = !self.contiguous && !self.distances.is_empty();
+        let list_bytes = if listed { self.distances.len().div_ceil(2) * 8 } else { 0 };
+        let mut header = BatchHeader {
+            magic: MAGIC,
+            version: WIRE_VERSION,
+            venue: venue.map_or(0, Venue::code),
+            flags: flags | if listed { SEQUENCES_LISTED } else { 0 },
+            reserved: [0; 3],
+            length: (list_bytes + self.body_bytes()) as u32,
+            count: self.distances.len() as u32,
+            epoch,
+            first: self.first,
+            scan_first: scanned.0,
+            scan_last: scanned.1,
+            published,
+            checksum: 0,
+            reserved_tail: 0,
+        };
+        let start = out.len();
+        out.extend_from_slice(header.as_bytes());
+        if listed {
+            out.extend_from_slice(self.distances.as_bytes());
+            out.resize(start + HEADER_BYTES + list_bytes, 0);
+        }
+        out.extend_from_slice(self.words.as_bytes());
+        header.checksum = crc32c::crc32c(&out[start..]);
+        out[start..start + HEADER_BYTES].copy_from_slice(header.as_bytes());
+        self.words.clear();
+        self.distances.clear();
+        self.first = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeartbeatRecord, Record};
+    use model::UnixNanos;
+
+    fn batch(sequences: &[u64]) -> Vec<u8> {
+        let mut b = BatchBuilder::new();
+        for &s in sequences {
+            b.push(s, HeartbeatRecord::new(Venue::Kraken, s + 1, UnixNanos(7)).as_words());
+        }
+        let mut out = vec![];
+        b.finish(Some(Venue::Kraken), 9, (1, 40), 5, 0, &mut out);
+        assert!(b.is_empty());
+        out
+    }
+
+    fn words(bytes: &[u8]) -> Vec<u64> {
+        bytes.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().expect("8 bytes"))).collect()
+    }
+
+    #[test]
+    fn sequences_come_back_with_and_without_holes() {
+        for sequences in [&[3u64, 4, 5][..], &[3, 9, 40], &[]] {
+            let bytes = batch(sequences);
+            let header = BatchHeader::read(&bytes).expect("a batch").expect("whole");
+            let body = words(&bytes[HEADER_BYTES..]);
+            let mut seen = vec![];
+            header
+                .open(&body, |e, r| {
+                    assert_eq!(e.epoch, 9);
+                    assert!(matches!(Record::read(r), Ok(Record::Heartbeat(h)) if h.next_sequence == e.sequence + 1));
+                    seen.push(e.sequence);
+                })
+                .expect("whole");
+            assert_eq!(seen, sequences);
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let good = batch(&[3, 9]);
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let opened = BatchHeader::read(&bad).map(|h| h.map(|h| h.open(&words(&bad[HEADER_BYTES..]), |_, _| ())));
+            assert!(!matches!(opened, Ok(Some(Ok(())))), "bit {bit} went unnoticed");
+        }
+    }
+}
