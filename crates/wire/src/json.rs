@@ -114,8 +114,11 @@ line! {
         asks: Vec<[String; 2]>,
         /// Whether the book was proven right as far as the venue allows.
         trusted: bool,
-        /// Levels a side a snapshot was cut to; absent for the whole book.
+        /// Levels a side the venue keeps: cut the book to them after every event; absent when it keeps all.
         #[serde(default, skip_serializing_if = "Option::is_none")] depth: Option<u32>,
+        /// The book has more levels than the snapshot tells.
+        #[serde(default, skip_serializing_if = "is_false")]
+        capped: bool,
         /// The venue's update id, of a snapshot.
         #[serde(default, skip_serializing_if = "Option::is_none")] update_id: Option<u64>,
         /// The venue's checksum, of a snapshot.
@@ -559,6 +562,7 @@ impl Encoder {
                 let mut line = self.book_line(&r.header, "snapshot", r.ts_event, r.ts_recv, at)?;
                 line.depth = (r.depth != 0).then_some(r.depth);
                 line.update_id = (r.update_id != 0).then_some(r.update_id);
+                line.capped = r.capped != 0;
                 line.periodic = r.reason() == crate::SnapshotReason::Periodic;
                 self.open.insert(r.header.instrument(), line);
                 Ok(None)
@@ -591,6 +595,7 @@ impl Encoder {
             asks: vec![],
             trusted: !h.flags().contains(Flags::NOT_TRUSTED),
             depth: None,
+            capped: false,
             update_id: None,
             checksum: None,
             periodic: false,
