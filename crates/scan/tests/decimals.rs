@@ -174,6 +174,25 @@ fn integers_stop_at_the_first_other_byte() {
     assert_eq!(i64_at(b"-x"), Err(NumberError::NotANumber { offset: 1 }));
 }
 
+#[test]
+fn every_shape_of_number_is_read_by_some_path() {
+    let digits = "7182818284590452353602874713";
+    for whole in 1..=22 {
+        for fraction in 0..=26 {
+            for zeros in [0, fraction / 2, fraction] {
+                let mut text = digits[..whole].to_owned();
+                if fraction > 0 {
+                    text += &format!(".{}{}", &digits[..fraction - zeros], "0".repeat(zeros));
+                }
+                for scale in 0..=SCALE_MAX {
+                    in_every_place(&text, scale, reference(&text, scale));
+                    in_every_place(&format!("-{text}"), scale, reference(&format!("-{text}"), scale));
+                }
+            }
+        }
+    }
+}
+
 /// Digits and signs in an order that is often, not always, a number.
 fn number_like() -> impl Strategy<Value = String> {
     prop_oneof![
