@@ -389,7 +389,8 @@ impl ConnectError {
             CertificateError::UnknownIssuer => Self::UnknownIssuer { host },
             CertificateError::NotValidForName => Self::WrongName { host, presented: "other names".to_owned() },
             CertificateError::NotValidForNameContext { presented, .. } => {
-                Self::WrongName { host, presented: presented.join(", ") }
+                let names: Vec<_> = presented.iter().map(|name| bare_name(name)).collect();
+                Self::WrongName { host, presented: names.join(", ") }
             }
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
@@ -400,4 +401,9 @@ impl ConnectError {
             _ => Self::Tls { host, source },
         }
     }
+}
+
+/// rustls presents names as `DnsName("example.org")`; people read the inside.
+fn bare_name(presented: &str) -> &str {
+    presented.split('"').nth(1).unwrap_or(presented)
 }

@@ -157,11 +157,11 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), &'static str> {
         Some((host, port)) => (host, Some(port)),
         None => (authority, None),
     };
-    if host.is_empty() {
-        return Err("no host");
-    }
     if port.is_some_and(|port| port.contains(':')) {
         return Err("an IPv6 address goes in brackets");
+    }
+    if host.is_empty() {
+        return Err("no host");
     }
     if !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
         return Err("the host has a character that names do not have");

@@ -55,7 +55,8 @@ impl Stream {
         Ok(Self::Plain(Plain { socket, pending: Vec::new(), sent: 0 }))
     }
 
-    /// Takes over a socket that a listener accepted; with `tls` the handshake runs inside the first reads.
+    /// Takes over a socket that a listener accepted; with `tls` the handshake runs inside the first reads, so read
+    /// the client's request before sending: what is sent earlier waits for the handshake, within the same bound.
     pub fn accept(socket: TcpStream, tls: Option<&TlsServer>) -> io::Result<Self> {
         match tls {
             None => Self::plain(socket),
@@ -181,11 +182,12 @@ impl Tls {
     fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let taken = self.connection.writer().write(bytes)?;
-            bytes = &bytes[taken..];
             self.flush()?;
-            if taken == 0 && self.connection.wants_write() {
+            // Only a full buffer takes nothing, and the one before this piece was flushed as far as the socket took it.
+            if taken == 0 {
                 return Err(peer_does_not_read());
             }
+            bytes = &bytes[taken..];
         }
         Ok(())
     }
