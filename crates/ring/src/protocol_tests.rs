@@ -377,6 +377,10 @@ fn hostile_cursors_are_errors_or_idle() {
     for tail in hostile {
         for intent in hostile {
             for generation in [0, 1, 2, 15, 16, 17, u64::MAX] {
+                // Miri is a thousand times slower; a sample of the pairs is what it gets.
+                if cfg!(miri) && (tail ^ intent ^ generation) % 11 != 3 {
+                    continue;
+                }
                 let heap = heap(CAPACITY);
                 fill(&mut pen(&heap, 1), 40, 20);
                 let mut cursor = Cursor::new(heap.clone()).unwrap();
