@@ -61,7 +61,7 @@ impl Writer {
     ///
     /// # Panics
     /// When byte 1 of the record is not its length: publishing it would make the ring unreadable.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, record: &[u64]) -> u64 {
         self.pen.push(record)
     }
