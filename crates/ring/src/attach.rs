@@ -29,7 +29,8 @@ pub enum From {
 }
 
 /// A lap during a search costs one attempt; so many in a row mean that the ring is far too small.
-const ATTACH_ATTEMPTS_MAX: usize = 256;
+/// In a model every attempt multiplies the states, and two show what a second one does.
+const ATTACH_ATTEMPTS_MAX: usize = if cfg!(loom) { 2 } else { 256 };
 
 /// One consistent look at the ring.
 struct Window {
@@ -70,7 +71,11 @@ impl<M: Memory> Cursor<M> {
             if position > window.tail || position < window.table.oldest().start_position {
                 return Err(not_held());
             }
-            let Some(point) = cursor.point_at(window, position)? else { return Err(not_held()) };
+            // Also refuses the middle of a record.
+            if position < window.tail && cursor.peek(position, 0).is_none_or(|head| head & CONTINUATION != 0) {
+                return Err(not_held());
+            }
+            let Some(point) = cursor.point_at(window, position)? else { return Ok(None) };
             cursor.stand(window, position, point, Vec::new());
             Ok(Some(()))
         })

@@ -7,7 +7,7 @@
 //! nobody, no more. A writer killed between replacing the value and the wake leaves its readers to their time-out or
 //! to its successor, which rings when it takes the ring over.
 
-use crate::sync::{AtomicU32, Ordering, full_fence};
+use crate::sync::{AtomicU32, Ordering, fence};
 
 /// Bit 0 of the word.
 pub(crate) const SLEEPING: u32 = 1;
@@ -24,7 +24,7 @@ pub struct Ticket(pub(crate) u32);
 pub(crate) fn arm(word: &AtomicU32) -> Ticket {
     let value = word.fetch_or(SLEEPING, Ordering::SeqCst) | SLEEPING;
     // Pairs with the fence in `claim`.
-    full_fence();
+    fence(Ordering::SeqCst);
     Ticket(value)
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn arm(word: &AtomicU32) -> Ticket {
 #[inline(always)]
 pub(crate) fn claim(word: &AtomicU32) -> bool {
     // Pairs with the fence in `arm`: the publication comes before the look at the word.
-    full_fence();
+    fence(Ordering::SeqCst);
     let value = word.load(Ordering::Relaxed);
     value & SLEEPING != 0 && claim_from(word, value)
 }
@@ -52,7 +52,7 @@ fn claim_from(word: &AtomicU32, mut value: u32) -> bool {
 
 /// Changes the word whether somebody sleeps or not.
 pub(crate) fn force(word: &AtomicU32) {
-    full_fence();
+    fence(Ordering::SeqCst);
     let mut value = word.load(Ordering::Relaxed);
     while let Err(seen) = word.compare_exchange(value, next(value), Ordering::SeqCst, Ordering::Relaxed) {
         value = seen;

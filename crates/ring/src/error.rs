@@ -99,8 +99,8 @@ pub enum RingError {
         /// Sequence asked for.
         sequence: u64,
     },
-    /// The position asked for is no longer (or not yet) held.
-    #[error("ring {name}: position {position} is not held; the ring holds {oldest} up to {tail}")]
+    /// The position asked for is not that of a record still held.
+    #[error("ring {name}: no held record starts at position {position}; the ring holds {oldest} up to {tail}")]
     NotHeld {
         /// Ring.
         name: String,

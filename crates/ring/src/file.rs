@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use crate::error::RingError;
 use crate::layout::{HEADER_BYTES, Header, LAYOUT_VERSION, Memory, RING_MAGIC, SLOT_BYTES, SLOTS_MAX, SLOTS_MIN, Slot};
@@ -222,7 +223,7 @@ pub(crate) struct RingMap {
     /// Read once and checked; the header's own word is never believed again.
     capacity: usize,
     name: String,
-    pub(crate) file: File,
+    file: File,
 }
 
 impl RingMap {
@@ -309,17 +310,45 @@ impl Memory for RingMap {
     }
 }
 
-impl Memory for std::sync::Arc<RingMap> {
-    fn name(&self) -> &str {
-        self.as_ref().name()
+/// A shared [`RingMap`] with the addresses at hand: two loads fewer on the way to every slot.
+#[derive(Clone)]
+pub(crate) struct SharedMap {
+    header: NonNull<Header>,
+    slots: NonNull<[Slot]>,
+    map: Arc<RingMap>,
+}
+
+// SAFETY: the pointers are those of `map`, which is both, and everything behind them is atomic.
+unsafe impl Send for SharedMap {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMap {}
+
+impl SharedMap {
+    pub(crate) fn new(map: RingMap) -> SharedMap {
+        let map = Arc::new(map);
+        SharedMap { header: NonNull::from(map.header()), slots: NonNull::from(map.slots()), map }
     }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.map.file
+    }
+}
+
+impl Memory for SharedMap {
+    fn name(&self) -> &str {
+        &self.map.name
+    }
+
     #[inline(always)]
     fn header(&self) -> &Header {
-        self.as_ref().header()
+        // SAFETY: from `RingMap::header`; the mapping never moves and `self.map` keeps it alive.
+        unsafe { self.header.as_ref() }
     }
+
     #[inline(always)]
     fn slots(&self) -> &[Slot] {
-        self.as_ref().slots()
+        // SAFETY: from `RingMap::slots`; the mapping never moves and `self.map` keeps it alive.
+        unsafe { self.slots.as_ref() }
     }
 }
 

@@ -106,8 +106,10 @@ mod sync;
 mod writer;
 
 #[cfg(all(test, loom))]
+#[allow(clippy::unwrap_used)]
 mod models;
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
 mod protocol_tests;
 
 pub use attach::From;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::cursor::{Cursor, Poll};
 use crate::doorbell::{Ticket, arm, claim};
 use crate::epochs::Lost;
+use crate::error::RingError;
 use crate::layout::heap::Heap;
 use crate::pen::{Pen, Weaken, finished_epochs, format};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -34,21 +35,31 @@ fn pen(heap: &Arc<Heap>, epoch: u64) -> Pen<Arc<Heap>> {
 }
 
 /// Polls a few times; returns the sequences delivered and checks that nothing is torn, repeated or silently missing.
-fn read(cursor: &mut Cursor<Arc<Heap>>, polls: usize) -> Vec<(u64, u64)> {
+fn read(cursor: &mut Cursor<Arc<Heap>>, polls: usize, racing: bool) -> Vec<(u64, u64)> {
     let mut seen = Vec::new();
     for _ in 0..polls {
         let from = cursor.next;
-        let mut expected = from;
+        let already = seen.len();
         let polled = cursor.poll(2, |entry, words| {
-            assert_eq!((entry.epoch, entry.sequence), (expected.epoch, expected.sequence));
-            assert_eq!(words, record(entry.sequence, words.len() as u64));
-            expected.sequence += 1;
+            assert!(words == record(entry.sequence, words.len() as u64), "torn copy");
             seen.push((entry.epoch, entry.sequence));
         });
-        match polled.unwrap() {
-            Poll::Records(count) => assert!(count as u64 == expected.sequence - from.sequence || from.epoch != 1),
+        let next = cursor.next;
+        let polled = match polled {
+            // Two slots leave a racing reader no room to find a place; it may say so, but never when nothing races.
+            Err(RingError::Contended { .. }) if racing => continue,
+            Err(error) => panic!("torn copy: {error}"),
+            Ok(polled) => polled,
+        };
+        match polled {
+            Poll::Records(count) => {
+                assert_eq!(count, seen.len() - already);
+                let first = next.sequence - count as u64;
+                assert!(first == if next.epoch == from.epoch { from.sequence } else { 1 });
+                let named: Vec<_> = (first..next.sequence).map(|sequence| (next.epoch, sequence)).collect();
+                assert_eq!(seen[already..], named);
+            }
             Poll::Lapped(lost) => {
-                let next = cursor.next;
                 assert_eq!(lost, [Lost { epoch: 1, first: from.sequence, last: Some(next.sequence - 1) }]);
             }
             Poll::Idle | Poll::Retired => {}
@@ -70,10 +81,10 @@ fn write_and_read(slots: usize, lengths: &'static [u64], weaken: Weaken) {
                 pen.publish(index as u64);
             }
         });
-        read(&mut cursor, 2);
+        read(&mut cursor, 2, true);
         writer.join().unwrap();
         // Nothing races any more: what is left is delivered or named.
-        read(&mut cursor, 5);
+        read(&mut cursor, 5, false);
         assert_eq!(cursor.next.sequence, lengths.len() as u64 + 1);
     });
 }
@@ -84,7 +95,7 @@ fn a_published_record_is_seen_whole() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "torn copy")]
 fn a_relaxed_publish_is_caught() {
     write_and_read(4, &[1, 1], Weaken::RelaxedPublish);
 }
@@ -95,7 +106,7 @@ fn a_lapped_reader_knows_what_it_lost() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "torn copy")]
 fn a_missing_intent_fence_is_caught() {
     write_and_read(2, &[1, 1, 1, 1], Weaken::NoIntentFence);
 }
@@ -121,9 +132,9 @@ fn a_takeover_is_followed() {
             second.push(&record(1, 1));
             second.publish(2);
         });
-        let mut seen = read(&mut cursor, 2);
+        let mut seen = read(&mut cursor, 2, true);
         writer.join().unwrap();
-        seen.extend(read(&mut cursor, 3));
+        seen.extend(read(&mut cursor, 3, false));
         assert_eq!(seen, [(1, 1), (2, 1)]);
     });
 }
@@ -201,7 +212,7 @@ fn no_wake_up_is_lost_among_two_writers() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "deadlock")]
 fn a_missing_doorbell_fence_is_caught() {
     sleep_and_wake(1, 1, |word| {
         let value = word.load(Ordering::Relaxed);

@@ -125,28 +125,43 @@ impl<M: Memory> Pen<M> {
     }
 
     /// Writes one record behind the last; readers see it after the next [`Pen::publish`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, record: &[u64]) -> u64 {
         let words = ((record[0] >> 8) & 0xff) as usize;
         assert!(words == record.len(), "byte 1 of a record is its length in words");
-        let end = self.position + slots_for(words);
+        if words > PAYLOAD_WORDS {
+            return self.push_long(record);
+        }
+        let position = self.position;
+        if position >= self.reserved {
+            self.reserve(position + 1);
+        }
+        let sequence = self.next_sequence;
+        self.position = position + 1;
+        self.next_sequence = sequence + 1;
+        let slots = self.memory.slots();
+        store_slot(&slots[position as usize & (slots.len() - 1)], sequence, record);
+        sequence
+    }
+
+    /// A record of more than one slot; apart, so that the short ones stay short where they are inlined.
+    #[inline(never)]
+    fn push_long(&mut self, record: &[u64]) -> u64 {
+        let position = self.position;
+        let end = position + slots_for(record.len());
         if end > self.reserved {
             self.reserve(end);
         }
         let sequence = self.next_sequence;
-        let slots = self.memory.slots();
-        let mask = slots.len() - 1;
-        if words <= PAYLOAD_WORDS {
-            store_slot(&slots[self.position as usize & mask], sequence, record);
-        } else {
-            let mut head = sequence;
-            for (offset, payload) in record.chunks(PAYLOAD_WORDS).enumerate() {
-                store_slot(&slots[(self.position as usize + offset) & mask], head, payload);
-                head = sequence | CONTINUATION;
-            }
-        }
         self.position = end;
         self.next_sequence = sequence + 1;
+        let slots = self.memory.slots();
+        let mask = slots.len() - 1;
+        let mut head = sequence;
+        for (offset, payload) in record.chunks(PAYLOAD_WORDS).enumerate() {
+            store_slot(&slots[(position as usize + offset) & mask], head, payload);
+            head = sequence | CONTINUATION;
+        }
         sequence
     }
 
@@ -235,6 +250,11 @@ fn store_slot(slot: &Slot, head: u64, payload: &[u64]) {
             return;
         }
     }
+    store_padded(slot, payload);
+}
+
+#[inline(never)]
+fn store_padded(slot: &Slot, payload: &[u64]) {
     let padded = payload.iter().copied().chain(std::iter::repeat(0));
     for (word, value) in slot.words[1..].iter().zip(padded) {
         word.store(value, Ordering::Relaxed);

@@ -1,19 +1,17 @@
 //! The public reader: a read-only mapping and a place in it. It costs the writer nothing and owns nothing there.
 
-use std::sync::Arc;
-
 use crate::attach::From;
 use crate::cursor::{Cursor, Entry, Poll};
 use crate::directory::{Directory, check_name};
 use crate::epochs::{Epoch, EpochTable, Lost, Point};
 use crate::error::RingError;
-use crate::file::{Access, RingMap, file_name};
+use crate::file::{Access, RingMap, SharedMap, file_name};
 use crate::layout::Memory;
 use crate::sync::Ordering;
 
 /// One reader of one ring.
 pub struct Reader {
-    cursor: Cursor<Arc<RingMap>>,
+    cursor: Cursor<SharedMap>,
     name: String,
 }
 
@@ -27,10 +25,10 @@ impl Reader {
         };
         let slots = RingMap::check(folder, name, &file)?;
         let map = RingMap::map(folder, name, file, slots, Access::Read)?;
-        Ok(Reader::from_cursor(Cursor::new(Arc::new(map))?, name))
+        Ok(Reader::from_cursor(Cursor::new(SharedMap::new(map))?, name))
     }
 
-    pub(crate) fn from_cursor(cursor: Cursor<Arc<RingMap>>, name: &str) -> Reader {
+    pub(crate) fn from_cursor(cursor: Cursor<SharedMap>, name: &str) -> Reader {
         Reader { cursor, name: name.to_owned() }
     }
 
@@ -127,6 +125,6 @@ impl Reader {
     /// Whether the ring's name still leads to the file this reader maps. A file removed by hand is never retired;
     /// look now and then, and open again when this turns false.
     pub fn is_current(&self, directory: &Directory) -> Result<bool, RingError> {
-        directory.folder().is_at(&file_name(&self.name), &self.cursor.memory.file)
+        directory.folder().is_at(&file_name(&self.name), self.cursor.memory.file())
     }
 }

@@ -1,13 +1,12 @@
 //! The public writer: claims a ring by name, takes over what a dead one left, pushes, publishes, wakes.
 
 use std::fs::File;
-use std::sync::Arc;
 
 use crate::cursor::Cursor;
 use crate::directory::{Directory, check_name};
 use crate::doorbell::Doorbell;
 use crate::error::RingError;
-use crate::file::{Access, Folder, Locked, RingMap, file_name, temporary_name};
+use crate::file::{Access, Folder, Locked, RingMap, SharedMap, file_name, temporary_name};
 use crate::layout::{Memory, SLOTS_MAX, SLOTS_MIN};
 use crate::pen::{Pen, finished_epochs, format};
 use crate::reader::Reader;
@@ -27,10 +26,10 @@ pub struct WriterOptions {
 
 /// The one writer of a ring. Dropping it publishes what was pushed and gives the ring up.
 pub struct Writer {
-    pen: Pen<Arc<RingMap>>,
+    pen: RingPen,
     doorbell: Doorbell,
     /// The ring as it was before: the same memory, or that of the retired file.
-    before: Option<Arc<RingMap>>,
+    before: Option<SharedMap>,
     name: String,
 }
 
@@ -62,7 +61,7 @@ impl Writer {
     ///
     /// # Panics
     /// When byte 1 of the record is not its length: publishing it would make the ring unreadable.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, record: &[u64]) -> u64 {
         self.pen.push(record)
     }
@@ -130,20 +129,16 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.publish(self.pen.published_at());
         self.pen.memory().header().ownership.writer_pid.store(0, Ordering::Relaxed);
-        Folder::unlock(&self.pen.memory().file);
+        Folder::unlock(self.pen.memory().file());
     }
 }
 
-type RingPen = Pen<Arc<RingMap>>;
+type RingPen = Pen<SharedMap>;
+/// The new run, and the ring before it where there was one.
+type Claimed = (RingPen, Option<SharedMap>);
 
 /// `None`: the file moved under us, look again.
-fn take_over(
-    folder: &Folder,
-    name: &str,
-    file: File,
-    slots: u64,
-    epoch: u64,
-) -> Result<Option<(RingPen, Option<Arc<RingMap>>)>, RingError> {
+fn take_over(folder: &Folder, name: &str, file: File, slots: u64, epoch: u64) -> Result<Option<Claimed>, RingError> {
     let found = RingMap::check(folder, name, &file)?;
     if let Locked::No = folder.lock(&file_name(name), &file)? {
         let held = RingMap::map(folder, name, file, SLOTS_MIN, Access::Read)?;
@@ -152,7 +147,7 @@ fn take_over(
     if !folder.is_at(&file_name(name), &file)? {
         return Ok(None);
     }
-    let old = Arc::new(RingMap::map(folder, name, file, found, Access::Write)?);
+    let old = SharedMap::new(RingMap::map(folder, name, file, found, Access::Write)?);
     if found == slots {
         let finished = finished_epochs(&old)?;
         let pen = Pen::begin(old.clone(), &finished, epoch, pid())?;
@@ -170,7 +165,7 @@ fn create(
     name: &str,
     slots: u64,
     epoch: u64,
-    replaced: Option<&Arc<RingMap>>,
+    replaced: Option<&SharedMap>,
 ) -> Result<Option<RingPen>, RingError> {
     let temporary = temporary_name(name);
     let Some(file) = folder.open_file(&temporary, libc::O_RDWR | libc::O_CREAT)? else { return Ok(None) };
@@ -195,11 +190,11 @@ fn build(
     file: File,
     slots: u64,
     epoch: u64,
-    replaced: Option<&Arc<RingMap>>,
+    replaced: Option<&SharedMap>,
 ) -> Result<RingPen, RingError> {
     let history = replaced.map(finished_epochs).transpose()?.unwrap_or_default();
     folder.allocate(&temporary_name(name), &file, RingMap::bytes_for(slots))?;
-    let map = Arc::new(RingMap::map(folder, name, file, slots, Access::Write)?);
+    let map = SharedMap::new(RingMap::map(folder, name, file, slots, Access::Write)?);
     format(&map, &history);
     Pen::begin(map, &history, epoch, pid())
 }
