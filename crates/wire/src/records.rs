@@ -4,7 +4,7 @@
 //! from the instrument's record; times are ns since the Unix epoch, UTC.
 
 use crate::{Flags, Header, RecordError, RecordType, buf::words_of};
-use model::{GapCause, InstrumentId, Price, Qty, Side, SideSource, StreamKind, UnixNanos, Venue};
+use model::{GapCause, InstrumentId, Price, Qty, SCALE_MAX, Side, SideSource, StreamKind, UnixNanos, Venue};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// "No value" in an `i64` field that may be absent.
@@ -28,10 +28,7 @@ pub(crate) fn check_flags(header: &Header) -> Result<(), RecordError> {
 
 macro_rules! layout {
     ($record:ident, $bytes:literal, $kind:ident, $($field:ident @ $offset:literal),+ $(,)?) => {
-        const _: () = {
-            assert!(size_of::<$record>() == $bytes && align_of::<$record>() == 8);
-            $(assert!(std::mem::offset_of!($record, $field) == $offset);)+
-        };
+        assert_layout!($record, $bytes, align 8, header @ 0, ts_event @ 8, ts_recv @ 16, $($field @ $offset),+);
         impl $record {
             /// The record's type.
             pub const TYPE: RecordType = RecordType::$kind;
@@ -61,7 +58,7 @@ pub struct TradeRecord {
     /// The venue's id of the trade; 0 under the flag "no id".
     pub trade_id: u64,
 }
-layout!(TradeRecord, 48, Trade, header @ 0, ts_event @ 8, ts_recv @ 16, price @ 24, size @ 32, trade_id @ 40);
+layout!(TradeRecord, 48, Trade, price @ 24, size @ 32, trade_id @ 40);
 
 impl TradeRecord {
     /// A trade. `side` is the taker's.
@@ -140,14 +137,18 @@ pub struct BookChangeRecord {
     /// Zero.
     pub reserved: [u8; 7],
 }
-layout!(BookChangeRecord, 48, BookChange, price @ 24, size @ 32, action @ 40);
+layout!(BookChangeRecord, 48, BookChange, price @ 24, size @ 32, action @ 40, reserved @ 41);
 
 impl BookChangeRecord {
     #[inline]
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
         let r: &Self = view(words)?;
-        if BookAction::from_code(r.action).is_none() {
+        // The size says it too; a record in which they disagree would be read differently by different readers.
+        if BookAction::from_code(r.action).is_none_or(|a| (a == BookAction::Delete) != (r.size == 0)) {
             return Err(RecordError::Code { kind: r.header.kind, field: "action", code: r.action.into() });
+        }
+        if r.header.flags().side().is_none() {
+            return Err(RecordError::Code { kind: r.header.kind, field: "side", code: 0 });
         }
         Ok(r)
     }
@@ -274,7 +275,10 @@ pub struct SnapshotBeginRecord {
     /// The venue's update id the snapshot stands at; 0 where it has none.
     pub update_id: u64,
 }
-layout!(SnapshotBeginRecord, 48, SnapshotBegin, bids @ 24, asks @ 28, depth @ 32, reason @ 36, update_id @ 40);
+layout!(
+    SnapshotBeginRecord, 48, SnapshotBegin,
+    bids @ 24, asks @ 28, depth @ 32, reason @ 36, reserved @ 37, update_id @ 40,
+);
 
 impl SnapshotBeginRecord {
     fn read_reason(code: u8) -> Option<SnapshotReason> {
@@ -318,7 +322,7 @@ pub struct SnapshotEndRecord {
     /// Zero.
     pub reserved: u64,
 }
-layout!(SnapshotEndRecord, 48, SnapshotEnd, levels @ 24, checksum @ 28, update_id @ 32);
+layout!(SnapshotEndRecord, 48, SnapshotEnd, levels @ 24, checksum @ 28, update_id @ 32, reserved @ 40);
 
 /// Whether a bar may still change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -375,15 +379,21 @@ pub struct BarRecord {
 }
 layout!(
     BarRecord, 136, Bar,
-    ts_open @ 24, interval_s @ 32, state @ 36, notional_scale @ 37, vwap_scale @ 38, open @ 40, high @ 48, low @ 56,
-    close @ 64, volume @ 72, taker_buy_volume @ 80, notional @ 88, taker_buy_notional @ 104, vwap @ 120, trades @ 128,
+    ts_open @ 24, interval_s @ 32, state @ 36, notional_scale @ 37, vwap_scale @ 38, reserved @ 39, open @ 40,
+    high @ 48, low @ 56, close @ 64, volume @ 72, taker_buy_volume @ 80, notional @ 88, taker_buy_notional @ 104, vwap @ 120, trades @ 128,
 );
 
 impl BarRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
         let r: &Self = view(words)?;
+        let code = |field, code: u8| RecordError::Code { kind: r.header.kind, field, code: code.into() };
         if !(1..=2).contains(&r.state) {
-            return Err(RecordError::Code { kind: r.header.kind, field: "state", code: r.state.into() });
+            return Err(code("state", r.state));
+        }
+        for (field, scale) in [("notional_scale", r.notional_scale), ("vwap_scale", r.vwap_scale)] {
+            if scale > SCALE_MAX {
+                return Err(code(field, scale));
+            }
         }
         Ok(r)
     }
@@ -437,7 +447,10 @@ pub struct CorrectionRecord {
     /// Zero.
     pub reserved: [u8; 7],
 }
-layout!(CorrectionRecord, 64, Correction, trade_id @ 24, new_trade_id @ 32, price @ 40, size @ 48, kind @ 56);
+layout!(
+    CorrectionRecord, 64, Correction,
+    trade_id @ 24, new_trade_id @ 32, price @ 40, size @ 48, kind @ 56, reserved @ 57,
+);
 
 impl CorrectionRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
@@ -478,7 +491,10 @@ pub struct GapRecord {
     /// Receive time of the first record after it.
     pub ts_to: u64,
 }
-layout!(GapRecord, 72, Gap, stream @ 24, cause @ 25, known @ 26, first @ 32, last @ 40, missing @ 48, ts_from @ 56, ts_to @ 64);
+layout!(
+    GapRecord, 72, Gap,
+    stream @ 24, cause @ 25, known @ 26, reserved @ 27, first @ 32, last @ 40, missing @ 48, ts_from @ 56, ts_to @ 64,
+);
 
 impl GapRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
@@ -500,6 +516,7 @@ impl GapRecord {
         to: UnixNanos,
     ) -> Self {
         let (first, last) = range.unwrap_or((0, 0));
+        debug_assert!(first <= last, "a gap from {first} to {last} is none");
         GapRecord {
             header: Header::new(Self::TYPE, Self::WORDS, Some(venue), Flags::EMPTY, instrument),
             ts_event: 0,
@@ -510,7 +527,7 @@ impl GapRecord {
             reserved: [0; 5],
             first,
             last,
-            missing: if range.is_some() { (last - first).saturating_add(1) } else { 0 },
+            missing: if range.is_some() { last.saturating_sub(first).saturating_add(1) } else { 0 },
             ts_from: from.0,
             ts_to: to.0,
         }
@@ -572,7 +589,7 @@ pub struct OverrunRecord {
     /// Zero.
     pub reserved: [u8; 7],
 }
-layout!(OverrunRecord, 64, Overrun, epoch @ 24, first @ 32, last @ 40, count @ 48, cause @ 56);
+layout!(OverrunRecord, 64, Overrun, epoch @ 24, first @ 32, last @ 40, count @ 48, cause @ 56, reserved @ 57);
 
 impl OverrunRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
@@ -592,6 +609,7 @@ impl OverrunRecord {
         cause: OverrunCause,
         now: UnixNanos,
     ) -> Self {
+        debug_assert!(last.is_none_or(|last| first <= last), "an overrun from {first} to {last:?} is none");
         OverrunRecord {
             header: Header::new(Self::TYPE, Self::WORDS, venue, Flags::EMPTY, InstrumentId::NONE),
             ts_event: 0,
@@ -599,7 +617,7 @@ impl OverrunRecord {
             epoch,
             first,
             last: last.unwrap_or(0),
-            count: last.map_or(0, |last| (last - first).saturating_add(1)),
+            count: last.map_or(0, |last| last.saturating_sub(first).saturating_add(1)),
             cause: cause as u8,
             reserved: [0; 7],
         }
