@@ -167,6 +167,11 @@ impl BookChangeRecord {
         size: Qty,
         action: BookAction,
     ) -> Self {
+        debug_assert_eq!(
+            action == BookAction::Delete,
+            size.0 == 0,
+            "a level is deleted by the size 0 and by nothing else"
+        );
         let flags = flags | Flags::of_side(Some(side));
         BookChangeRecord {
             header: Header::new(Self::TYPE, Self::WORDS, Some(venue), flags, instrument),
@@ -424,6 +429,29 @@ pub enum CorrectionKind {
     Correct = 2,
 }
 
+impl CorrectionKind {
+    /// Every value, in the order of their codes.
+    pub const ALL: [CorrectionKind; 2] = [CorrectionKind::Cancel, CorrectionKind::Correct];
+
+    /// The value with this code.
+    pub fn from_code(code: u8) -> Option<CorrectionKind> {
+        CorrectionKind::ALL.into_iter().find(|v| *v as u8 == code)
+    }
+
+    /// The name used in the JSON form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CorrectionKind::Cancel => "cancel",
+            CorrectionKind::Correct => "correct",
+        }
+    }
+
+    /// The value with this name.
+    pub fn from_name(name: &str) -> Option<CorrectionKind> {
+        CorrectionKind::ALL.into_iter().find(|v| v.name() == name)
+    }
+}
+
 /// An earlier trade is corrected or cancelled, 64 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
@@ -455,10 +483,15 @@ layout!(
 impl CorrectionRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
         let r: &Self = view(words)?;
-        if !(1..=2).contains(&r.kind) {
+        if CorrectionKind::from_code(r.kind).is_none() {
             return Err(RecordError::Code { kind: r.header.kind, field: "kind", code: r.kind.into() });
         }
         Ok(r)
+    }
+
+    /// Whether the trade is cancelled or corrected.
+    pub fn kind(&self) -> CorrectionKind {
+        CorrectionKind::from_code(self.kind).expect("checked when the record was viewed")
     }
 }
 
@@ -566,6 +599,30 @@ pub enum OverrunCause {
     Relay = 3,
 }
 
+impl OverrunCause {
+    /// Every value, in the order of their codes.
+    pub const ALL: [OverrunCause; 3] = [OverrunCause::Slow, OverrunCause::Expired, OverrunCause::Relay];
+
+    /// The value with this code.
+    pub fn from_code(code: u8) -> Option<OverrunCause> {
+        OverrunCause::ALL.into_iter().find(|v| *v as u8 == code)
+    }
+
+    /// The name used in the JSON form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OverrunCause::Slow => "slow",
+            OverrunCause::Expired => "expired",
+            OverrunCause::Relay => "relay",
+        }
+    }
+
+    /// The value with this name.
+    pub fn from_name(name: &str) -> Option<OverrunCause> {
+        OverrunCause::ALL.into_iter().find(|v| v.name() == name)
+    }
+}
+
 /// What a consumer missed, 64 bytes. Made by the transport, never part of a feed's own sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
@@ -594,10 +651,15 @@ layout!(OverrunRecord, 64, Overrun, epoch @ 24, first @ 32, last @ 40, count @ 4
 impl OverrunRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
         let r: &Self = view(words)?;
-        if !(1..=3).contains(&r.cause) {
+        if OverrunCause::from_code(r.cause).is_none() {
             return Err(RecordError::Code { kind: r.header.kind, field: "cause", code: r.cause.into() });
         }
         Ok(r)
+    }
+
+    /// Why the records were missed.
+    pub fn cause(&self) -> OverrunCause {
+        OverrunCause::from_code(self.cause).expect("checked when the record was viewed")
     }
 
     /// Sequences `first..=last` of `epoch` were missed; `last` is `None` when nobody can know.

@@ -530,6 +530,24 @@ assert_layout!(
     epoch @ 24, pid @ 32, version @ 40, simulated @ 41, site_len @ 42, build_len @ 43, reserved @ 44,
 );
 
+impl SessionHead {
+    /// The head of a run of the venue itself, without texts.
+    pub(crate) fn new(venue: Venue, epoch: u64, ts_recv: u64) -> SessionHead {
+        SessionHead {
+            header: Header::new(RecordType::SessionStart, 0, Some(venue), Flags::EMPTY, InstrumentId::NONE),
+            ts_event: 0,
+            ts_recv,
+            epoch,
+            pid: 0,
+            version: crate::WIRE_VERSION,
+            simulated: 0,
+            site_len: 0,
+            build_len: 0,
+            reserved: [0; 4],
+        }
+    }
+}
+
 /// A session start, viewed in place.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionView<'a> {
@@ -581,16 +599,19 @@ impl RecordBuf {
         now: UnixNanos,
     ) -> Result<(), TextError> {
         let head = SessionHead {
-            header: Header::new(RecordType::SessionStart, 0, Some(venue), Flags::EMPTY, InstrumentId::NONE),
-            ts_event: 0,
-            ts_recv: now.0,
-            epoch,
             pid: pid.into(),
-            version: crate::WIRE_VERSION,
             simulated: u8::from(origin == Origin::Simulated),
+            ..SessionHead::new(venue, epoch, now.0)
+        };
+        self.push_session_head(head, site, build)
+    }
+
+    /// Appends the start of a run whose head is complete but for the lengths of its texts.
+    pub(crate) fn push_session_head(&mut self, head: SessionHead, site: &str, build: &str) -> Result<(), TextError> {
+        let head = SessionHead {
             site_len: check_len("site", site, SYMBOL_MAX)?,
             build_len: check_len("build", build, SYMBOL_MAX)?,
-            reserved: [0; 4],
+            ..head
         };
         self.push_texts(&head, &[site, build]);
         Ok(())
