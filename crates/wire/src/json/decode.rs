@@ -319,11 +319,18 @@ fn check_range(first: u64, last: u64, records: usize) -> Result<(), JsonError> {
     Ok(())
 }
 
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Buy => "bids",
+        Side::Sell => "asks",
+    }
+}
+
 /// Prices and sizes of a line's levels, bids first.
 fn levels<'a>(i: &'a Instrument, l: &'a BookLine) -> impl Iterator<Item = Result<(Side, Price, Qty), JsonError>> + 'a {
     let sides = l.bids.iter().map(|level| (Side::Buy, level)).chain(l.asks.iter().map(|level| (Side::Sell, level)));
     sides.map(|(side, [p, q])| {
-        let name = if side == Side::Buy { "bids" } else { "asks" };
+        let name = side_name(side);
         Ok((side, price(name, p, i.price_scale)?, qty(name, q, i.size_scale)?))
     })
 }
@@ -366,7 +373,7 @@ fn snapshot(i: &Instrument, l: &BookLine, flags: Flags, out: &mut RecordBuf) -> 
     for level in levels(i, l) {
         let (side, p, q) = level?;
         if q.0 == 0 {
-            return Err(field("bids", "0", "is the size of a level in a snapshot, which has none to delete"));
+            return Err(field(side_name(side), "0", "is the size of a level in a snapshot, which has none to delete"));
         }
         let (event, recv) = (UnixNanos(l.ts_event), UnixNanos(l.ts_recv));
         out.push(&BookChangeRecord::new(i.venue, i.id, side, flags, event, recv, p, q, BookAction::Add));
