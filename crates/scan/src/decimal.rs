@@ -4,7 +4,9 @@
 //! point) take a branch-light path over one window of bytes; anything else (sign, exponent, more digits, the last bytes
 //! of a buffer) takes [`fixed_scalar`], which accepts a text of any length and is the definition of the result.
 
-use crate::lanes::{Window, align_right, digit_mask, eight_digits, keep_first, load, padded};
+use crate::lanes::{
+    Window, align_right, digit_mask, eight_digits, eight_digits_twice, keep_first, load, padded, sixteen_digits,
+};
 use crate::number::{NumberError, Parts};
 
 /// Most decimals a mantissa in an `i64` can carry for values of 1 and above.
@@ -35,18 +37,22 @@ pub fn fixed(text: &[u8], scale: u8) -> Result<(i64, usize), NumberError> {
     }
 }
 
-/// The short tail of a buffer gets a window of its own; the rest is unusual.
+/// A sign, more digits, or the short tail of a buffer, which gets a window of its own; the rest is unusual.
 #[inline(never)]
 fn fixed_outside(text: &[u8], scale: u8) -> Result<(i64, usize), NumberError> {
-    if text.len() < size_of::<Window>()
-        && let Some(read) = fixed_in(&padded(text), scale)
-    {
-        return Ok(read);
+    let negative = text.first() == Some(&b'-');
+    let digits = &text[usize::from(negative)..];
+    let read = match digits.first_chunk() {
+        Some(window) => magnitude_in(window, scale),
+        None => magnitude_in(&padded(digits), scale),
+    };
+    match read {
+        Some((magnitude, len)) => Ok((signed(magnitude.into(), negative)?, usize::from(negative) + len)),
+        None => fixed_scalar(text, scale),
     }
-    fixed_scalar(text, scale)
 }
 
-/// At most eight digits on each side of the point, no sign, no exponent; `None` leaves it to [`fixed_scalar`].
+/// At most eight digits on each side of the point, no sign, no exponent; `None` leaves it to [`fixed_outside`].
 #[inline(always)]
 fn fixed_in(window: &Window, scale: u8) -> Option<(i64, usize)> {
     let others = !digit_mask(window);
@@ -54,29 +60,59 @@ fn fixed_in(window: &Window, scale: u8) -> Option<(i64, usize)> {
     if point == 0 || point > 8 || scale > SCALE_MAX || (window[0] == b'0' && point > 1) {
         return None;
     }
-    let whole = eight_digits(align_right(load(window, 0), point));
+    let whole = align_right(load(window, 0), point);
+    let power = POW10[usize::from(scale)];
+    if window[point] != b'.' {
+        let mantissa = eight_digits(whole).checked_mul(power)?;
+        return if window[point] | 0x20 == b'e' { None } else { Some((i64::try_from(mantissa).ok()?, point)) };
+    }
+    let len = (others & (others - 1)).trailing_zeros() as usize;
+    let count = len - point - 1;
+    if count == 0 || count > 8 || window[len] | 0x20 == b'e' {
+        return None;
+    }
+    let (fraction, rest) = kept_decimals(load(window, point + 1), count, scale)?;
+    let (whole, fraction) = eight_digits_twice(whole, fraction);
+    let mantissa = whole.checked_mul(power)?.checked_add(fraction * POW10[rest])?;
+    Some((i64::try_from(mantissa).ok()?, len))
+}
+
+/// The first `scale` of `count` (1..=8) decimals, for [`eight_digits`], and by which power of ten to multiply those;
+/// `None` when the others are not all zeros.
+#[inline(always)]
+fn kept_decimals(word: u64, count: usize, scale: u8) -> Option<(u64, usize)> {
+    let digits = keep_first(word, count) & 0x0f0f_0f0f_0f0f_0f0f;
     let scale = usize::from(scale);
-    let mut mantissa = whole.checked_mul(POW10[scale])?;
+    if scale == 0 {
+        return (digits == 0).then_some((0, 0));
+    }
+    let kept = align_right(digits, scale.min(8));
+    (kept >> (64 - 8 * scale.min(8)) == digits).then_some((kept, scale.saturating_sub(8)))
+}
+
+/// At most sixteen digits on each side of the point and 31 characters, no sign, no exponent.
+fn magnitude_in(window: &Window, scale: u8) -> Option<(u64, usize)> {
+    let others = !digit_mask(window);
+    let point = others.trailing_zeros() as usize;
+    if point == 0 || point > 16 || scale > SCALE_MAX || (window[0] == b'0' && point > 1) {
+        return None;
+    }
+    let mut magnitude = sixteen_digits(window, point).checked_mul(POW10[usize::from(scale)])?;
     let mut len = point;
     if window[point] == b'.' {
         len = (others & (others - 1)).trailing_zeros() as usize;
         let count = len - point - 1;
-        if count == 0 || count > 8 {
+        if count == 0 || count > 16 || len == size_of::<Window>() {
             return None;
         }
-        let digits = keep_first(load(window, point + 1), count) & 0x0f0f_0f0f_0f0f_0f0f;
-        // The first `kept` decimals count, those after must be zeros. Shifts in two halves, as a shift by 64 is none.
-        let kept = scale.min(8);
-        if (digits >> (4 * kept)) >> (4 * kept) != 0 {
-            return None;
+        let (digits, power) = kept_decimals(load(window, point + 1), count.min(8), scale)?;
+        magnitude = magnitude.checked_add(eight_digits(digits) * POW10[power])?;
+        if count > 8 {
+            let (digits, power) = kept_decimals(load(window, point + 9), count - 8, scale.saturating_sub(8))?;
+            magnitude = magnitude.checked_add(eight_digits(digits) * POW10[power])?;
         }
-        let kept_digits = (digits << (32 - 4 * kept)) << (32 - 4 * kept);
-        mantissa = mantissa.checked_add(eight_digits(kept_digits) * POW10[scale - kept])?;
     }
-    if window[len] | 0x20 == b'e' {
-        return None;
-    }
-    Some((i64::try_from(mantissa).ok()?, len))
+    (window[len] | 0x20 != b'e').then_some((magnitude, len))
 }
 
 /// The definition of [`fixed`], digit by digit, for a text of any length.

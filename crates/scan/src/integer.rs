@@ -1,6 +1,6 @@
 //! Integer text to `u64` and `i64`: ids, sequence numbers, epoch times. JSON's grammar, so no leading zeros.
 
-use crate::lanes::{Window, align_right, digit_mask, eight_digits, load, padded};
+use crate::lanes::{Window, digit_mask, padded, sixteen_digits};
 use crate::number::NumberError;
 
 /// Reads the unsigned integer at the start of `text`, with the number of bytes it took.
@@ -35,12 +35,7 @@ fn u64_in(window: &Window) -> Option<(u64, usize)> {
     if len == 0 || len > 16 || (window[0] == b'0' && len > 1) {
         return None;
     }
-    if len <= 8 {
-        return Some((eight_digits(align_right(load(window, 0), len)), len));
-    }
-    let high = eight_digits(align_right(load(window, 0), len - 8));
-    let low = eight_digits(load(window, len - 8));
-    Some((high * 100_000_000 + low, len))
+    Some((sixteen_digits(window, len), len))
 }
 
 #[inline(never)]

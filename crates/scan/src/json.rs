@@ -5,10 +5,10 @@
 //! surrogate escape is refused, as it names no character, and keys that appear twice are both handed out, so the caller
 //! decides (assigning as they come makes the last one win). Never allocates, never recurses, keeps text as written.
 
-use crate::decimal;
 use crate::lanes::plain_len;
 use crate::number::{NumberError, number_len};
 use crate::text::Text;
+use crate::{decimal, integer};
 
 /// Deepest nesting that is read. Venues use five levels; 64 fit one word of state.
 pub const DEPTH_MAX: u32 = 64;
@@ -256,6 +256,21 @@ impl<'a> Json<'a> {
     /// An unsigned integer with or without quotes. Any spelling of a whole number will do: `3`, `3.0`, `"3"`, `3e0`.
     #[inline]
     pub fn u64(&mut self) -> Result<u64, ReadError> {
+        self.skip_space();
+        let quoted = self.peek() == b'"';
+        let start = self.at + usize::from(quoted);
+        if let Some(text) = self.bytes.get(start..)
+            && let Ok((value, len)) = integer::u64_at(text)
+            && match text.get(len) {
+                Some(b'"') => quoted,
+                Some(b'.' | b'e' | b'E') => false,
+                _ => !quoted,
+            }
+        {
+            self.at = start + len + usize::from(quoted);
+            self.step = Step::Read;
+            return Ok(value);
+        }
         self.number_slow(|text| match text.u64() {
             Err(NumberError::NotANumber { .. }) => u64::try_from(text.fixed(0)?).map_err(|_| NumberError::Overflow),
             other => other,
@@ -268,7 +283,7 @@ impl<'a> Json<'a> {
         self.fixed(0)
     }
 
-    #[inline]
+    #[inline(never)]
     fn number_slow<T>(&mut self, read: impl Fn(Text<'a>) -> Result<T, NumberError>) -> Result<T, ReadError> {
         self.skip_space();
         let offset = self.at + usize::from(self.peek() == b'"');

@@ -83,6 +83,25 @@ pub(crate) fn eight_digits(word: u64) -> u64 {
     ((fours & 0x0000_ffff_0000_ffff).wrapping_mul(10_000 * (1 << 32) + 1)) >> 32
 }
 
+/// [`eight_digits`] of two words at once.
+#[inline(always)]
+pub(crate) fn eight_digits_twice(first: u64, second: u64) -> (u64, u64) {
+    #[cfg(target_arch = "x86_64")]
+    return sse2::eight_digits_twice(first, second);
+    #[cfg(not(target_arch = "x86_64"))]
+    return (eight_digits(first), eight_digits(second));
+}
+
+/// The first `count` (1..=16) bytes of the window, all digits, as a number.
+#[inline(always)]
+pub(crate) fn sixteen_digits(window: &Window, count: usize) -> u64 {
+    if count <= 8 {
+        return eight_digits(align_right(load(window, 0), count));
+    }
+    let (high, low) = eight_digits_twice(align_right(load(window, 0), count - 8), load(window, count - 8));
+    high * 100_000_000 + low
+}
+
 /// How many leading bytes of the word are ASCII digits, 0..=8.
 #[inline(always)]
 pub(crate) fn digits_leading(word: u64) -> usize {
@@ -100,8 +119,9 @@ fn non_digit_bits(word: u64) -> u64 {
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
     use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
-        _mm_set1_epi8, _mm_sub_epi8,
+        __m128i, _mm_add_epi16, _mm_and_si128, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_cvtsi128_si64, _mm_loadu_si128,
+        _mm_madd_epi16, _mm_min_epu8, _mm_movemask_epi8, _mm_mullo_epi16, _mm_or_si128, _mm_packs_epi32,
+        _mm_set_epi64x, _mm_set1_epi8, _mm_set1_epi16, _mm_set1_epi32, _mm_srli_epi16, _mm_sub_epi8,
     };
 
     use super::Window;
@@ -126,6 +146,24 @@ mod sse2 {
             let values = _mm_sub_epi8(load(chunk), _mm_set1_epi8(b'0' as i8));
             let digits = _mm_cmpeq_epi8(_mm_min_epu8(values, _mm_set1_epi8(9)), values);
             _mm_movemask_epi8(digits) as u32
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn eight_digits_twice(first: u64, second: u64) -> (u64, u64) {
+        // SAFETY: SSE2 is part of every x86_64; these touch registers only.
+        unsafe {
+            let both = _mm_set_epi64x(second.cast_signed(), first.cast_signed());
+            let digits = _mm_and_si128(both, _mm_set1_epi8(0x0f));
+            // Tens are the low bytes of 16-bit lanes, units the high ones.
+            let tens = _mm_mullo_epi16(_mm_and_si128(digits, _mm_set1_epi16(0xff)), _mm_set1_epi16(10));
+            let pairs = _mm_add_epi16(tens, _mm_srli_epi16::<8>(digits));
+            let fours = _mm_madd_epi16(pairs, _mm_set1_epi32(1 << 16 | 100));
+            // At most 9999, so packing to signed 16 bits loses nothing.
+            let packed = _mm_packs_epi32(fours, fours);
+            let eights = _mm_madd_epi16(packed, _mm_set1_epi32(1 << 16 | 10_000));
+            let eights = _mm_cvtsi128_si64(eights).cast_unsigned();
+            (eights & 0xffff_ffff, eights >> 32)
         }
     }
 
@@ -207,6 +245,9 @@ mod tests {
         fn eight_digits_reads_padded_numbers(value in 0u64..100_000_000) {
             let window = padded(format!("{value:08}").as_bytes());
             prop_assert_eq!(eight_digits(load(&window, 0)), value);
+            let other = align_right(load(&window, 0), 5);
+            prop_assert_eq!(eight_digits_twice(load(&window, 0), other), (value, eight_digits(other)));
+            prop_assert_eq!(eight_digits_twice(other, load(&window, 0)), (eight_digits(other), value));
         }
     }
 }
