@@ -243,7 +243,8 @@ fn snapshot(out: &mut RecordBuf) {
         asks: 2,
         depth: 10,
         reason: SnapshotReason::Periodic as u8,
-        reserved: [0; 3],
+        capped: 0,
+        reserved: [0; 2],
         update_id: 77,
     });
     out.push(&level(Side::Buy, 641_234, 50_000_000, Flags::SNAPSHOT));
