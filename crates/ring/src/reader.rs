@@ -32,6 +32,22 @@ impl Reader {
         Reader { cursor, name: name.to_owned() }
     }
 
+    /// A second reader of the same mapping, standing where this one stands. Costs no mapping of its own.
+    pub fn fork(&self) -> Reader {
+        Reader { cursor: self.cursor.fork(), name: self.name.clone() }
+    }
+
+    /// Moves to where `other` stands, without a look at the ring: for readers that were handed what `other` read.
+    /// False, and nothing moved, when `other` reads another mapping.
+    #[inline]
+    pub fn stand_with(&mut self, other: &Reader) -> bool {
+        let same = Arc::ptr_eq(&self.cursor.memory, &other.cursor.memory);
+        if same {
+            self.cursor.stand_with(&other.cursor);
+        }
+        same
+    }
+
     /// After [`Poll::Retired`]: maps the successor and goes on behind the last record handed out. What the change
     /// cost is the next poll's first answer.
     pub fn reopen(&mut self, directory: &Directory) -> Result<(), RingError> {
