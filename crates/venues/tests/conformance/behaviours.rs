@@ -366,8 +366,8 @@ pub fn more_decimals_are_a_new_version<C: Case>() {
 }
 
 /// Long enough for each instrument to be refreshed by the session, with traffic all the while.
-fn a_minute<C: Case>(w: &mut World<C>) {
-    for _ in 0..30 {
+fn a_while<C: Case>(w: &mut World<C>) {
+    for _ in 0..55 {
         w.wait(2 * SECOND);
         traffic(w, 2);
     }
@@ -376,7 +376,7 @@ fn a_minute<C: Case>(w: &mut World<C>) {
 pub fn a_refresh_repeats_definition_state_and_book<C: Case>() {
     let mut w = World::<C>::live();
     let mark = w.mark();
-    a_minute(&mut w);
+    a_while(&mut w);
     for symbol in C::SYMBOLS {
         let told = w.lines_since(mark, |l| match l {
             Line::Instrument(i) if i.symbol == symbol => Some(format!("definition {}", i.version)),
@@ -405,7 +405,7 @@ fn joined_at<C: Case>(w: &World<C>, symbol: usize, join: usize) -> Option<Truth>
 
 pub fn a_late_joiner_holds_the_same_book<C: Case>() {
     let mut w = World::<C>::live();
-    a_minute(&mut w);
+    a_while(&mut w);
     w.update(0, &[(Side::Buy, "99", "0"), (Side::Buy, "98.5", "2"), (Side::Sell, "110", "0")]);
     for symbol in 0..2 {
         let mut joins = 0;
@@ -419,7 +419,7 @@ pub fn a_late_joiner_holds_the_same_book<C: Case>() {
 
 pub fn the_same_inputs_give_the_same_bytes<C: Case>() {
     let mut w = World::<C>::live();
-    a_minute(&mut w);
+    a_while(&mut w);
     let _lost = w.venue.update(0, &[(Side::Buy, "100", "55")], w.now);
     traffic(&mut w, 4);
     w.bytes(b"{\"broken");
