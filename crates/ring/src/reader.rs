@@ -41,7 +41,7 @@ impl Reader {
     /// False, and nothing moved, when `other` reads another mapping.
     #[inline]
     pub fn stand_with(&mut self, other: &Reader) -> bool {
-        let same = Arc::ptr_eq(&self.cursor.memory, &other.cursor.memory);
+        let same = self.cursor.memory.is_same(&other.cursor.memory);
         if same {
             self.cursor.stand_with(&other.cursor);
         }
