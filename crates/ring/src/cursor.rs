@@ -87,6 +87,39 @@ impl<M: Memory> Cursor<M> {
         Ok(cursor)
     }
 
+    /// Another cursor over the same memory, at the same place.
+    pub(crate) fn fork(&self) -> Cursor<M>
+    where
+        M: Clone,
+    {
+        Cursor {
+            memory: self.memory.clone(),
+            capacity: self.capacity,
+            position: self.position,
+            epoch_end: self.epoch_end,
+            next: self.next,
+            generation: self.generation,
+            known_generation: self.known_generation,
+            table: self.table,
+            pending: self.pending.clone(),
+            lines: Box::new(Lines([[0; SLOT_WORDS]; BATCH_SLOTS])),
+            record: Box::new([0; RECORD_SLOTS_MAX * PAYLOAD_WORDS]),
+        }
+    }
+
+    /// Moves to where `other`, a cursor over the same memory, stands.
+    pub(crate) fn stand_with(&mut self, other: &Cursor<M>) {
+        self.position = other.position;
+        self.epoch_end = other.epoch_end;
+        self.next = other.next;
+        self.generation = other.generation;
+        if self.known_generation != other.known_generation || other.known_generation == 0 {
+            self.known_generation = other.known_generation;
+            self.table = other.table;
+        }
+        self.pending.clone_from(&other.pending);
+    }
+
     /// Hands out the records of up to `max_slots` slots (at least one record).
     #[inline]
     pub(crate) fn poll<F: FnMut(Entry, &[u64])>(&mut self, max_slots: usize, mut f: F) -> Result<Poll, RingError> {

@@ -32,6 +32,22 @@ impl Reader {
         Reader { cursor, name: name.to_owned() }
     }
 
+    /// A second reader of the same mapping, standing where this one stands. Costs no mapping of its own.
+    pub fn fork(&self) -> Reader {
+        Reader { cursor: self.cursor.fork(), name: self.name.clone() }
+    }
+
+    /// Moves to where `other` stands, without a look at the ring: for readers that were handed what `other` read.
+    /// False, and nothing moved, when `other` reads another mapping.
+    #[inline]
+    pub fn stand_with(&mut self, other: &Reader) -> bool {
+        let same = self.cursor.memory.is_same(&other.cursor.memory);
+        if same {
+            self.cursor.stand_with(&other.cursor);
+        }
+        same
+    }
+
     /// After [`Poll::Retired`]: maps the successor and goes on behind the last record handed out. What the change
     /// cost is the next poll's first answer.
     pub fn reopen(&mut self, directory: &Directory) -> Result<(), RingError> {
@@ -49,7 +65,8 @@ impl Reader {
 
     /// Hands the records of up to `max_slots` slots (at least one record, if there is one) to `f`, in order. The
     /// words belong to a private copy that the writer cannot touch; they are valid during the call. Allocates
-    /// nothing unless records were lost. After an error the place is unchanged and may be moved by attaching.
+    /// nothing unless records were lost. After an error it stands before what could not be read; records handed out
+    /// before that count, and attaching moves on.
     #[inline]
     pub fn poll<F: FnMut(Entry, &[u64])>(&mut self, max_slots: usize, f: F) -> Result<Poll, RingError> {
         self.cursor.poll(max_slots, f)
