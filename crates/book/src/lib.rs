@@ -1,1 +1,37 @@
-//! book
+//! L2 books: what rests at each price of one instrument at one venue.
+//! levels in -> [`Book`] -> best first, depth, actions. [`PlainBook`] is the same in the simplest form that can be
+//! right, and the judge of the fast one.
+//!
+//! Invariants: a level's size is positive; bids fall and asks rise from the touch. A book may look crossed inside a
+//! venue's message; only whole events are judged. Knows nothing of bytes, venues' rules or trust.
+#![forbid(unsafe_code)]
+
+mod plain;
+mod sorted;
+
+pub use plain::PlainBook;
+pub use sorted::Book;
+
+use model::{Price, Qty};
+
+/// One price level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Price mantissa.
+    pub price: Price,
+    /// Size mantissa, positive.
+    pub size: Qty,
+}
+
+/// What a change did to the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The level is new.
+    Added,
+    /// The level has another size (or the same again).
+    Changed,
+    /// The level is gone.
+    Deleted,
+    /// A level that was not there should go: normal at venues whose snapshots are cut.
+    Absent,
+}

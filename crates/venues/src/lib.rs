@@ -1,1 +1,83 @@
-//! venues
+//! One folder per venue, one trait: frames in, records out. Pure state machines: no socket, no clock, no task.
+//!
+//! A [`VenueMachine`] speaks one venue's protocol. A [`Session`] wraps it with what is the same everywhere
+//! (quarantine of bad frames, status of the connection, heartbeats, refreshes for late joiners, the count of
+//! records), so that live, replay, fuzzing and simulation run the very same steps on the same inputs.
+#![forbid(unsafe_code)]
+
+pub mod binance;
+mod counts;
+mod instruments;
+pub mod kraken;
+mod outbox;
+mod registry;
+mod session;
+mod settings;
+mod watch;
+
+pub use counts::Counts;
+pub use instruments::{Defined, InstrumentSet, Known};
+pub use outbox::{Outbox, Reply, Request, RequestId};
+pub use registry::{MachineError, Spec, machine, spec};
+pub use session::{Input, Quarantined, Session, SessionSettings};
+pub use settings::{Limit, Settings, StaleAfter};
+pub use watch::Watch;
+
+use model::{InstrumentId, UnixNanos, Venue};
+
+/// Why a frame could not be read: it is set aside with this and counted, and the stream goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("byte {offset}: {field}: {problem}")]
+pub struct FrameError {
+    /// Where in the frame, counted from 0.
+    pub offset: usize,
+    /// The field or part being read.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// What a feed knew of an instrument before it was restarted, read back from its own ring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The last trade id told, where there was one.
+    pub trade_id: Option<u64>,
+    /// When the last record of the instrument was received.
+    pub last_seen: UnixNanos,
+}
+
+/// One venue's protocol as a machine. Opens no socket, reads no clock, spawns nothing.
+pub trait VenueMachine: Send {
+    /// The venue it speaks to.
+    fn venue(&self) -> Venue;
+
+    /// Takes in what an earlier run told, before the first connection. Called once for each instrument.
+    fn remember(&mut self, instrument: InstrumentId, memory: Memory);
+
+    /// The socket is open: say what is wanted.
+    fn on_connected(&mut self, now: UnixNanos, out: &mut Outbox);
+
+    /// One text frame of the venue. An error means that nothing of the frame was used.
+    fn on_frame(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError>;
+
+    /// The answer to a request from the outbox, or why there is none.
+    fn on_response(&mut self, request: RequestId, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox);
+
+    /// The time named by [`VenueMachine::next_timer`] has come (or passed).
+    fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox);
+
+    /// The socket is gone: books are no longer live, answers to old requests no longer wanted.
+    fn on_disconnected(&mut self, now: UnixNanos, out: &mut Outbox);
+
+    /// When to call `on_timer` even if the venue stays silent.
+    fn next_timer(&self) -> Option<UnixNanos>;
+
+    /// Tells an instrument's definition, the state of its book and, when live, a snapshot again, for late joiners.
+    fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox);
+
+    /// The instruments registered so far.
+    fn instruments(&self) -> &InstrumentSet;
+
+    /// What was seen and done so far.
+    fn counts(&self) -> &Counts;
+}

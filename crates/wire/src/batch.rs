@@ -17,6 +17,8 @@ pub const SEQUENCES_LISTED: u8 = 1;
 pub const OUT_OF_BAND: u8 = 2;
 /// The records lie before the point of joining: definitions and books a late joiner needs.
 pub const CATCH_UP: u8 = 4;
+/// The last batch of the connection: the subscriber was too slow and asked to be dropped then.
+pub const FINAL: u8 = 8;
 
 /// 64 bytes before every run of records of one venue and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -271,18 +271,20 @@ pub struct SnapshotBeginRecord {
     pub bids: u32,
     /// Ask levels that follow.
     pub asks: u32,
-    /// Levels a side this snapshot was cut to; 0 for the whole book.
+    /// Levels a side the venue keeps: a reader cuts its book to them after every event; 0 when it keeps all.
     pub depth: u32,
     /// The [`SnapshotReason`]'s code.
     pub reason: u8,
+    /// 1 when the book has more levels than are told here.
+    pub capped: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// The venue's update id the snapshot stands at; 0 where it has none.
     pub update_id: u64,
 }
 layout!(
     SnapshotBeginRecord, 48, SnapshotBegin,
-    bids @ 24, asks @ 28, depth @ 32, reason @ 36, reserved @ 37, update_id @ 40,
+    bids @ 24, asks @ 28, depth @ 32, reason @ 36, capped @ 37, reserved @ 38, update_id @ 40,
 );
 
 impl SnapshotBeginRecord {

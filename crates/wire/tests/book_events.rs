@@ -53,7 +53,8 @@ impl Told {
             asks,
             depth: 0,
             reason: SnapshotReason::Sync as u8,
-            reserved: [0; 3],
+            capped: 0,
+            reserved: [0; 2],
             update_id: 0,
         };
         self.push(begin.as_words())

@@ -131,7 +131,8 @@ fn snapshot() -> impl Strategy<Value = Sample> {
                 asks,
                 depth,
                 reason,
-                reserved: [0; 3],
+                capped: u8::from(update_id % 2 == 1),
+                reserved: [0; 2],
                 update_id,
             });
             push_levels(&i, &levels, |_| flags, (event, recv), &mut out);

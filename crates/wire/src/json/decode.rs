@@ -336,8 +336,8 @@ fn levels<'a>(i: &'a Instrument, l: &'a BookLine) -> impl Iterator<Item = Result
 }
 
 fn update(i: &Instrument, l: &BookLine, flags: Flags, out: &mut RecordBuf) -> Result<(), JsonError> {
-    if l.depth.is_some() || l.update_id.is_some() || l.checksum.is_some() || l.periodic {
-        return Err(field("kind", &l.kind, "has no depth, update_id, checksum or periodic"));
+    if l.depth.is_some() || l.capped || l.update_id.is_some() || l.checksum.is_some() || l.periodic {
+        return Err(field("kind", &l.kind, "has no depth, capped, update_id, checksum or periodic"));
     }
     let count = l.bids.len() + l.asks.len();
     if count == 0 {
@@ -367,7 +367,8 @@ fn snapshot(i: &Instrument, l: &BookLine, flags: Flags, out: &mut RecordBuf) -> 
         asks,
         depth: l.depth.unwrap_or(0),
         reason: if l.periodic { SnapshotReason::Periodic } else { SnapshotReason::Sync } as u8,
-        reserved: [0; 3],
+        capped: u8::from(l.capped),
+        reserved: [0; 2],
         update_id,
     });
     for level in levels(i, l) {

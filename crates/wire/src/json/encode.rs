@@ -120,6 +120,7 @@ impl Encoder {
             asks: vec![],
             trusted: !h.flags().contains(Flags::NOT_TRUSTED),
             depth: None,
+            capped: false,
             update_id: None,
             checksum: None,
             periodic: false,
@@ -136,6 +137,7 @@ impl Encoder {
     fn snapshot_begin(&mut self, at: Envelope, r: &SnapshotBeginRecord) -> Result<(), JsonError> {
         let (key, mut line) = self.book_line(&r.header, "snapshot", r.ts_event, r.ts_recv, at)?;
         line.depth = (r.depth != 0).then_some(r.depth);
+        line.capped = r.capped != 0;
         line.update_id = (r.update_id != 0).then_some(r.update_id);
         line.periodic = r.reason() == SnapshotReason::Periodic;
         // Changes that were never closed are overtaken by the snapshot.

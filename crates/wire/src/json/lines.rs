@@ -105,8 +105,10 @@ line! {
         asks: Vec<[String; 2]>,
         /// Whether the book was proven right as far as the venue allows.
         trusted: bool,
-        /// Levels a side a snapshot was cut to; absent for the whole book.
+        /// Levels a side the venue keeps: cut the book to them after every event; absent when it keeps all.
         #[serde(default, skip_serializing_if = "Option::is_none")] depth: Option<u32>,
+        /// The book has more levels than the snapshot tells.
+        #[serde(default, skip_serializing_if = "is_false")] capped: bool,
         /// The venue's update id, of a snapshot.
         #[serde(default, skip_serializing_if = "Option::is_none")] update_id: Option<u64>,
         /// The venue's checksum, of a snapshot.

@@ -70,7 +70,7 @@ pub fn fields_of(kind: RecordType) -> Vec<Field> {
         RecordType::BookChange => fields!(BookChangeRecord: header ts_event ts_recv price size action reserved),
         RecordType::Quote => fields!(QuoteRecord: header ts_event ts_recv bid_price bid_size ask_price ask_size),
         RecordType::SnapshotBegin => {
-            fields!(SnapshotBeginRecord: header ts_event ts_recv bids asks depth reason reserved update_id)
+            fields!(SnapshotBeginRecord: header ts_event ts_recv bids asks depth reason capped reserved update_id)
         }
         RecordType::SnapshotEnd => {
             fields!(SnapshotEndRecord: header ts_event ts_recv levels checksum update_id reserved)
@@ -243,7 +243,8 @@ fn snapshot(out: &mut RecordBuf) {
         asks: 2,
         depth: 10,
         reason: SnapshotReason::Periodic as u8,
-        reserved: [0; 3],
+        capped: 0,
+        reserved: [0; 2],
         update_id: 77,
     });
     out.push(&level(Side::Buy, 641_234, 50_000_000, Flags::SNAPSHOT));

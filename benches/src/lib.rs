@@ -1,0 +1,1 @@
+//! Benchmarks beside their references, interleaved in one run.

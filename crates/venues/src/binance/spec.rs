@@ -1,0 +1,19 @@
+//! Binance's endpoints and limits, as its spot API documents give them.
+
+use crate::{Limit, Spec};
+use model::Venue;
+use std::time::Duration;
+
+/// Public market data needs no key.
+pub const SPEC: Spec = Spec {
+    venue: Venue::Binance,
+    ws_url: "wss://stream.binance.com:9443/stream",
+    rest_url: "https://api.binance.com",
+    connections: Limit { count: 300, per: Duration::from_secs(300) },
+    // Pings and pongs count too, so one below the documented five.
+    messages: Limit { count: 4, per: Duration::from_secs(1) },
+    requests: Limit { count: 6000, per: Duration::from_secs(60) },
+    // A ping every 20 s.
+    silence_max: Duration::from_secs(60),
+    frame_max: 16 << 20,
+};

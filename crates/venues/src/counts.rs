@@ -1,0 +1,78 @@
+//! What a machine has seen and done, as plain numbers: the source of metrics and of the decoder's summary.
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $field:ident),+ $(,)?) => {
+        /// Counters of one machine since it was made.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts { $($(#[$doc])* pub $field: u64),+ }
+        impl Counts {
+            /// Every counter with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field)),+].into_iter()
+            }
+        }
+    };
+}
+
+counts! {
+    /// Frames handed in.
+    frames,
+    /// Trades told.
+    trades,
+    /// Book snapshots taken in.
+    book_snapshots,
+    /// Book update messages applied.
+    book_updates,
+    /// Book levels told.
+    book_levels,
+    /// Quotes told.
+    quotes,
+    /// Bars told.
+    bars,
+    /// Instrument definitions told (new or changed).
+    instruments,
+    /// Status messages of the venue.
+    venue_status,
+    /// Heartbeats and pongs of the venue.
+    heartbeats,
+    /// Acknowledgements of subscriptions.
+    acks,
+    /// Errors the venue answered.
+    refusals,
+    /// Messages of a type we do not know.
+    unknown_types,
+    /// Messages of a known type that is not subscribed to or not used.
+    unused_types,
+    /// Fields we do not know, passed over.
+    unknown_fields,
+    /// Messages for instruments that were not asked for.
+    unknown_symbols,
+    /// Repeated trades dropped.
+    trades_repeated,
+    /// Book updates older than the book, dropped.
+    book_updates_old,
+    /// Book updates kept until a snapshot bridges them.
+    book_updates_buffered,
+    /// Frames set aside as malformed.
+    malformed,
+    /// Frames that took the exact path instead of the fast one.
+    slow_path,
+    /// Venue checksums that agreed.
+    checksums_ok,
+    /// Venue checksums that differed.
+    checksums_failed,
+    /// Book updates whose ids follow the one before.
+    sequences_ok,
+    /// Gaps told.
+    gaps,
+    /// Books brought back after a failed proof.
+    resyncs,
+    /// Snapshots fetched that could not be bridged.
+    snapshots_unbridged,
+    /// Streams found silent for too long.
+    stale,
+    /// Deletes of levels that were not there.
+    absent_deletes,
+    /// Whole events after which a book was crossed.
+    crossed,
+}

@@ -1,0 +1,553 @@
+//! Any legal spelling of the venue's frames: keys in any order, white space, escapes, exponents, quoted numbers.
+//!
+//! Says where and why a frame cannot be read. When a number has more decimals than its instrument's scale, the need is
+//! noted and the frame is read again at the wider scale, so that all of its numbers end up at one.
+
+use super::messages::{
+    Answer, BarMessage, BookMessage, Kind, Message, Named, QuoteMessage, Scales, Scratch, System, Target, TradeMessage,
+    View,
+};
+use super::pairs;
+use crate::FrameError;
+use model::{SCALE_MAX, Side, UnixNanos};
+use scan::{Json, NAME_LEN_MAX, NumberError, ReadError, Text};
+
+type Result<T> = std::result::Result<T, FrameError>;
+
+/// Channels of the protocol that are not market data we use.
+const UNUSED_CHANNELS: [&str; 3] = ["level3", "executions", "balances"];
+
+/// A frame can be read again once for each decimal that a price and a size may grow by, and for each new instrument.
+const READINGS_MAX: usize = 2 * SCALE_MAX as usize + 2;
+
+/// Reads a frame of any shape.
+pub fn read(frame: &[u8], view: View<'_>, scratch: &mut Scratch) -> Result<Message> {
+    scratch.names.clear();
+    scratch.scales.clear();
+    for _ in 0..READINGS_MAX {
+        scratch.clear_all();
+        let message = Frame { frame, view, scratch: &mut *scratch }.read()?;
+        if !scratch.again {
+            return Ok(message);
+        }
+    }
+    Err(FrameError { offset: 0, field: "data", problem: "numbers do not settle at a scale".to_owned() })
+}
+
+/// An error at a place.
+fn bad(offset: usize, field: &'static str, problem: impl Into<String>) -> FrameError {
+    FrameError { offset, field, problem: problem.into() }
+}
+
+fn require<T>(value: Option<T>, json: &Json<'_>, field: &'static str) -> Result<T> {
+    value.ok_or_else(|| bad(json.offset(), field, "is missing"))
+}
+
+/// A short text, unescaped.
+pub fn text(json: &mut Json<'_>, field: &'static str) -> Result<String> {
+    let offset = json.offset();
+    let text = json.string().of(field)?;
+    let mut room = vec![0; text.raw().len()];
+    let text = text.unescape(&mut room).ok_or_else(|| bad(offset, field, "cannot be unescaped"))?;
+    Ok(text.to_owned())
+}
+
+struct Frame<'a, 's> {
+    frame: &'a [u8],
+    view: View<'a>,
+    scratch: &'s mut Scratch,
+}
+
+/// The keys of the outermost object.
+#[derive(Default)]
+struct Outer {
+    channel: Option<Channel>,
+    kind: Option<Kind>,
+    /// Where the data begins, when it was passed over because channel or type were not known yet.
+    data: Option<usize>,
+    data_read: bool,
+    time: UnixNanos,
+    answers: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Channel {
+    Book,
+    Trade,
+    Ticker,
+    Ohlc,
+    Instrument,
+    Status,
+    Heartbeat,
+    Unused,
+    Unknown,
+}
+
+impl Channel {
+    fn of(name: &[u8]) -> Channel {
+        match name {
+            b"book" => Channel::Book,
+            b"trade" => Channel::Trade,
+            b"ticker" => Channel::Ticker,
+            b"ohlc" => Channel::Ohlc,
+            b"instrument" => Channel::Instrument,
+            b"status" => Channel::Status,
+            b"heartbeat" => Channel::Heartbeat,
+            other if UNUSED_CHANNELS.iter().any(|c| c.as_bytes() == other) => Channel::Unused,
+            _ => Channel::Unknown,
+        }
+    }
+}
+
+impl<'a> Frame<'a, '_> {
+    fn read(&mut self) -> Result<Message> {
+        let mut json = Json::new(self.frame);
+        let mut outer = Outer::default();
+        let mut room = [0; NAME_LEN_MAX];
+        json.object().of("frame")?;
+        while let Some(key) = json.key().of("frame")? {
+            match key.name(&mut room) {
+                b"channel" => {
+                    outer.channel = Some(Channel::of(json.string().of("channel")?.name(&mut [0; NAME_LEN_MAX])))
+                }
+                b"type" => outer.kind = Some(kind(&mut json)?),
+                b"data" => match (outer.channel, outer.kind) {
+                    (Some(channel), Some(kind)) if !outer.data_read => {
+                        self.data(&mut json, channel, kind)?;
+                        outer.data_read = true;
+                    }
+                    _ => outer.data = Some(json.offset()),
+                },
+                b"timestamp" => outer.time = self.time(&mut json)?,
+                b"method" => {
+                    let method = text(&mut json, "method")?;
+                    self.scratch.answer = Answer { method, ..std::mem::take(&mut self.scratch.answer) };
+                    outer.answers = true;
+                }
+                name @ (b"result" | b"error" | b"success" | b"req_id" | b"symbol") => {
+                    let name = name.to_owned();
+                    self.answer(&mut json, &name)?;
+                }
+                b"time_in" | b"time_out" | b"warnings" => {}
+                _ => self.scratch.unknown_fields += 1,
+            }
+        }
+        json.end().of("frame")?;
+        self.conclude(outer)
+    }
+
+    fn conclude(&mut self, outer: Outer) -> Result<Message> {
+        if outer.answers {
+            return Ok(Message::Answer);
+        }
+        let Some(channel) = outer.channel else {
+            return Ok(Message::Unknown);
+        };
+        if let (Some(offset), false) = (outer.data, outer.data_read) {
+            let mut json = Json::at(self.frame, offset);
+            self.data(&mut json, channel, outer.kind.unwrap_or(Kind::Update))?;
+        } else if !outer.data_read && !matches!(channel, Channel::Heartbeat | Channel::Unused | Channel::Unknown) {
+            return Err(bad(self.frame.len(), "data", "is missing"));
+        }
+        let kind = outer.kind.unwrap_or(Kind::Update);
+        Ok(match channel {
+            Channel::Book => Message::Books(kind),
+            Channel::Trade => Message::Trades(kind),
+            Channel::Ticker => Message::Quotes(kind),
+            Channel::Ohlc => Message::Bars(kind, outer.time),
+            Channel::Instrument => Message::Pairs(kind),
+            Channel::Status => Message::System,
+            Channel::Heartbeat => Message::Heartbeat,
+            Channel::Unused => Message::Unused,
+            Channel::Unknown => Message::Unknown,
+        })
+    }
+
+    fn data(&mut self, json: &mut Json<'a>, channel: Channel, kind: Kind) -> Result<()> {
+        let read = match channel {
+            Channel::Book => Self::book,
+            Channel::Trade => Self::trade,
+            Channel::Ticker => Self::quote,
+            Channel::Ohlc => Self::bar,
+            Channel::Instrument => {
+                return pairs::read(json, self.view, self.scratch);
+            }
+            Channel::Status => return self.systems(json),
+            Channel::Heartbeat | Channel::Unused | Channel::Unknown => return json.skip_value().of("data"),
+        };
+        json.array().of("data")?;
+        while json.element().of("data")? {
+            let mut ahead = *json;
+            let symbol = symbol(&mut ahead)?;
+            match self.target(symbol, json.offset())? {
+                Some(target) => {
+                    let learn = self.learns(target, channel, kind);
+                    read(self, json, Element { target, learn, scales: self.scales(target) })?;
+                }
+                None => {
+                    json.skip_value().of("data")?;
+                    self.scratch.unknown_symbols += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whom a symbol means; `None` when nobody asked for it.
+    fn target(&mut self, symbol: Text<'_>, offset: usize) -> Result<Option<Target>> {
+        let mut room = [0; NAME_LEN_MAX];
+        let name = symbol.name(&mut room);
+        if let Some(known) = self.view.instruments.find(name) {
+            return Ok(Some(Target::Known(known)));
+        }
+        if !self.view.learns() {
+            return Ok(None);
+        }
+        if let Some(n) = self.scratch.names.iter().position(|s| s.as_bytes() == name) {
+            return Ok(Some(Target::New(n)));
+        }
+        let name = std::str::from_utf8(name).expect("a string of the JSON reader is UTF-8");
+        pairs::check_learnable(name, self.view, &self.scratch.names)
+            .map_err(|problem| bad(offset, "symbol", problem))?;
+        self.scratch.names.push(name.to_owned());
+        Ok(Some(Target::New(self.scratch.names.len() - 1)))
+    }
+
+    /// Whether the digits as written tell the scale: of an instrument nobody defined, at first sight and in snapshots
+    /// of its book, where the venue writes every digit.
+    fn learns(&self, target: Target, channel: Channel, kind: Kind) -> bool {
+        match target {
+            Target::New(_) => true,
+            Target::Known(k) => {
+                self.view.markets[k as usize].provisional && channel == Channel::Book && kind == Kind::Snapshot
+            }
+        }
+    }
+
+    fn scales(&self, target: Target) -> Scales {
+        let noted = self.scratch.scales.iter().find(|s| s.target == target).copied();
+        noted.unwrap_or_else(|| match target {
+            Target::Known(k) => {
+                let m = &self.view.markets[k as usize];
+                Scales { target, price: m.price_scale, size: m.size_scale }
+            }
+            Target::New(_) => Scales { target, price: 0, size: 0 },
+        })
+    }
+
+    fn note(&mut self, needs: Scales) {
+        match self.scratch.scales.iter_mut().find(|s| s.target == needs.target) {
+            Some(noted) => *noted = needs,
+            None => self.scratch.scales.push(needs),
+        }
+    }
+
+    /// A price of at least `least` units; 0 stands for "none" where the venue may have none.
+    fn price(&mut self, json: &mut Json<'a>, e: &mut Element, field: &'static str, least: i64) -> Result<i64> {
+        let offset = json.offset();
+        let (value, scale) = number(json, e.scales.price, e.learn, field)?;
+        if scale > e.scales.price {
+            e.scales.price = scale;
+            self.scratch.again = true;
+            self.note(e.scales);
+        } else if value < least {
+            return Err(bad(offset, field, if least > 0 { "is not positive" } else { "is negative" }));
+        }
+        Ok(value)
+    }
+
+    fn size(&mut self, json: &mut Json<'a>, e: &mut Element, field: &'static str) -> Result<i64> {
+        let offset = json.offset();
+        let (value, scale) = number(json, e.scales.size, e.learn, field)?;
+        if scale > e.scales.size {
+            e.scales.size = scale;
+            self.scratch.again = true;
+            self.note(e.scales);
+        } else if value < 0 {
+            return Err(bad(offset, field, "is negative"));
+        }
+        Ok(value)
+    }
+
+    fn time(&mut self, json: &mut Json<'a>) -> Result<UnixNanos> {
+        let offset = json.offset();
+        let text = json.string().of("timestamp")?;
+        let mut room = [0; NAME_LEN_MAX];
+        let text = text.name(&mut room);
+        match self.scratch.days.rfc3339_nanos(text) {
+            Ok((nanos, len)) if len == text.len() => Ok(UnixNanos(nanos)),
+            Ok(_) => Err(bad(offset, "timestamp", "goes on after the time")),
+            Err(e) => Err(bad(offset, "timestamp", e.to_string())),
+        }
+    }
+
+    fn book(&mut self, json: &mut Json<'a>, mut e: Element) -> Result<()> {
+        let (bids_from, asks_from) = (self.scratch.bids.len(), self.scratch.asks.len());
+        let (mut checksum, mut time, mut room) = (None, UnixNanos::ZERO, [0; NAME_LEN_MAX]);
+        json.object().of("book")?;
+        while let Some(key) = json.key().of("book")? {
+            match key.name(&mut room) {
+                b"symbol" => {}
+                b"bids" => self.levels(json, &mut e, Side::Buy)?,
+                b"asks" => self.levels(json, &mut e, Side::Sell)?,
+                b"checksum" => {
+                    let offset = json.offset();
+                    let value = json.u64().of("checksum")?;
+                    let value = u32::try_from(value).map_err(|_| bad(offset, "checksum", "does not fit 32 bits"))?;
+                    checksum = Some(value);
+                }
+                b"timestamp" => time = self.time(json)?,
+                _ => self.scratch.unknown_fields += 1,
+            }
+        }
+        let checksum = require(checksum, json, "checksum")?;
+        let (bids, asks) = (bids_from..self.scratch.bids.len(), asks_from..self.scratch.asks.len());
+        self.scratch.books.push(BookMessage { target: e.target, bids, asks, checksum, time });
+        Ok(())
+    }
+
+    fn levels(&mut self, json: &mut Json<'a>, e: &mut Element, side: Side) -> Result<()> {
+        let field = if side == Side::Buy { "bids" } else { "asks" };
+        let mut room = [0; NAME_LEN_MAX];
+        json.array().of(field)?;
+        while json.element().of(field)? {
+            let (mut price, mut size) = (None, None);
+            json.object().of(field)?;
+            while let Some(key) = json.key().of(field)? {
+                match key.name(&mut room) {
+                    b"price" => price = Some(self.price(json, e, "price", 1)?),
+                    b"qty" => size = Some(self.size(json, e, "qty")?),
+                    _ => self.scratch.unknown_fields += 1,
+                }
+            }
+            let level = (require(price, json, "price")?, require(size, json, "qty")?);
+            if side == Side::Buy { self.scratch.bids.push(level) } else { self.scratch.asks.push(level) }
+        }
+        Ok(())
+    }
+
+    fn trade(&mut self, json: &mut Json<'a>, mut e: Element) -> Result<()> {
+        let (mut side, mut price, mut size, mut id, mut time) = (None, None, None, None, None);
+        let mut room = [0; NAME_LEN_MAX];
+        json.object().of("trade")?;
+        while let Some(key) = json.key().of("trade")? {
+            match key.name(&mut room) {
+                b"symbol" | b"ord_type" => {}
+                b"side" => {
+                    let offset = json.offset();
+                    side = Some(match json.string().of("side")? {
+                        text if text.is("buy") => Side::Buy,
+                        text if text.is("sell") => Side::Sell,
+                        _ => return Err(bad(offset, "side", "is neither buy nor sell")),
+                    });
+                }
+                b"price" => price = Some(self.price(json, &mut e, "price", 1)?),
+                b"qty" => size = Some(self.size(json, &mut e, "qty")?),
+                b"trade_id" => id = Some(json.u64().of("trade_id")?),
+                b"timestamp" => time = Some(self.time(json)?),
+                _ => self.scratch.unknown_fields += 1,
+            }
+        }
+        self.scratch.trades.push(TradeMessage {
+            target: e.target,
+            side: require(side, json, "side")?,
+            price: require(price, json, "price")?,
+            size: require(size, json, "qty")?,
+            id: require(id, json, "trade_id")?,
+            time: require(time, json, "timestamp")?,
+        });
+        Ok(())
+    }
+
+    fn quote(&mut self, json: &mut Json<'a>, mut e: Element) -> Result<()> {
+        let (mut bid, mut bid_size, mut ask, mut ask_size) = (None, None, None, None);
+        let (mut time, mut room) = (UnixNanos::ZERO, [0; NAME_LEN_MAX]);
+        json.object().of("ticker")?;
+        while let Some(key) = json.key().of("ticker")? {
+            let key = key.name(&mut room);
+            if matches!(key, b"bid" | b"bid_qty" | b"ask" | b"ask_qty") && json.null_if().of("ticker")? {
+                continue;
+            }
+            match key {
+                b"bid" => bid = Some(self.price(json, &mut e, "bid", 0)?),
+                b"bid_qty" => bid_size = Some(self.size(json, &mut e, "bid_qty")?),
+                b"ask" => ask = Some(self.price(json, &mut e, "ask", 0)?),
+                b"ask_qty" => ask_size = Some(self.size(json, &mut e, "ask_qty")?),
+                b"timestamp" => time = self.time(json)?,
+                b"symbol" | b"last" | b"volume" | b"vwap" | b"low" | b"high" | b"change" | b"change_pct" => {}
+                _ => self.scratch.unknown_fields += 1,
+            }
+        }
+        let there = |(price, _): &(i64, i64)| *price > 0;
+        let (bid, ask) = (bid.zip(bid_size).filter(there), ask.zip(ask_size).filter(there));
+        self.scratch.quotes.push(QuoteMessage { target: e.target, bid, ask, time });
+        Ok(())
+    }
+
+    fn bar(&mut self, json: &mut Json<'a>, mut e: Element) -> Result<()> {
+        let (mut open, mut high, mut low, mut close, mut volume) = (None, None, None, None, None);
+        let (mut begin, mut interval, mut trades, mut vwap) = (None, None, None, None);
+        let mut room = [0; NAME_LEN_MAX];
+        json.object().of("ohlc")?;
+        while let Some(key) = json.key().of("ohlc")? {
+            match key.name(&mut room) {
+                b"open" => open = Some(self.price(json, &mut e, "open", 0)?),
+                b"high" => high = Some(self.price(json, &mut e, "high", 0)?),
+                b"low" => low = Some(self.price(json, &mut e, "low", 0)?),
+                b"close" => close = Some(self.price(json, &mut e, "close", 0)?),
+                b"volume" => volume = Some(self.size(json, &mut e, "volume")?),
+                b"vwap" => vwap = vwap_of(json)?,
+                b"trades" => trades = Some(json.u64().of("trades")?),
+                b"interval_begin" => begin = Some(self.time(json)?),
+                b"interval" => interval = Some(minutes(json)?),
+                b"symbol" | b"timestamp" => {}
+                _ => self.scratch.unknown_fields += 1,
+            }
+        }
+        self.scratch.bars.push(BarMessage {
+            target: e.target,
+            begin: require(begin, json, "interval_begin")?,
+            interval_s: require(interval, json, "interval")?,
+            open: require(open, json, "open")?,
+            high: require(high, json, "high")?,
+            low: require(low, json, "low")?,
+            close: require(close, json, "close")?,
+            volume: require(volume, json, "volume")?,
+            vwap,
+            trades: require(trades, json, "trades")?,
+        });
+        Ok(())
+    }
+
+    fn systems(&mut self, json: &mut Json<'a>) -> Result<()> {
+        let mut room = [0; NAME_LEN_MAX];
+        json.array().of("status")?;
+        while json.element().of("status")? {
+            let mut system = System::default();
+            json.object().of("status")?;
+            while let Some(key) = json.key().of("status")? {
+                match key.name(&mut room) {
+                    b"system" => system.system = text(json, "system")?,
+                    b"version" => system.version = text(json, "version")?,
+                    b"connection_id" => system.connection = Some(json.u64().of("connection_id")?),
+                    b"api_version" => {}
+                    _ => self.scratch.unknown_fields += 1,
+                }
+            }
+            self.scratch.systems.push(system);
+        }
+        Ok(())
+    }
+
+    /// One field of an answer.
+    fn answer(&mut self, json: &mut Json<'a>, name: &[u8]) -> Result<()> {
+        let mut answer = std::mem::take(&mut self.scratch.answer);
+        match name {
+            b"success" => answer.success = Some(json.bool().of("success")?),
+            b"req_id" => {
+                answer.request = if json.null_if().of("req_id")? { None } else { json.u64().of("req_id").ok() }
+            }
+            b"error" => answer.error = optional_text(json, "error")?,
+            b"symbol" => answer.symbol = optional_text(json, "symbol")?,
+            _ => result(json, &mut answer)?,
+        }
+        self.scratch.answer = answer;
+        Ok(())
+    }
+}
+
+/// One element of a data list while it is read.
+#[derive(Clone, Copy)]
+struct Element {
+    target: Target,
+    /// The digits as written tell the scale.
+    learn: bool,
+    scales: Scales,
+}
+
+fn kind(json: &mut Json<'_>) -> Result<Kind> {
+    let offset = json.offset();
+    match json.string().of("type")? {
+        text if text.is("update") => Ok(Kind::Update),
+        text if text.is("snapshot") => Ok(Kind::Snapshot),
+        _ => Err(bad(offset, "type", "is neither snapshot nor update")),
+    }
+}
+
+/// The symbol of the object that comes next; everything else of it is passed over.
+fn symbol<'a>(json: &mut Json<'a>) -> Result<Text<'a>> {
+    json.object().of("data")?;
+    while let Some(key) = json.key().of("data")? {
+        if key.is("symbol") {
+            return json.string().of("symbol");
+        }
+    }
+    Err(bad(json.offset(), "symbol", "is missing"))
+}
+
+/// A number at `scale`, and the scale it needs: when that is more, the number is not the number yet.
+fn number(json: &mut Json<'_>, scale: u8, learn: bool, field: &'static str) -> Result<(i64, u8)> {
+    let offset = json.offset();
+    let mut needs = 0;
+    if learn {
+        needs = (*json).number_or_string().of(field).map(|text| scan::decimals(text.raw().as_bytes()).unwrap_or(0))?;
+    }
+    let value = match json.fixed(scale) {
+        Ok(value) => value,
+        Err(ReadError::Number { source: NumberError::TooPrecise { decimals }, .. }) => {
+            needs = needs.max(decimals);
+            1
+        }
+        Err(e) => return Err(e).of(field),
+    };
+    match u8::try_from(needs) {
+        Ok(needs) if needs <= SCALE_MAX => Ok((value, needs)),
+        _ => Err(bad(offset, field, format!("needs {needs} decimals, at most {SCALE_MAX} can be told"))),
+    }
+}
+
+/// A volume-weighted average price has decimals of its own.
+fn vwap_of(json: &mut Json<'_>) -> Result<Option<(i64, u8)>> {
+    if json.null_if().of("vwap")? {
+        return Ok(None);
+    }
+    let offset = json.offset();
+    let exact = json.number_or_string().of("vwap")?.exact().map_err(|e| bad(offset, "vwap", e.to_string()))?.trimmed();
+    let mantissa = i64::try_from(exact.mantissa).ok().filter(|_| exact.scale <= SCALE_MAX);
+    let mantissa = mantissa.ok_or_else(|| bad(offset, "vwap", "does not fit 64 bits"))?;
+    Ok(Some((mantissa, exact.scale)))
+}
+
+/// An interval in minutes, as seconds.
+fn minutes(json: &mut Json<'_>) -> Result<u32> {
+    let offset = json.offset();
+    let seconds = json.u64().of("interval")?.checked_mul(60).and_then(|s| u32::try_from(s).ok());
+    seconds.filter(|s| *s > 0).ok_or_else(|| bad(offset, "interval", "is no number of minutes"))
+}
+
+fn optional_text(json: &mut Json<'_>, field: &'static str) -> Result<String> {
+    if json.null_if().of(field)? { Ok(String::new()) } else { text(json, field) }
+}
+
+/// The result object of an answer, which says what was subscribed to.
+fn result(json: &mut Json<'_>, answer: &mut Answer) -> Result<()> {
+    if json.kind().of("result")? != scan::Kind::Object {
+        return json.skip_value().of("result");
+    }
+    let mut room = [0; NAME_LEN_MAX];
+    json.object().of("result")?;
+    while let Some(key) = json.key().of("result")? {
+        match key.name(&mut room) {
+            b"channel" => answer.channel = text(json, "channel")?,
+            b"symbol" => answer.symbol = optional_text(json, "symbol")?,
+            b"depth" => {
+                let offset = json.offset();
+                let depth = u32::try_from(json.u64().of("depth")?);
+                answer.depth = Some(depth.map_err(|_| bad(offset, "depth", "does not fit 32 bits"))?);
+            }
+            // What else there is depends on the channel and repeats what was asked for.
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,707 @@
+//! Kraken's protocol as a machine: instruments first, then subscriptions, then data.
+//!
+//! frame -> [`fast`] or [`exact`] -> what it says, in [`Scratch`] -> applied and told. Books and the trust in them are
+//! [`super::resync`]'s.
+
+use super::checksum::Divisors;
+use super::choices::{ChecksumRule, Choices, Heartbeat, TickerTrigger, TradeIds, TradeSnapshot};
+use super::market::Market;
+use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
+use super::spec::SPEC;
+use super::{exact, fast, map, pairs, subscribe};
+use crate::{
+    Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings,
+    VenueMachine, Watch,
+};
+use model::{
+    BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue, canonical_symbol,
+};
+use std::collections::VecDeque;
+use std::time::Duration;
+use wire::{Flags, SnapshotReason, Status};
+
+/// How long the instrument snapshot may take before another connection is tried.
+const DEFINITIONS_WAIT: Duration = Duration::from_secs(10);
+
+/// Requests whose answers we can still tell apart; older ones were answered long ago.
+const REQUESTS_KEPT: usize = 1024;
+
+/// Depths heard of in acknowledgements before their instruments, when captures are decoded.
+const DEPTHS_KEPT: usize = 4096;
+
+/// A symbol that was asked for, in either spelling.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    name: String,
+    found: bool,
+}
+
+impl Wanted {
+    /// Whether a pair is meant.
+    pub fn means(&self, symbol: &str, base: &str, quote: &str) -> bool {
+        self.name == symbol || self.name == canonical_symbol(base, quote)
+    }
+}
+
+/// What is known of the connection.
+#[derive(Debug, Default)]
+struct Connection {
+    open: bool,
+    /// When the last sound frame came, or the connection was opened.
+    heard: UnixNanos,
+    /// A ping is under way.
+    pinged: bool,
+    /// Another connection was asked for.
+    given_up: bool,
+    /// Until when the instrument snapshot must have come.
+    definitions_by: Option<UnixNanos>,
+    /// Requests sent, with the stream they were for.
+    requests: VecDeque<(u64, StreamKind)>,
+}
+
+/// The machine.
+pub struct Kraken {
+    pub(super) settings: Settings,
+    pub(super) choices: Choices,
+    pub(super) instruments: InstrumentSet,
+    pub(super) markets: Vec<Market>,
+    pub(super) counts: Counts,
+    pub(super) scratch: Scratch,
+    pub(super) watch: Watch,
+    /// When the first book is to be asked for again.
+    pub(super) next_retry: Option<UnixNanos>,
+    depth: u32,
+    bar_minutes: u32,
+    wanted: Vec<Wanted>,
+    memories: Vec<(InstrumentId, Memory)>,
+    depths: Vec<(String, u32)>,
+    connection: Connection,
+    last_request: u64,
+    /// Index of the first instrument the frame at hand teaches.
+    learnt_from: Known,
+}
+
+impl Kraken {
+    /// A machine that has seen nothing.
+    pub fn new(settings: &Settings, choices: Choices) -> Result<Kraken, MachineError> {
+        let (depth, bar_minutes) = subscribe::check(settings)?;
+        Ok(Kraken {
+            instruments: InstrumentSet::new(SPEC.venue),
+            markets: vec![],
+            counts: Counts::default(),
+            scratch: Scratch::default(),
+            watch: Watch::new(&settings.stale_after),
+            next_retry: None,
+            depth,
+            bar_minutes,
+            wanted: settings.symbols.iter().map(|s| Wanted { name: s.clone(), found: false }).collect(),
+            memories: vec![],
+            depths: vec![],
+            connection: Connection::default(),
+            last_request: 0,
+            learnt_from: 0,
+            settings: settings.clone(),
+            choices,
+        })
+    }
+
+    fn learns(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Whether frames can be sent.
+    pub(super) fn is_open(&self) -> bool {
+        self.connection.open
+    }
+
+    /// Sends a request for a stream.
+    pub(super) fn send(&mut self, stream: StreamKind, method: &str, params: &str, out: &mut Outbox) {
+        self.last_request += 1;
+        out.frames.push(subscribe::request(method, params, self.last_request, &self.choices));
+        if self.connection.requests.len() == REQUESTS_KEPT {
+            self.connection.requests.pop_front();
+        }
+        self.connection.requests.push_back((self.last_request, stream));
+    }
+
+    /// Tells a state of an instrument, or of the whole venue.
+    pub(super) fn tell(
+        &self,
+        of: Option<Known>,
+        status: Status,
+        why: (Reason, &str),
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
+        let id = of.map_or(InstrumentId::NONE, |k| self.instruments.get(k).id);
+        out.records.push_status(SPEC.venue, id, status, why.0, why.1, UnixNanos::ZERO, now);
+    }
+
+    /// Data of a stream came.
+    #[inline]
+    pub(super) fn seen(&mut self, k: Known, stream: StreamKind, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.seen(k, stream, now) {
+            self.tell(Some(k), Status::Stream(stream, StreamState::Live), (Reason::Ok, ""), now, out);
+        }
+    }
+
+    /// The index of whom a message is about, once [`Kraken::prepare`] has run.
+    #[inline]
+    pub(super) fn known(&self, target: Target) -> Known {
+        match target {
+            Target::Known(k) => k,
+            Target::New(n) => self.learnt_from + n as Known,
+        }
+    }
+
+    #[inline]
+    fn read(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        let view = View { instruments: &self.instruments, markets: &self.markets, wanted: &self.wanted };
+        if let Some(message) = fast::read(frame, view, &mut self.scratch) {
+            self.apply(message, received, out);
+            return Ok(());
+        }
+        self.read_exact(frame, received, out)
+    }
+
+    #[inline(never)]
+    fn read_exact(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        self.scratch.answer = Default::default();
+        let view = View { instruments: &self.instruments, markets: &self.markets, wanted: &self.wanted };
+        let message = exact::read(frame, view, &mut self.scratch)?;
+        if let Message::Pairs(kind) = message {
+            self.apply_pairs(kind, received, out)?;
+        } else {
+            self.prepare(received, out)?;
+            self.apply(message, received, out);
+        }
+        if matches!(message, Message::Trades(_) | Message::Books(_) | Message::Quotes(_) | Message::Heartbeat) {
+            self.counts.slow_path += 1;
+        }
+        self.counts.unknown_fields += self.scratch.unknown_fields;
+        self.counts.unknown_symbols += self.scratch.unknown_symbols;
+        Ok(())
+    }
+
+    /// Learns the instruments and widens the scales that a frame needs, or changes nothing.
+    fn prepare(&mut self, now: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        if self.scratch.scales.is_empty() && self.scratch.names.is_empty() {
+            return Ok(());
+        }
+        for s in &self.scratch.scales {
+            if let Target::Known(k) = s.target
+                && !self.markets[k as usize].fits(s.price, s.size)
+            {
+                let problem =
+                    format!("{}: the book does not fit 64 bits at the scale needed", self.instruments.get(k).symbol);
+                return Err(FrameError { offset: 0, field: "price", problem });
+            }
+        }
+        let (names, scales) = (std::mem::take(&mut self.scratch.names), std::mem::take(&mut self.scratch.scales));
+        self.learnt_from = self.instruments.len() as Known;
+        for (n, name) in names.iter().enumerate() {
+            let s = scales.iter().find(|s| s.target == Target::New(n));
+            let (price, size) = s.map_or((0, 0), |s| (s.price, s.size));
+            self.define(pairs::provisional(name, price, size), true, Divisors::default(), now, out);
+        }
+        for s in &scales {
+            if let Target::Known(k) = s.target {
+                // What the venue writes now is its precision.
+                let by = |known: i64, wider: bool| if wider { 1 } else { known };
+                let m = &self.markets[k as usize];
+                let (price, size) = (s.price.max(m.price_scale), s.size.max(m.size_scale));
+                let by =
+                    Divisors { price: by(m.by.price, price > m.price_scale), size: by(m.by.size, size > m.size_scale) };
+                let definition = widened(self.instruments.get(k), price, size);
+                self.define(definition, m.provisional, by, now, out);
+            }
+        }
+        (self.scratch.names, self.scratch.scales) = (names, scales);
+        Ok(())
+    }
+
+    /// Takes in a definition that was checked to fit, and tells it when it is news.
+    fn define(
+        &mut self,
+        definition: Instrument,
+        provisional: bool,
+        by: Divisors,
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) -> Known {
+        let (price, size) = (definition.price_scale, definition.size_scale);
+        let before = self.instruments.find(definition.venue_symbol.as_bytes()).map(|k| self.instruments.get(k).status);
+        let defined =
+            self.instruments.define(definition, UnixNanos::ZERO, now, out).expect("ids were checked to differ");
+        let k = defined.index();
+        if let Defined::New(_) = defined {
+            let market = self.new_market(k);
+            self.markets.push(market);
+        }
+        self.counts.instruments += u64::from(!matches!(defined, Defined::Same(_)));
+        let m = &mut self.markets[k as usize];
+        m.rescale(price, size);
+        (m.provisional, m.by) = (provisional, by);
+        let status = self.instruments.get(k).status;
+        if before.is_some_and(|before| before != status) {
+            self.tell(Some(k), Status::Instrument(status), (Reason::Venue, ""), now, out);
+        }
+        k
+    }
+
+    /// A market with what an earlier run knew of it.
+    fn new_market(&mut self, k: Known) -> Market {
+        let definition = self.instruments.get(k);
+        let mut market = Market::new(definition);
+        if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
+            market.trades.last_id = memory.trade_id;
+            market.trades.last_recv = memory.last_seen;
+            market.trades.cause = GapCause::Restart;
+            market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
+        }
+        if let Some((_, depth)) = self.depths.iter().find(|(symbol, _)| *symbol == definition.venue_symbol) {
+            market.ladder.depth = *depth;
+        }
+        market
+    }
+
+    /// Definitions of the venue: checked as a whole, then taken in, then subscribed to.
+    fn apply_pairs(&mut self, kind: Kind, now: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        let bad = |problem: String| FrameError { offset: 0, field: "pairs", problem };
+        let mut definitions = vec![];
+        for pair in &self.scratch.pairs {
+            let known = self.instruments.find(pair.symbol.as_bytes());
+            let definition = pairs::definition(pair, known.map(|k| self.instruments.get(k)))
+                .map_err(|e| bad(format!("{}: {e}", pair.symbol)))?;
+            let fits =
+                known.is_none_or(|k| self.markets[k as usize].fits(definition.price_scale, definition.size_scale));
+            if !fits {
+                return Err(bad(format!("{}: the book does not fit 64 bits at the new scale", pair.symbol)));
+            }
+            let others = definitions.iter().map(|(d, _): &(Instrument, Divisors)| d).chain(self.instruments.iter());
+            if let Some(other) = others.into_iter().find(|o| o.id == definition.id && o.venue_symbol != pair.symbol) {
+                let symbol = &other.venue_symbol;
+                return Err(bad(format!("{} and {symbol} have the same id {}", pair.symbol, definition.id)));
+            }
+            let factor = |scale: u8, precision: u8| 10i64.pow(u32::from(scale - precision));
+            let by = Divisors {
+                price: factor(definition.price_scale, pair.price_precision),
+                size: factor(definition.size_scale, pair.size_precision),
+            };
+            definitions.push((definition, by));
+        }
+        for (definition, by) in definitions {
+            for w in &mut self.wanted {
+                w.found |= w.means(&definition.venue_symbol, &definition.base, &definition.quote);
+            }
+            self.define(definition, false, by, now, out);
+        }
+        if kind == Kind::Snapshot {
+            self.connection.definitions_by = None;
+            self.refuse_unknown(now, out);
+        }
+        self.subscribe(now, out);
+        Ok(())
+    }
+
+    /// Symbols that were asked for and do not exist.
+    fn refuse_unknown(&mut self, now: UnixNanos, out: &mut Outbox) {
+        for w in self.wanted.iter().filter(|w| !w.found) {
+            let text = format!("{} is no pair of kraken's: check its spelling, as in BTC-USD or BTC/USD", w.name);
+            let status = Status::Stream(StreamKind::Instrument, StreamState::Down);
+            self.tell(None, status, (Reason::Refused, &text), now, out);
+            self.counts.refusals += 1;
+        }
+    }
+
+    /// Subscribes to everything that is defined and was not asked for on this connection.
+    fn subscribe(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if !self.connection.open || self.learns() {
+            return;
+        }
+        let new: Vec<Known> =
+            (0..self.markets.len() as Known).filter(|k| !self.markets[*k as usize].subscribed).collect();
+        for stream in self.settings.streams.clone() {
+            for batch in new.chunks(subscribe::SYMBOLS_PER_REQUEST) {
+                self.subscribe_stream(stream, batch, now, out);
+            }
+        }
+        for k in new {
+            self.markets[k as usize].subscribed = true;
+        }
+    }
+
+    fn subscribe_stream(&mut self, stream: StreamKind, batch: &[Known], now: UnixNanos, out: &mut Outbox) {
+        let params = match stream {
+            StreamKind::Trade => {
+                let (fill, plain): (Vec<Known>, Vec<Known>) = batch.iter().partition(|k| self.fills_trades(**k));
+                self.subscribe_channel(stream, r#","snapshot":true"#, &fill, now, out);
+                self.subscribe_channel(stream, r#","snapshot":false"#, &plain, now, out);
+                return;
+            }
+            StreamKind::Book => {
+                self.books_asked_for(batch, self.depth, now, out);
+                self.book_params()
+            }
+            StreamKind::Quote => {
+                let trigger = if self.choices.ticker_trigger == TickerTrigger::Bbo { "bbo" } else { "trades" };
+                format!(r#","event_trigger":"{trigger}","snapshot":true"#)
+            }
+            StreamKind::Bar => format!(r#","interval":{},"snapshot":true"#, self.bar_minutes),
+            StreamKind::Instrument | StreamKind::Connection => return,
+        };
+        self.subscribe_channel(stream, &params, batch, now, out);
+    }
+
+    /// What a book's subscription says beside channel and symbols.
+    pub(super) fn book_params(&self) -> String {
+        format!(r#","depth":{},"snapshot":true"#, self.depth)
+    }
+
+    /// Whether the venue is asked for the last trades of an instrument.
+    fn fills_trades(&self, k: Known) -> bool {
+        match self.choices.trade_snapshot {
+            TradeSnapshot::Always => true,
+            TradeSnapshot::Never => false,
+            TradeSnapshot::Missed => {
+                let t = &self.markets[k as usize].trades;
+                t.last_id.is_some() && t.cause != GapCause::Sequence
+            }
+        }
+    }
+
+    pub(super) fn subscribe_channel(
+        &mut self,
+        stream: StreamKind,
+        more: &str,
+        batch: &[Known],
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
+        if batch.is_empty() {
+            return;
+        }
+        let channel = subscribe::channel(stream).expect("only streams with a channel are subscribed to");
+        let symbols = subscribe::symbols(batch.iter().map(|k| self.instruments.get(*k).venue_symbol.as_str()));
+        let params = format!(r#""channel":"{channel}","symbol":{symbols}{more}"#);
+        self.send(stream, "subscribe", &params, out);
+        for k in batch {
+            self.watch.start(*k, stream, now);
+        }
+    }
+
+    #[inline]
+    fn apply(&mut self, message: Message, received: UnixNanos, out: &mut Outbox) {
+        match message {
+            Message::Books(kind) => self.apply_books(kind, received, out),
+            Message::Trades(kind) => self.apply_trades(kind, received, out),
+            Message::Quotes(kind) => self.apply_quotes(kind, received, out),
+            Message::Heartbeat => self.counts.heartbeats += 1,
+            Message::Bars(kind, time) => self.apply_bars(map::Told { time, received, kind }, out),
+            Message::Pairs(_) => unreachable!("definitions can fail and are taken in by themselves"),
+            Message::System => self.apply_systems(received, out),
+            Message::Answer => self.apply_answer(received, out),
+            Message::Unused => self.counts.unused_types += 1,
+            Message::Unknown => self.counts.unknown_types += 1,
+        }
+    }
+
+    #[inline]
+    fn apply_trades(&mut self, kind: Kind, received: UnixNanos, out: &mut Outbox) {
+        let mut trades = std::mem::take(&mut self.scratch.trades);
+        // Ids rise within a message as far as is known; a message that says otherwise is told in their order.
+        if trades.windows(2).any(|w| w[0].target == w[1].target && w[0].id > w[1].id) {
+            trades.sort_by_key(|t| (self.known(t.target), t.id));
+        }
+        let flags = if kind == Kind::Snapshot { Flags::SNAPSHOT | Flags::LATE } else { Flags::EMPTY };
+        // The last record told of the run of trades of one instrument, to be marked if the run ends with a repeat.
+        let mut told = None;
+        for (n, t) in trades.iter().enumerate() {
+            let k = self.known(t.target);
+            let last = trades.get(n + 1).is_none_or(|next| next.target != t.target);
+            if self.is_news(k, t, received, out) {
+                let (at, _) = out.records.mark();
+                let m = &self.markets[k as usize];
+                map::trade(m, t, flags | Flags::LAST.when(last), received, &mut out.records);
+                told = Some(at);
+                self.counts.trades += 1;
+            } else if let (true, Some(at)) = (last, told) {
+                let header = *wire::Header::read(&out.records.words()[at..]).expect("just written");
+                out.records.set_header(at, header.with_flags(header.flags() | Flags::LAST));
+            }
+            if last {
+                told = None;
+                self.seen(k, StreamKind::Trade, received, out);
+            }
+        }
+        self.scratch.trades = trades;
+    }
+
+    /// Whether a trade was not told before. A jump of the ids is told as a gap first.
+    #[inline]
+    fn is_news(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> bool {
+        let m = &mut self.markets[k as usize];
+        if let Some(last) = m.trades.last_id {
+            if t.id <= last {
+                self.counts.trades_repeated += 1;
+                return false;
+            }
+            if t.id - last > 1 && self.choices.trade_ids == TradeIds::Contiguous {
+                let (cause, from) = (m.trades.cause, m.trades.last_recv);
+                let range = Some((last + 1, t.id - 1));
+                map::gap(m, StreamKind::Trade, cause, range, from, received, &mut out.records);
+                self.counts.gaps += 1;
+            }
+        }
+        m.trades.last_id = Some(t.id);
+        m.trades.last_recv = received;
+        m.trades.cause = GapCause::Sequence;
+        true
+    }
+
+    #[inline]
+    fn apply_quotes(&mut self, kind: Kind, received: UnixNanos, out: &mut Outbox) {
+        for n in 0..self.scratch.quotes.len() {
+            let q = self.scratch.quotes[n];
+            let k = self.known(q.target);
+            map::quote(&self.markets[k as usize], &q, kind, received, &mut out.records);
+            self.counts.quotes += 1;
+            self.seen(k, StreamKind::Quote, received, out);
+        }
+    }
+
+    fn apply_bars(&mut self, told: map::Told, out: &mut Outbox) {
+        let mut bars = std::mem::take(&mut self.scratch.bars);
+        bars.sort_by_key(|b| (self.known(b.target), b.interval_s, b.begin));
+        for b in &bars {
+            let k = self.known(b.target);
+            self.counts.bars += map::bar(&mut self.markets[k as usize], b, told, &mut out.records);
+            self.seen(k, StreamKind::Bar, told.received, out);
+        }
+        self.scratch.bars = bars;
+    }
+
+    fn apply_systems(&mut self, now: UnixNanos, out: &mut Outbox) {
+        for s in std::mem::take(&mut self.scratch.systems) {
+            self.counts.venue_status += 1;
+            let (state, reason) = match s.system.as_str() {
+                "online" => (StreamState::Live, Reason::Ok),
+                "maintenance" => (StreamState::Halted, Reason::Venue),
+                // Data flows on while orders are restricted; the word is in the text.
+                _ => (StreamState::Live, Reason::Venue),
+            };
+            let connection = s.connection.map_or(String::new(), |id| format!(", connection {id}"));
+            let text = format!("{}, version {}{connection}", s.system, s.version);
+            self.tell(None, Status::Venue(state), (reason, &text), now, out);
+        }
+    }
+
+    fn apply_answer(&mut self, now: UnixNanos, out: &mut Outbox) {
+        let answer = std::mem::take(&mut self.scratch.answer);
+        match (answer.method.as_str(), answer.success) {
+            ("pong", _) => self.counts.heartbeats += 1,
+            ("subscribe" | "unsubscribe", Some(true)) => {
+                self.counts.acks += 1;
+                if let (true, "book", Some(depth)) =
+                    (answer.method == "subscribe", answer.channel.as_str(), answer.depth)
+                {
+                    self.learn_depth(answer.symbol, depth);
+                }
+            }
+            ("subscribe" | "unsubscribe" | "ping", Some(false)) => {
+                self.counts.refusals += 1;
+                if answer.method == "subscribe" {
+                    self.tell_refusal(&answer, now, out);
+                }
+            }
+            (
+                "add_order"
+                | "amend_order"
+                | "edit_order"
+                | "cancel_order"
+                | "cancel_all"
+                | "cancel_all_orders_after"
+                | "cancel_after"
+                | "batch_add"
+                | "batch_cancel",
+                _,
+            ) => self.counts.unused_types += 1,
+            _ => self.counts.unknown_types += 1,
+        }
+    }
+
+    /// The depth a book is sent with. What a capture was subscribed to stands only in its acknowledgements.
+    fn learn_depth(&mut self, symbol: String, depth: u32) {
+        if let Some(k) = self.instruments.find(symbol.as_bytes()) {
+            self.markets[k as usize].ladder.depth = depth;
+        } else if self.learns() && self.depths.len() < DEPTHS_KEPT {
+            self.depths.retain(|(known, _)| *known != symbol);
+            self.depths.push((symbol, depth));
+        }
+    }
+
+    /// The venue refused a subscription: told of its instrument where we can tell which it is. The documents do not say
+    /// where a refusal names its symbol, so both its field and its text are looked at.
+    fn tell_refusal(&mut self, answer: &super::messages::Answer, now: UnixNanos, out: &mut Outbox) {
+        let sent = self.connection.requests.iter().find(|(id, _)| Some(*id) == answer.request);
+        let stream = sent.map_or(StreamKind::Connection, |(_, stream)| *stream);
+        let mut words = std::iter::once(answer.symbol.as_str()).chain(answer.error.split_whitespace());
+        let of = words.find_map(|word| self.instruments.find(word.as_bytes()));
+        let text = match (of, answer.symbol.as_str()) {
+            (Some(_), _) | (None, "") => answer.error.clone(),
+            (None, symbol) => format!("{symbol}: {}", answer.error),
+        };
+        self.tell(of, Status::Stream(stream, StreamState::Down), (Reason::Refused, &text), now, out);
+    }
+
+    /// When the venue is pinged for want of any other sign of life.
+    fn ping_after(&self) -> Duration {
+        match self.settings.stale_after.limit(StreamKind::Connection) {
+            Some(limit) => SPEC.silence_max.min(limit / 2),
+            None => SPEC.silence_max,
+        }
+    }
+
+    /// When the connection is to be looked after.
+    fn connection_due(&self) -> Option<UnixNanos> {
+        let c = &self.connection;
+        if !c.open || c.given_up {
+            return None;
+        }
+        let ping = (!c.pinged).then(|| c.heard.after(self.ping_after()));
+        let give_up = self.settings.stale_after.limit(StreamKind::Connection).map(|limit| c.heard.after(limit));
+        [ping, give_up, c.definitions_by].into_iter().flatten().min()
+    }
+
+    fn check_connection(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if self.connection_due().is_none_or(|due| now < due) {
+            return;
+        }
+        let silent = now.since(self.connection.heard);
+        if self.settings.stale_after.limit(StreamKind::Connection).is_some_and(|limit| silent >= limit) {
+            self.connection.given_up = true;
+            out.reconnect = Some((Reason::Timeout, format!("not a frame for {} s", silent.as_secs())));
+        } else if self.connection.definitions_by.is_some_and(|by| by <= now) {
+            self.connection.given_up = true;
+            let text = format!("no instruments within {} s of asking", DEFINITIONS_WAIT.as_secs());
+            out.reconnect = Some((Reason::Timeout, text));
+        } else {
+            self.connection.pinged = true;
+            self.send(StreamKind::Connection, "ping", "", out);
+        }
+    }
+
+    fn check_streams(&mut self, now: UnixNanos, out: &mut Outbox) {
+        let Kraken { watch, instruments, counts, .. } = self;
+        watch.check(now, |k, stream, silent| {
+            counts.stale += 1;
+            let text = format!("silent for {} s", silent.as_secs());
+            let (id, status) = (instruments.get(k).id, Status::Stream(stream, StreamState::Stale));
+            out.records.push_status(SPEC.venue, id, status, Reason::Timeout, &text, UnixNanos::ZERO, now);
+        });
+    }
+
+    /// Whether checksums are compared.
+    pub(super) fn verifies(&self) -> bool {
+        self.choices.checksum == ChecksumRule::Verify
+    }
+}
+
+/// A definition at wider scales. Its increments fit, as they are at most the largest size told.
+fn widened(i: &Instrument, price_scale: u8, size_scale: u8) -> Instrument {
+    let factor = |from: u8, to: u8| 10i64.pow(u32::from(to - from));
+    let (price, size) = (factor(i.price_scale, price_scale), factor(i.size_scale, size_scale));
+    Instrument {
+        price_scale,
+        size_scale,
+        tick: model::Price(i.tick.0.saturating_mul(price)),
+        lot: model::Qty(i.lot.0.saturating_mul(size)),
+        min_size: model::Qty(i.min_size.0.saturating_mul(size)),
+        ..i.clone()
+    }
+}
+
+impl VenueMachine for Kraken {
+    fn venue(&self) -> Venue {
+        SPEC.venue
+    }
+
+    fn remember(&mut self, instrument: InstrumentId, memory: Memory) {
+        self.memories.push((instrument, memory));
+    }
+
+    fn on_connected(&mut self, now: UnixNanos, out: &mut Outbox) {
+        self.connection = Connection {
+            open: true,
+            heard: now,
+            definitions_by: (!self.learns()).then(|| now.after(DEFINITIONS_WAIT)),
+            ..Connection::default()
+        };
+        self.send(StreamKind::Instrument, "subscribe", r#""channel":"instrument","snapshot":true"#, out);
+        if self.choices.heartbeat == Heartbeat::Subscribe {
+            self.send(StreamKind::Connection, "subscribe", r#""channel":"heartbeat""#, out);
+        }
+    }
+
+    fn on_frame(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        self.counts.frames += 1;
+        match self.read(frame, received, out) {
+            Ok(()) => {
+                self.connection.heard = received;
+                self.connection.pinged = false;
+                Ok(())
+            }
+            Err(error) => {
+                self.counts.malformed += 1;
+                Err(error)
+            }
+        }
+    }
+
+    /// No request is ever made: all market data comes over the socket.
+    fn on_response(&mut self, _request: RequestId, _reply: Reply<'_>, _now: UnixNanos, _out: &mut Outbox) {}
+
+    fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
+        self.check_streams(now, out);
+        self.retry_books(now, out);
+        self.check_connection(now, out);
+    }
+
+    fn on_disconnected(&mut self, now: UnixNanos, out: &mut Outbox) {
+        self.connection = Connection::default();
+        self.watch.stop();
+        for k in 0..self.markets.len() as Known {
+            self.books_lost(k, now, out);
+            let m = &mut self.markets[k as usize];
+            m.subscribed = false;
+            if m.trades.last_id.is_some() && m.trades.cause == GapCause::Sequence {
+                m.trades.cause = GapCause::Reconnect;
+            }
+        }
+        self.next_retry = None;
+    }
+
+    #[inline]
+    fn next_timer(&self) -> Option<UnixNanos> {
+        [self.watch.next(), self.next_retry, self.connection_due()].into_iter().flatten().min()
+    }
+
+    fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        self.instruments.tell(k, UnixNanos::ZERO, now, out);
+        let m = &self.markets[k as usize];
+        self.tell(Some(k), Status::Book(m.ladder.state), (Reason::Snapshot, ""), now, out);
+        if m.ladder.state == BookState::Live {
+            let depth = self.settings.snapshot_depth as usize;
+            map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
+        }
+    }
+
+    fn instruments(&self) -> &InstrumentSet {
+        &self.instruments
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}

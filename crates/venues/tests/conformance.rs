@@ -1,0 +1,43 @@
+//! One list of behaviours that every venue's machine must pass, whatever its protocol. `docs/adding-a-venue.md` tells
+//! what each is for; a new venue brings a [`conformance::case::Case`] and one line here.
+#![allow(clippy::unwrap_used)]
+
+mod conformance {
+    pub mod behaviours;
+    pub mod case;
+    pub mod kraken;
+    pub mod reader;
+    pub mod world;
+}
+
+macro_rules! suite {
+    ($venue:ident, $case:ty: $($behaviour:ident),+ $(,)?) => {
+        mod $venue {
+            $(#[test] fn $behaviour() { crate::conformance::behaviours::$behaviour::<$case>(); })+
+        }
+    };
+    ($venue:ident, $case:ty) => {
+        suite!($venue, $case:
+            definitions_then_snapshot_then_changes,
+            updates_before_the_snapshot_are_not_lost,
+            a_gap_in_the_book_is_told_and_mended,
+            one_bad_symbol_leaves_the_others_alone,
+            an_unknown_symbol_is_refused_by_name,
+            a_repeated_trade_is_told_once,
+            a_jump_of_trade_ids_is_a_gap,
+            a_mute_stream_is_stale,
+            a_silent_socket_is_given_up,
+            a_reconnect_drops_repeats_and_tells_the_gap,
+            a_restart_goes_on_where_the_last_run_ended,
+            a_bad_frame_costs_nothing_else,
+            unknown_types_and_fields_are_passed_over,
+            more_decimals_are_a_new_version,
+            a_refresh_repeats_definition_state_and_book,
+            a_late_joiner_holds_the_same_book,
+            the_same_inputs_give_the_same_bytes,
+            hostile_bytes_change_nothing,
+        );
+    };
+}
+
+suite!(kraken, crate::conformance::kraken::Kraken);
