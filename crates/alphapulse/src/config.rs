@@ -184,15 +184,21 @@ pub struct EmulatorConfig {
     pub seed: u64,
     /// Frames a second of the generated session.
     pub frames_per_second: u32,
+    /// Whether books tell their changes in the mix of the load test: 50 % quotes, 30 % trades, 20 % book updates.
+    pub load_mix: bool,
     /// Folder for the journal of what it sent; empty: none.
     pub journal: PathBuf,
+    /// Certificate chain to serve TLS with (PEM); empty: plain.
+    pub tls_certificate: PathBuf,
+    /// Its private key (PEM).
+    pub tls_key: PathBuf,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(|| {
-            std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"))
-        });
+        let state = std::env::var_os("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
         Config {
             site: "local".to_owned(),
             paths: Paths {
@@ -211,8 +217,14 @@ impl Default for Config {
                 ("binance".to_owned(), VenueConfig { symbols: symbols("USDT"), ..VenueConfig::default() }),
             ]),
             emulator: BTreeMap::from([
-                ("kraken".to_owned(), EmulatorConfig { listen: "127.0.0.1:7411".to_owned(), ..EmulatorConfig::default() }),
-                ("binance".to_owned(), EmulatorConfig { listen: "127.0.0.1:7412".to_owned(), ..EmulatorConfig::default() }),
+                (
+                    "kraken".to_owned(),
+                    EmulatorConfig { listen: "127.0.0.1:7411".to_owned(), ..EmulatorConfig::default() },
+                ),
+                (
+                    "binance".to_owned(),
+                    EmulatorConfig { listen: "127.0.0.1:7412".to_owned(), ..EmulatorConfig::default() },
+                ),
             ]),
         }
     }
@@ -285,7 +297,15 @@ impl Default for StaleConfig {
 }
 impl Default for EmulatorConfig {
     fn default() -> EmulatorConfig {
-        EmulatorConfig { listen: "127.0.0.1:0".to_owned(), seed: 1, frames_per_second: 200, journal: PathBuf::new() }
+        EmulatorConfig {
+            listen: "127.0.0.1:0".to_owned(),
+            seed: 1,
+            frames_per_second: 200,
+            load_mix: false,
+            journal: PathBuf::new(),
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+        }
     }
 }
 
@@ -356,7 +376,11 @@ impl Config {
 }
 
 /// Reads the file (if one is named), the environment and the `key=value` settings of the command line, in this order.
-pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>, set: &[String]) -> anyhow::Result<Config> {
+pub fn load(
+    file: Option<&Path>,
+    env: impl Iterator<Item = (String, String)>,
+    set: &[String],
+) -> anyhow::Result<Config> {
     let mut table = toml::Table::try_from(Config::default()).context("the default configuration")?;
     if let Some(path) = file {
         let text = std::fs::read_to_string(path)

@@ -82,7 +82,11 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
         eprintln!("{}", serde_json::Value::Object(object));
     }
     if decoder.bad > 0 {
-        eprintln!("alphapulse: {} of {} frames could not be read", decoder.bad, decoder.session.machine().counts().frames);
+        eprintln!(
+            "alphapulse: {} of {} frames could not be read",
+            decoder.bad,
+            decoder.session.machine().counts().frames
+        );
         return Ok(ExitCode::from(1));
     }
     Ok(ExitCode::SUCCESS)
@@ -173,7 +177,8 @@ fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
         Box::new(File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?)
     };
     let mut reader = BufReader::with_capacity(1 << 18, file);
-    let gzip = reader.fill_buf().with_context(|| format!("{} cannot be read", path.display()))?.starts_with(&[0x1f, 0x8b]);
+    let gzip =
+        reader.fill_buf().with_context(|| format!("{} cannot be read", path.display()))?.starts_with(&[0x1f, 0x8b]);
     Ok(if gzip { Box::new(BufReader::with_capacity(1 << 18, MultiGzDecoder::new(reader))) } else { Box::new(reader) })
 }
 
@@ -230,7 +235,11 @@ impl Frames {
     /// Reads the next line; its number and receive time, or `None` at the end.
     fn advance(&mut self) -> anyhow::Result<Option<(u64, UnixNanos)>> {
         self.line.clear();
-        let read = if self.whole { self.source.read_to_end(&mut self.line) } else { self.source.read_until(b'\n', &mut self.line) };
+        let read = if self.whole {
+            self.source.read_to_end(&mut self.line)
+        } else {
+            self.source.read_until(b'\n', &mut self.line)
+        };
         let read = read.with_context(|| {
             format!("{}: line {} cannot be read; the file seems to be cut off", self.name, self.number + 1)
         })?;
@@ -286,7 +295,8 @@ impl Answers {
             let url = value.get("url").and_then(|u| u.as_str()).with_context(named)?;
             let target = url.splitn(4, '/').nth(3).map(|t| format!("/{t}"));
             let status = value.get("status").and_then(serde_json::Value::as_u64).unwrap_or(200) as u16;
-            let at = value.get("at").and_then(|a| a.as_str()).and_then(|text| scan::rfc3339_nanos(text.as_bytes()).ok());
+            let at =
+                value.get("at").and_then(|a| a.as_str()).and_then(|text| scan::rfc3339_nanos(text.as_bytes()).ok());
             let at = at.map_or(UnixNanos::ZERO, |(ns, _)| UnixNanos(ns));
             self.recorded.push_back(Recorded { target, at, status, body: body.as_bytes().to_vec() });
         }

@@ -78,7 +78,9 @@ fn writable(folder: &Path) -> Finding {
     let tried = fs::create_dir_all(folder).and_then(|()| fs::write(&probe, b"")).and_then(|()| fs::remove_file(&probe));
     match tried {
         Ok(()) => Finding::Good(folder.display().to_string()),
-        Err(e) => Finding::Bad(format!("{} cannot be written: {e}; set paths.state to a folder of yours", folder.display())),
+        Err(e) => {
+            Finding::Bad(format!("{} cannot be written: {e}; set paths.state to a folder of yours", folder.display()))
+        }
     }
 }
 
@@ -106,7 +108,9 @@ fn port(address: &str) -> Finding {
 fn clock() -> Finding {
     let source = fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     match source.as_deref().map(str::trim) {
-        Ok("tsc" | "kvm-clock" | "arch_sys_counter" | "hyperv_clocksource_tsc_page") => Finding::Good("read without a system call".to_owned()),
+        Ok("tsc" | "kvm-clock" | "arch_sys_counter" | "hyperv_clocksource_tsc_page") => {
+            Finding::Good("read without a system call".to_owned())
+        }
         Ok(other) => Finding::Advice(format!("clock source {other} may cost a system call for each reading")),
         Err(_) => Finding::Advice("the clock source cannot be learned".to_owned()),
     }

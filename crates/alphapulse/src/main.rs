@@ -1,6 +1,7 @@
 //! `alphapulse`: one binary, one subcommand a role, and the tools a trader or a script needs beside them.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod config;
 mod decode;
 mod doctor;
@@ -12,6 +13,7 @@ mod signals;
 mod status;
 mod supervisor;
 mod tap;
+mod verify;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -60,6 +62,13 @@ enum Command {
     Decode(decode::DecodeArgs),
     /// Replay a capture of a feed's inputs and print or compare what it tells.
     Replay(replay::ReplayArgs),
+    /// Verify what is told: exit status 0 only when nothing disagrees.
+    Verify {
+        #[command(subcommand)]
+        command: verify::VerifyCommand,
+    },
+    /// Measure a part beside its reference, interleaved in one run: parse, record, ring, relay, e2e, steady.
+    Bench(bench::BenchArgs),
     /// Show or check the configuration.
     Config {
         #[command(subcommand)]
@@ -91,10 +100,7 @@ fn main() -> ExitCode {
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|e| e.downcast_ref::<std::io::Error>())
-        .any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    error.chain().filter_map(|e| e.downcast_ref::<std::io::Error>()).any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -102,6 +108,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Decode(args) => return decode::run(args),
         Command::Replay(args) => return replay::run(args),
+        Command::Bench(args) => return bench::run(args),
         _ => {}
     }
     let config = config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set)
@@ -120,6 +127,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Gateway => roles::gateway(&config),
         Command::Emulator(args) => roles::emulator(&config, &args),
         Command::Tap(args) => tap::run(&config, &args),
+        Command::Verify { command } => verify::run(&config, &command),
         Command::Config { command: ConfigCommand::Check } => {
             println!("the configuration is in order: {} venues", config.venues.len());
             Ok(ExitCode::SUCCESS)
@@ -128,7 +136,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string_pretty(&config).context("the configuration as TOML")?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Decode(_) | Command::Replay(_) => unreachable!("handled before the configuration is read"),
+        Command::Decode(_) | Command::Replay(_) | Command::Bench(_) => {
+            unreachable!("handled before the configuration is read")
+        }
     }
 }
 

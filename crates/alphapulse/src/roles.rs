@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::Context;
 use clap::Args;
+use emulator::{BookPace, EmulatedVenue, Rate, Times};
 use feed::{
     Feed, FeedOptions, Stop, Waiting,
     backoff::{BackoffConfig, FirstRetry},
@@ -17,6 +18,10 @@ use model::Venue;
 use std::{
     path::PathBuf,
     process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use telemetry::{Registry, clock};
@@ -134,6 +139,155 @@ fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions>
         waiting: if section.spin { Waiting::Spin } else { Waiting::Block },
         seed: seed(),
     })
+}
+
+/// Runs the relay until it is asked to end.
+pub fn relay(config: &Config) -> anyhow::Result<ExitCode> {
+    let registry = Registry::new();
+    let socket = config.relay_socket();
+    if let Some(folder) = socket.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    }
+    let server = relay::Server::bind(relay::ServerOptions::new(config.paths.rings.clone(), socket.clone()))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    signals::on_end(move || asked.store(true, Ordering::Release))?;
+    let _announced = begin(config, "relay", &registry, Some(socket.display().to_string()))?;
+    show_relay(&registry, server.stats())?;
+    tracing::info!(socket = %socket.display(), "relay begins");
+    server.run(&stop);
+    tracing::info!("relay ended in order");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How often the relay's numbers are shown.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+
+/// Copies the relay's numbers into the metrics, one set of labels a client.
+fn show_relay(registry: &Registry, stats: relay::StatsHandle) -> anyhow::Result<()> {
+    let registry = registry.clone();
+    let total = |name, help| registry.counter(name, help, &[]);
+    let accepted = total("relay_accepted_total", "Connections accepted.");
+    let refused = total("relay_refused_total", "Connections refused.");
+    let bytes = total("relay_bytes_total", "Bytes handed to sockets.");
+    let sent = total("relay_batches_total", "Batches handed to sockets.");
+    let clients = registry.gauge("relay_clients", "Clients subscribed now.", &[]);
+    let show = move || {
+        let mut shown: Vec<String> = vec![];
+        loop {
+            let now = stats.get();
+            accepted.set(now.accepted);
+            refused.set(now.refused);
+            bytes.set(now.bytes_sent);
+            sent.set(now.batches_sent);
+            clients.set(now.clients.len() as i64);
+            let pids: Vec<String> = now.clients.iter().map(|c| c.pid.to_string()).collect();
+            for gone in shown.iter().filter(|pid| !pids.contains(pid)) {
+                registry.forget("client", gone);
+            }
+            for (client, pid) in now.clients.iter().zip(&pids) {
+                let labels = [("client", pid.as_str())];
+                registry
+                    .gauge("consumer_lag_slots", "Ring slots a client is behind.", &labels)
+                    .set(client.lag_slots as i64);
+                registry.counter("consumer_records_total", "Records told to a client.", &labels).set(client.delivered);
+                registry
+                    .counter("consumer_missed_total", "Records named in a client's overruns.", &labels)
+                    .set(client.missed);
+            }
+            shown = pids;
+            std::thread::sleep(SHOW_EVERY);
+        }
+    };
+    std::thread::Builder::new()
+        .name("relay-metrics".to_owned())
+        .spawn(show)
+        .context("a thread for metrics cannot be had")?;
+    Ok(())
+}
+
+/// Runs the gateway until it is asked to end.
+pub fn gateway(config: &Config) -> anyhow::Result<ExitCode> {
+    let registry = Registry::new();
+    let options = gateway::GatewayOptions {
+        listen: config.gateway.listen.clone(),
+        source: relay::Source::Rings(config.paths.rings.clone()),
+        registry: registry.clone(),
+    };
+    let handle = gateway::Server::start(options)?;
+    let address = handle.addr();
+    let _announced = begin(config, "gateway", &registry, Some(format!("ws://{address}/v1/stream")))?;
+    tracing::info!(%address, "gateway begins");
+    wait_for_end()?;
+    handle.stop();
+    tracing::info!("gateway ended in order");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Blocks until the process is asked to end.
+fn wait_for_end() -> anyhow::Result<()> {
+    let (asked, end) = std::sync::mpsc::channel();
+    signals::on_end(move || {
+        // The receiver lives until it is told.
+        let _ = asked.send(());
+    })?;
+    end.recv().context("the signal thread ended")?;
+    Ok(())
+}
+
+/// Runs one venue's emulator until it is asked to end.
+pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode> {
+    let section = config.emulator.get(args.venue.name()).cloned().unwrap_or_default();
+    let venue = match args.venue {
+        Venue::Kraken => EmulatedVenue::Kraken,
+        Venue::Binance => EmulatedVenue::Binance,
+        other => anyhow::bail!("there is no emulator for {other}; there are emulators for kraken and binance"),
+    };
+    let mut options = emulator::Options::new(venue);
+    options.listen = section.listen.parse().with_context(|| {
+        format!("emulator.{}.listen = {:?} is no address; write it as 127.0.0.1:7411", args.venue, section.listen)
+    })?;
+    options.rate = match (args.rate, &args.recorded) {
+        (Some(0), _) => Rate::FlatOut,
+        (Some(rate), _) => Rate::FramesPerSecond(rate),
+        (None, Some(_)) => Rate::Thousandths((args.speed.max(0.0) * 1000.0) as u32),
+        (None, None) if section.frames_per_second == 0 => Rate::FlatOut,
+        (None, None) => Rate::FramesPerSecond(section.frames_per_second),
+    };
+    options.session = match &args.recorded {
+        Some(path) => emulator::Session::Recorded(emulator::RecordedSession {
+            paths: vec![path.clone()],
+            times: if args.shift_to_now { Times::Now } else { Times::Recorded },
+            passes: if args.looped { None } else { Some(1) },
+        }),
+        None => emulator::Session::Generated(emulator::GeneratedSession {
+            seed: section.seed,
+            book_pace: if section.load_mix { BookPace::Batched } else { BookPace::Venue },
+            ..emulator::GeneratedSession::default()
+        }),
+    };
+    if !section.journal.as_os_str().is_empty() {
+        options.journal = emulator::JournalOptions::Folder(section.journal.clone());
+    }
+    if !section.tls_certificate.as_os_str().is_empty() {
+        options.tls =
+            Some(emulator::TlsIdentity { certificate: section.tls_certificate.clone(), key: section.tls_key.clone() });
+    }
+    let registry = Registry::new();
+    let handle = emulator::Server::start(options)?;
+    let address = handle.addr();
+    let _announced = begin(config, &format!("emulator-{}", args.venue), &registry, Some(address.to_string()))?;
+    tracing::info!(venue = %args.venue, %address, "emulator begins; everything it serves is simulated");
+    wait_for_end()?;
+    handle.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The WebSocket and REST addresses of a venue's emulator.
+pub fn emulator_urls(venue: Venue, section: &crate::config::EmulatorConfig) -> (String, String) {
+    let path = if venue == Venue::Kraken { "/v2" } else { "/stream" };
+    let s = if section.tls_certificate.as_os_str().is_empty() { "" } else { "s" };
+    (format!("ws{s}://{}{path}", section.listen), format!("http{s}://{}", section.listen))
 }
 
 /// Jitter must differ between machines and starts; nothing else hangs on it.

@@ -67,7 +67,8 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
     let file = write_config(&config)?;
     let mut names: Vec<(String, Vec<String>)> = vec![];
     if !args.live {
-        names.extend(venues.iter().map(|v| (format!("emulator-{v}"), vec!["emulator".to_owned(), v.name().to_owned()])));
+        names
+            .extend(venues.iter().map(|v| (format!("emulator-{v}"), vec!["emulator".to_owned(), v.name().to_owned()])));
     }
     let origin = if args.live { "live" } else { "simulated" };
     names.extend(venues.iter().map(|v| {
@@ -88,7 +89,10 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
         listen: None,
     };
     if let Some(other) = run_dir::roles(&config.paths.state).iter().find(|r| r.role == "up" && run_dir::alive(r.pid)) {
-        bail!("alphapulse is already up as process {}; stop it first, or use another paths.state and paths.rings", other.pid);
+        bail!(
+            "alphapulse is already up as process {}; stop it first, or use another paths.state and paths.rings",
+            other.pid
+        );
     }
     let _announced = run_dir::announce(&config.paths.state, &role)?;
     let mut roles: Vec<Role> = vec![];
@@ -113,7 +117,7 @@ fn point_at_emulators(config: &mut Config, venues: &[Venue]) -> anyhow::Result<(
         let Some(emulator) = config.emulator.get(venue.name()) else {
             bail!("the demo has no emulator for {venue}; add [emulator.{venue}] or disable the venue");
         };
-        let (ws, rest) = emulator::urls(*venue, &emulator.listen);
+        let (ws, rest) = crate::roles::emulator_urls(*venue, emulator);
         let section = config.venues.get_mut(venue.name()).context("an enabled venue has a section")?;
         (section.ws_url, section.rest_url) = (ws, rest);
     }
@@ -125,7 +129,8 @@ fn write_config(config: &Config) -> anyhow::Result<PathBuf> {
     let folder = config.paths.state.join("run");
     fs::create_dir_all(&folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     let path = folder.join("config.toml");
-    fs::write(&path, toml::to_string_pretty(config)?).with_context(|| format!("{} cannot be written", path.display()))?;
+    fs::write(&path, toml::to_string_pretty(config)?)
+        .with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(path)
 }
 

@@ -51,7 +51,8 @@ const WAIT: Duration = Duration::from_millis(200);
 
 /// Runs the subcommand.
 pub fn run(config: &Config, args: &TapArgs) -> anyhow::Result<ExitCode> {
-    let source = if args.relay { Source::Unix(config.relay_socket()) } else { Source::Rings(config.paths.rings.clone()) };
+    let source =
+        if args.relay { Source::Unix(config.relay_socket()) } else { Source::Rings(config.paths.rings.clone()) };
     if !args.relay && !config.paths.rings.exists() {
         bail!("there are no rings in {}; start them with: alphapulse up", config.paths.rings.display());
     }
@@ -148,7 +149,10 @@ fn tell(
         }
         Ok(None) => {}
         // Told, not hidden, and the rest goes on.
-        Err(e) => eprintln!("alphapulse: {} epoch {} sequence {}: {e}", delivery.venue, delivery.envelope.epoch, delivery.envelope.sequence),
+        Err(e) => eprintln!(
+            "alphapulse: {} epoch {} sequence {}: {e}",
+            delivery.venue, delivery.envelope.epoch, delivery.envelope.sequence
+        ),
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use wire::{SnapshotReason, Status};
 /// How long the snapshot may take after a subscription. The largest come within a second.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
 
-/// Attempts in a row to bring a book back. With the waits between them they last about three minutes; a book that
+/// Attempts in a row to bring a book back. With the waits between them they last over two minutes; a book that
 /// still fails then is not mended by another try.
 const ATTEMPTS_MAX: u32 = 8;
 
@@ -72,13 +72,16 @@ impl Kraken {
 
     fn load_book(&mut self, k: Known, message: &BookMessage, received: UnixNanos, out: &mut Outbox) {
         self.counts.book_snapshots += 1;
-        let (verifies, learns) = (self.verifies(), self.is_open());
+        let (verifies, learns) = (self.verifies(), self.learns());
         let m = &mut self.markets[k as usize];
         let (bids, asks) = (&self.scratch.bids[message.bids.clone()], &self.scratch.asks[message.asks.clone()]);
-        if m.ladder.depth == 0 || (!learns && bids.len().max(asks.len()) > m.ladder.depth as usize) {
+        if m.ladder.depth == 0 || (learns && bids.len().max(asks.len()) > m.ladder.depth as usize) {
             // A capture without its acknowledgements: the least depth that holds the snapshot.
             let levels = u32::try_from(bids.len().max(asks.len())).unwrap_or(u32::MAX);
             m.ladder.depth = subscribe::depth(levels).unwrap_or(levels);
+        }
+        if let (true, Some((price, size))) = (m.provisional, message.digits) {
+            m.learn_precision(price, size);
         }
         m.ladder.book.clear();
         for (side, levels) in [(Side::Buy, bids), (Side::Sell, asks)] {
