@@ -157,7 +157,9 @@ fn raw(waiting: Waiting, way: Way, count: usize) -> Result<Run, BenchError> {
         let stamps = receiver.join().expect("the receiver does not panic")?;
         let part = |f: fn(u64, u64, u64, u64) -> u64| {
             let each = due_times.iter().zip(&stamps).zip(&samples);
-            Percentiles::of(each.skip(1).map(|((due, (read, scanned)), whole)| f(*due, *read, *scanned, due + whole)).collect())
+            Percentiles::of(
+                each.skip(1).map(|((due, (read, scanned)), whole)| f(*due, *read, *scanned, due + whole)).collect(),
+            )
         };
         let parts = vec![
             part(|due, read, _, _| read.saturating_sub(due)),

@@ -25,11 +25,11 @@ mod steady;
 mod typed;
 pub mod venue;
 
+pub use crate::ring::deliver_ns;
 pub use fixed_order::Arena;
 pub use machine::Machine;
 pub use pairs::{Pairs, Spread};
 pub use parse::machine_ns;
-pub use crate::ring::deliver_ns;
 pub use report::{Goal, Report, Row};
 
 use std::io;

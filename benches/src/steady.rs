@@ -76,7 +76,8 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
         let runs = (0..rounds).map(|_| cost(total / share, batch)).collect::<Result<Vec<_>, _>>()?;
         let pick = |f: fn(&Cost) -> f64| Spread::of(&runs.iter().map(f).collect::<Vec<_>>());
         let name = format!("{batch} frame{} a write", if batch == 1 { "" } else { "s" });
-        report.row(Row::figure(format!("{name}: user time a frame"), pick(|c| c.user_ns), "ns").goal(Goal::AtMost(goal)));
+        report
+            .row(Row::figure(format!("{name}: user time a frame"), pick(|c| c.user_ns), "ns").goal(Goal::AtMost(goal)));
         report.row(Row::figure(format!("{name}: system time a frame"), pick(|c| c.system_ns), "ns"));
         report.row(Row::figure(format!("{name}: both, by the scheduler's clock"), pick(|c| c.total_ns), "ns"));
         report.row(Row::figure(format!("{name}: frames a read"), pick(|c| c.frames_a_read), ""));
