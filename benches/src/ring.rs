@@ -5,7 +5,7 @@
 
 use crate::bare::{BareReader, BareWriter, Shm, futex_wait, futex_wake};
 use crate::clock::{Percentiles, spin_until, ticks, ticks_per_ns};
-use crate::machine::pin;
+use crate::machine::{pin, unpin};
 use crate::{BenchError, Goal, Options, Pairs, Report, Row, Spread, agree, clock};
 use ::ring::{Directory, Poll, Reader, Writer, WriterOptions};
 use std::path::PathBuf;
@@ -182,7 +182,9 @@ fn throughput<P: Pen, E: Eye>(
                 let ready = &ready;
                 scope.spawn(move || {
                     if readers == 1 {
-                        pin(1);
+                        pin(1)
+                    } else {
+                        unpin()
                     }
                     ready.wait();
                     follow(eye, records, readers > 1, progress)
