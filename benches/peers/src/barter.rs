@@ -196,7 +196,7 @@ fn told(shape: Shape, frames: &[String], price_scale: i32, size_scale: i32) -> V
         for record in out.records.records() {
             let Ok(Record::Trade(t)) = record else { continue };
             trades.push(PublicTrade {
-                id: t.trade_id.to_string().into(),
+                id: t.trade_id.to_string(),
                 price: t.price as f64 / 10f64.powi(price_scale),
                 amount: t.size as f64 / 10f64.powi(size_scale),
                 side: if t.header.flags().side() == Some(model::Side::Buy) { Side::Buy } else { Side::Sell },

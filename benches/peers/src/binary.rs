@@ -43,16 +43,17 @@ fn fields() -> Vec<Fields> {
 }
 
 fn theirs(f: &Fields) -> TradeMsg {
-    let mut message = TradeMsg::default();
-    message.hd = RecordHeader::new::<TradeMsg>(rtype::MBP_0, 1, f.instrument, f.time);
-    message.price = f.price;
-    message.size = f.size;
-    message.action = b'T' as _;
-    message.side = if f.buy { b'B' } else { b'A' } as _;
-    message.flags = FlagSet::default();
-    message.ts_recv = (f.time + 500_000).into();
-    message.sequence = f.id as u32;
-    message
+    TradeMsg {
+        hd: RecordHeader::new::<TradeMsg>(rtype::MBP_0, 1, f.instrument, f.time),
+        price: f.price,
+        size: f.size,
+        action: b'T' as _,
+        side: if f.buy { b'B' } else { b'A' } as _,
+        flags: FlagSet::default(),
+        ts_recv: f.time + 500_000,
+        sequence: f.id as u32,
+        ..TradeMsg::default()
+    }
 }
 
 fn ours(f: &Fields) -> TradeRecord {
@@ -97,7 +98,6 @@ pub fn measure(pairs: usize, report: &mut Report) -> Result<(), Failure> {
         for message in &messages {
             encoder.encode_record(message)?;
         }
-        drop(encoder);
         Ok((clock::cpu_ns() - start) as f64 / RECORDS as f64)
     };
     encode_theirs(&mut bytes)?;
