@@ -19,9 +19,6 @@ pub struct BenchArgs {
     /// Ten times the work.
     #[arg(long)]
     long: bool,
-    /// Folder of generated frames; made in memory when not given.
-    #[arg(long, value_name = "DIR")]
-    frames: Option<PathBuf>,
     /// Folder of recorded venue data.
     #[arg(long, value_name = "DIR", env = "ALPHAPULSE_TEST_DATA")]
     data: Option<PathBuf>,
@@ -37,7 +34,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         (_, true) => Effort::Long,
         _ => Effort::Normal,
     };
-    let options = Options { pairs: args.pairs, effort, frames: args.frames.clone(), data: args.data.clone() };
+    let options = Options { pairs: args.pairs, effort, data: args.data.clone() };
     let all: Vec<String> = PARTS.iter().map(|p| (*p).to_owned()).collect();
     for part in if args.parts.is_empty() { &all } else { &args.parts } {
         let report = benches::run(part, &options)?;
