@@ -39,6 +39,9 @@ pub enum InstrumentKind {
 }
 
 impl InstrumentKind {
+    /// Every kind, in the order of their codes.
+    pub const ALL: [InstrumentKind; 2] = [InstrumentKind::Spot, InstrumentKind::Equity];
+
     /// The kind with this code.
     pub const fn from_code(code: u8) -> Option<InstrumentKind> {
         match code {
@@ -53,6 +56,10 @@ impl InstrumentKind {
             InstrumentKind::Spot => "spot",
             InstrumentKind::Equity => "equity",
         }
+    }
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<InstrumentKind> {
+        InstrumentKind::ALL.into_iter().find(|k| k.name() == name)
     }
 }
 
@@ -73,6 +80,15 @@ pub enum InstrumentStatus {
 }
 
 impl InstrumentStatus {
+    /// Every status, in the order of their codes.
+    pub const ALL: [InstrumentStatus; 5] = [
+        InstrumentStatus::Trading,
+        InstrumentStatus::Restricted,
+        InstrumentStatus::Halted,
+        InstrumentStatus::Delisted,
+        InstrumentStatus::Unknown,
+    ];
+
     /// The status with this code.
     pub const fn from_code(code: u8) -> Option<InstrumentStatus> {
         match code {
@@ -93,6 +109,10 @@ impl InstrumentStatus {
             InstrumentStatus::Delisted => "delisted",
             InstrumentStatus::Unknown => "unknown",
         }
+    }
+    /// The status with this name.
+    pub fn from_name(name: &str) -> Option<InstrumentStatus> {
+        InstrumentStatus::ALL.into_iter().find(|s| s.name() == name)
     }
 }
 

@@ -66,6 +66,11 @@ impl Side {
             Side::Sell => "sell",
         }
     }
+
+    /// The side with this name.
+    pub fn from_name(name: &str) -> Option<Side> {
+        [Side::Buy, Side::Sell].into_iter().find(|s| s.name() == name)
+    }
 }
 
 impl fmt::Display for Side {
@@ -102,5 +107,10 @@ impl SideSource {
             SideSource::Disputed => "disputed",
             SideSource::Inferred => "inferred",
         }
+    }
+
+    /// The value with this name.
+    pub fn from_name(name: &str) -> Option<SideSource> {
+        SideSource::ALL.into_iter().find(|s| s.name() == name)
     }
 }

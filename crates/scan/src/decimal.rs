@@ -90,7 +90,7 @@ fn kept_decimals(word: u64, count: usize, scale: u8) -> Option<(u64, usize)> {
     (kept >> (64 - 8 * scale.min(8)) == digits).then_some((kept, scale.saturating_sub(8)))
 }
 
-/// At most sixteen digits on each side of the point and 31 characters, no sign, no exponent.
+/// At most sixteen digits on each side of the point, all in the window with the byte after them; no sign, no exponent.
 fn magnitude_in(window: &Window, scale: u8) -> Option<(u64, usize)> {
     let others = !digit_mask(window);
     let point = others.trailing_zeros() as usize;
@@ -102,7 +102,9 @@ fn magnitude_in(window: &Window, scale: u8) -> Option<(u64, usize)> {
     if window[point] == b'.' {
         len = (others & (others - 1)).trailing_zeros() as usize;
         let count = len - point - 1;
-        if count == 0 || count > 16 || len == size_of::<Window>() {
+        // The second eight decimals are loaded whole, and must lie in the window.
+        let loaded = point + 1 + if count > 8 { 16 } else { 8 };
+        if count == 0 || count > 16 || len >= size_of::<Window>() || loaded > size_of::<Window>() {
             return None;
         }
         let (digits, power) = kept_decimals(load(window, point + 1), count.min(8), scale)?;

@@ -48,14 +48,15 @@ pub fn rfc3339_nanos(text: &[u8]) -> Result<(u64, usize), TimestampError> {
 /// Remembers the last date seen. One per connection or per thread that parses.
 #[derive(Clone, Debug)]
 pub struct DayCache {
-    date: [u8; 10],
-    /// Nanoseconds since the epoch when `date` starts; the whole day fits 64 bits.
+    /// As far as the `T`.
+    date: [u8; 11],
+    /// Nanoseconds since the epoch when the date starts; the whole day fits 64 bits.
     start_ns: u64,
 }
 
 impl Default for DayCache {
     fn default() -> Self {
-        Self { date: *b"1970-01-01", start_ns: 0 }
+        Self { date: *b"1970-01-01T", start_ns: 0 }
     }
 }
 
@@ -72,7 +73,7 @@ impl DayCache {
     /// The remembered date, a valid time of day, `Z`; `None` leaves it to [`Civil`].
     #[inline(always)]
     fn same_day(&self, window: &Window) -> Option<(u64, usize)> {
-        if window.first_chunk() != Some(&self.date) || window[10] != b'T' {
+        if window.first_chunk() != Some(&self.date) {
             return None;
         }
         // Each byte minus what it must at least be ("00:00:00"), then one addition carries into the top bit of every

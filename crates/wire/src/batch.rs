@@ -17,6 +17,8 @@ pub const SEQUENCES_LISTED: u8 = 1;
 pub const OUT_OF_BAND: u8 = 2;
 /// The records lie before the point of joining: definitions and books a late joiner needs.
 pub const CATCH_UP: u8 = 4;
+/// The last batch of the connection: the subscriber was too slow and asked to be dropped then.
+pub const FINAL: u8 = 8;
 
 /// 64 bytes before every run of records of one venue and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -28,7 +30,7 @@ pub struct BatchHeader {
     pub version: u8,
     /// The venue's code; 0 for none.
     pub venue: u8,
-    /// [`SEQUENCES_LISTED`], [`OUT_OF_BAND`], [`CATCH_UP`].
+    /// [`SEQUENCES_LISTED`], [`OUT_OF_BAND`], [`CATCH_UP`], [`FINAL`].
     pub flags: u8,
     /// Zero.
     pub reserved: [u8; 3],
@@ -51,7 +53,10 @@ pub struct BatchHeader {
     /// Zero.
     pub reserved_tail: u32,
 }
-const _: () = assert!(size_of::<BatchHeader>() == 64);
+assert_layout!(
+    BatchHeader, 64, align 8, magic @ 0, version @ 2, venue @ 3, flags @ 4, reserved @ 5, length @ 8, count @ 12,
+    epoch @ 16, first @ 24, scan_first @ 32, scan_last @ 40, published @ 48, checksum @ 56, reserved_tail @ 60,
+);
 
 /// Bytes of a batch header.
 pub const HEADER_BYTES: usize = size_of::<BatchHeader>();
@@ -157,22 +162,28 @@ impl BatchBuilder {
         BatchBuilder::default()
     }
 
-    /// Adds a record with its sequence; sequences rise within a batch.
+    /// Adds a record with its sequence; sequences rise within a batch and span less than 2^32.
     #[inline]
     pub fn push(&mut self, sequence: u64, record: &[u64]) {
         if self.distances.is_empty() {
             self.first = sequence;
             self.contiguous = true;
         }
-        let distance = u32::try_from(sequence.wrapping_sub(self.first)).unwrap_or(u32::MAX);
+        let distance = sequence.checked_sub(self.first).and_then(|d| u32::try_from(d).ok());
+        let distance = distance.expect("sequences rise within a batch and span less than 2^32");
         self.contiguous &= distance as usize == self.distances.len();
         self.distances.push(distance);
         self.words.extend_from_slice(record);
     }
 
-    /// Bytes the body has so far.
+    /// Bytes the body has so far, the list of sequences with it: to be finished before it passes [`BODY_MAX`].
     pub fn body_bytes(&self) -> usize {
-        self.words.len() * 8
+        self.words.len() * 8 + self.list_bytes()
+    }
+
+    fn list_bytes(&self) -> usize {
+        let listed = !self.contiguous && !self.distances.is_empty();
+        if listed { self.distances.len().div_ceil(2) * 8 } else { 0 }
     }
 
     /// Records so far.
@@ -195,15 +206,15 @@ impl BatchBuilder {
         flags: u8,
         out: &mut Vec<u8>,
     ) {
-        let listed = !self.contiguous && !self.distances.is_empty();
-        let list_bytes = if listed { self.distances.len().div_ceil(2) * 8 } else { 0 };
+        let list_bytes = self.list_bytes();
+        assert!(self.body_bytes() <= BODY_MAX, "a batch is finished before its body passes the limit");
         let mut header = BatchHeader {
             magic: MAGIC,
             version: WIRE_VERSION,
             venue: venue.map_or(0, Venue::code),
-            flags: flags | if listed { SEQUENCES_LISTED } else { 0 },
+            flags: flags | if list_bytes > 0 { SEQUENCES_LISTED } else { 0 },
             reserved: [0; 3],
-            length: (list_bytes + self.body_bytes()) as u32,
+            length: self.body_bytes() as u32,
             count: self.distances.len() as u32,
             epoch,
             first: self.first,
@@ -215,7 +226,7 @@ impl BatchBuilder {
         };
         let start = out.len();
         out.extend_from_slice(header.as_bytes());
-        if listed {
+        if list_bytes > 0 {
             out.extend_from_slice(self.distances.as_bytes());
             out.resize(start + HEADER_BYTES + list_bytes, 0);
         }

@@ -1,7 +1,7 @@
 //! A growable run of records: what a venue machine writes and a sequencer reads.
 
 use crate::{Header, Record, RecordError, TradeRecord};
-use zerocopy::{Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Records one behind the other, as words. Cleared and filled again without allocating.
 #[derive(Debug, Default, Clone)]
@@ -19,8 +19,7 @@ impl RecordBuf {
     /// Appends a record of fixed layout. Its header's length must be the layout's.
     #[inline]
     pub fn push<R: IntoBytes + Immutable + KnownLayout>(&mut self, record: &R) {
-        const { assert!(align_of::<R>() == 8 && size_of::<R>().is_multiple_of(8)) };
-        let words = <[u64]>::ref_from_bytes_of(record);
+        let words = words_of(record);
         debug_assert_eq!(Header::read(words).map(Header::words), Ok(words.len()));
         self.words.extend_from_slice(words);
         self.count += 1;
@@ -45,6 +44,11 @@ impl RecordBuf {
         Records { words: &self.words }
     }
 
+    /// The records, checked and viewed in place.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, RecordError>> {
+        self.iter().map(Record::read)
+    }
+
     /// How many records there are.
     #[inline]
     pub fn len(&self) -> usize {
@@ -62,7 +66,7 @@ impl RecordBuf {
         &self.words
     }
 
-    /// Where the next record will begin, in words: a mark for [`RecordBuf::truncate`] and [`RecordBuf::set_flags`].
+    /// Where the next record will begin, in words: a mark for [`RecordBuf::truncate`] and [`RecordBuf::set_header`].
     #[inline]
     pub fn mark(&self) -> (usize, usize) {
         (self.words.len(), self.count)
@@ -126,28 +130,9 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// A record of fixed layout as words.
-trait AsWords {
-    fn ref_from_bytes_of<R: IntoBytes + Immutable>(record: &R) -> &[u64];
-}
-
-impl AsWords for [u64] {
-    #[inline]
-    fn ref_from_bytes_of<R: IntoBytes + Immutable>(record: &R) -> &[u64] {
-        zerocopy::FromBytes::ref_from_bytes(record.as_bytes()).expect("layout and alignment are asserted by the caller")
-    }
-}
-
 /// The words of a record of fixed layout.
 #[inline]
 pub(crate) fn words_of<R: IntoBytes + Immutable>(record: &R) -> &[u64] {
-    <[u64]>::ref_from_bytes_of(record)
-}
-
-/// Views each record of a buffer.
-impl RecordBuf {
-    /// The records, checked and viewed in place.
-    pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, RecordError>> {
-        self.iter().map(Record::read)
-    }
+    const { assert!(align_of::<R>() == 8 && size_of::<R>().is_multiple_of(8)) };
+    <[u64]>::ref_from_bytes(record.as_bytes()).expect("size and alignment are asserted above")
 }

@@ -252,4 +252,4 @@ impl Header {
     }
 }
 
-const _: () = assert!(size_of::<Header>() == 8);
+assert_layout!(Header, 8, align 4, kind @ 0, length @ 1, venue_flags @ 2, instrument @ 4);

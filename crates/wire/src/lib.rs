@@ -8,6 +8,18 @@
 #[cfg(target_endian = "big")]
 compile_error!("records are read in place and little-endian: this machine's byte order is not supported");
 
+/// Fixes size, alignment and every field's place at compile time; the pattern refuses a list that misses a field.
+macro_rules! assert_layout {
+    ($record:ident, $bytes:literal, align $align:literal, $($field:ident @ $offset:literal),+ $(,)?) => {
+        const _: () = {
+            assert!(size_of::<$record>() == $bytes);
+            assert!(align_of::<$record>() == $align);
+            $(assert!(std::mem::offset_of!($record, $field) == $offset);)+
+            fn _names_every_field($record { $($field: _),+ }: $record) {}
+        };
+    };
+}
+
 pub mod batch;
 mod buf;
 mod header;

@@ -4,7 +4,7 @@
 //! from the instrument's record; times are ns since the Unix epoch, UTC.
 
 use crate::{Flags, Header, RecordError, RecordType, buf::words_of};
-use model::{GapCause, InstrumentId, Price, Qty, Side, SideSource, StreamKind, UnixNanos, Venue};
+use model::{GapCause, InstrumentId, Price, Qty, SCALE_MAX, Side, SideSource, StreamKind, UnixNanos, Venue};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// "No value" in an `i64` field that may be absent.
@@ -28,10 +28,7 @@ pub(crate) fn check_flags(header: &Header) -> Result<(), RecordError> {
 
 macro_rules! layout {
     ($record:ident, $bytes:literal, $kind:ident, $($field:ident @ $offset:literal),+ $(,)?) => {
-        const _: () = {
-            assert!(size_of::<$record>() == $bytes && align_of::<$record>() == 8);
-            $(assert!(std::mem::offset_of!($record, $field) == $offset);)+
-        };
+        assert_layout!($record, $bytes, align 8, header @ 0, ts_event @ 8, ts_recv @ 16, $($field @ $offset),+);
         impl $record {
             /// The record's type.
             pub const TYPE: RecordType = RecordType::$kind;
@@ -61,7 +58,7 @@ pub struct TradeRecord {
     /// The venue's id of the trade; 0 under the flag "no id".
     pub trade_id: u64,
 }
-layout!(TradeRecord, 48, Trade, header @ 0, ts_event @ 8, ts_recv @ 16, price @ 24, size @ 32, trade_id @ 40);
+layout!(TradeRecord, 48, Trade, price @ 24, size @ 32, trade_id @ 40);
 
 impl TradeRecord {
     /// A trade. `side` is the taker's.
@@ -140,14 +137,18 @@ pub struct BookChangeRecord {
     /// Zero.
     pub reserved: [u8; 7],
 }
-layout!(BookChangeRecord, 48, BookChange, price @ 24, size @ 32, action @ 40);
+layout!(BookChangeRecord, 48, BookChange, price @ 24, size @ 32, action @ 40, reserved @ 41);
 
 impl BookChangeRecord {
     #[inline]
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
         let r: &Self = view(words)?;
-        if BookAction::from_code(r.action).is_none() {
+        // The size says it too; a record in which they disagree would be read differently by different readers.
+        if BookAction::from_code(r.action).is_none_or(|a| (a == BookAction::Delete) != (r.size == 0)) {
             return Err(RecordError::Code { kind: r.header.kind, field: "action", code: r.action.into() });
+        }
+        if r.header.flags().side().is_none() {
+            return Err(RecordError::Code { kind: r.header.kind, field: "side", code: 0 });
         }
         Ok(r)
     }
@@ -166,6 +167,11 @@ impl BookChangeRecord {
         size: Qty,
         action: BookAction,
     ) -> Self {
+        debug_assert_eq!(
+            action == BookAction::Delete,
+            size.0 == 0,
+            "a level is deleted by the size 0 and by nothing else"
+        );
         let flags = flags | Flags::of_side(Some(side));
         BookChangeRecord {
             header: Header::new(Self::TYPE, Self::WORDS, Some(venue), flags, instrument),
@@ -276,7 +282,10 @@ pub struct SnapshotBeginRecord {
     /// The venue's update id the snapshot stands at; 0 where it has none.
     pub update_id: u64,
 }
-layout!(SnapshotBeginRecord, 48, SnapshotBegin, bids @ 24, asks @ 28, depth @ 32, reason @ 36, capped @ 37, update_id @ 40);
+layout!(
+    SnapshotBeginRecord, 48, SnapshotBegin,
+    bids @ 24, asks @ 28, depth @ 32, reason @ 36, capped @ 37, reserved @ 38, update_id @ 40,
+);
 
 impl SnapshotBeginRecord {
     fn read_reason(code: u8) -> Option<SnapshotReason> {
@@ -291,6 +300,9 @@ impl SnapshotBeginRecord {
         let r: &Self = view(words)?;
         if Self::read_reason(r.reason).is_none() {
             return Err(RecordError::Code { kind: r.header.kind, field: "reason", code: r.reason.into() });
+        }
+        if r.capped > 1 {
+            return Err(RecordError::Code { kind: r.header.kind, field: "capped", code: r.capped.into() });
         }
         Ok(r)
     }
@@ -320,7 +332,7 @@ pub struct SnapshotEndRecord {
     /// Zero.
     pub reserved: u64,
 }
-layout!(SnapshotEndRecord, 48, SnapshotEnd, levels @ 24, checksum @ 28, update_id @ 32);
+layout!(SnapshotEndRecord, 48, SnapshotEnd, levels @ 24, checksum @ 28, update_id @ 32, reserved @ 40);
 
 /// Whether a bar may still change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -377,15 +389,21 @@ pub struct BarRecord {
 }
 layout!(
     BarRecord, 136, Bar,
-    ts_open @ 24, interval_s @ 32, state @ 36, notional_scale @ 37, vwap_scale @ 38, open @ 40, high @ 48, low @ 56,
-    close @ 64, volume @ 72, taker_buy_volume @ 80, notional @ 88, taker_buy_notional @ 104, vwap @ 120, trades @ 128,
+    ts_open @ 24, interval_s @ 32, state @ 36, notional_scale @ 37, vwap_scale @ 38, reserved @ 39, open @ 40,
+    high @ 48, low @ 56, close @ 64, volume @ 72, taker_buy_volume @ 80, notional @ 88, taker_buy_notional @ 104, vwap @ 120, trades @ 128,
 );
 
 impl BarRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
         let r: &Self = view(words)?;
+        let code = |field, code: u8| RecordError::Code { kind: r.header.kind, field, code: code.into() };
         if !(1..=2).contains(&r.state) {
-            return Err(RecordError::Code { kind: r.header.kind, field: "state", code: r.state.into() });
+            return Err(code("state", r.state));
+        }
+        for (field, scale) in [("notional_scale", r.notional_scale), ("vwap_scale", r.vwap_scale)] {
+            if scale > SCALE_MAX {
+                return Err(code(field, scale));
+            }
         }
         Ok(r)
     }
@@ -416,6 +434,29 @@ pub enum CorrectionKind {
     Correct = 2,
 }
 
+impl CorrectionKind {
+    /// Every value, in the order of their codes.
+    pub const ALL: [CorrectionKind; 2] = [CorrectionKind::Cancel, CorrectionKind::Correct];
+
+    /// The value with this code.
+    pub fn from_code(code: u8) -> Option<CorrectionKind> {
+        CorrectionKind::ALL.into_iter().find(|v| *v as u8 == code)
+    }
+
+    /// The name used in the JSON form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CorrectionKind::Cancel => "cancel",
+            CorrectionKind::Correct => "correct",
+        }
+    }
+
+    /// The value with this name.
+    pub fn from_name(name: &str) -> Option<CorrectionKind> {
+        CorrectionKind::ALL.into_iter().find(|v| v.name() == name)
+    }
+}
+
 /// An earlier trade is corrected or cancelled, 64 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
@@ -439,15 +480,23 @@ pub struct CorrectionRecord {
     /// Zero.
     pub reserved: [u8; 7],
 }
-layout!(CorrectionRecord, 64, Correction, trade_id @ 24, new_trade_id @ 32, price @ 40, size @ 48, kind @ 56);
+layout!(
+    CorrectionRecord, 64, Correction,
+    trade_id @ 24, new_trade_id @ 32, price @ 40, size @ 48, kind @ 56, reserved @ 57,
+);
 
 impl CorrectionRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
         let r: &Self = view(words)?;
-        if !(1..=2).contains(&r.kind) {
+        if CorrectionKind::from_code(r.kind).is_none() {
             return Err(RecordError::Code { kind: r.header.kind, field: "kind", code: r.kind.into() });
         }
         Ok(r)
+    }
+
+    /// Whether the trade is cancelled or corrected.
+    pub fn kind(&self) -> CorrectionKind {
+        CorrectionKind::from_code(self.kind).expect("checked when the record was viewed")
     }
 }
 
@@ -480,7 +529,10 @@ pub struct GapRecord {
     /// Receive time of the first record after it.
     pub ts_to: u64,
 }
-layout!(GapRecord, 72, Gap, stream @ 24, cause @ 25, known @ 26, first @ 32, last @ 40, missing @ 48, ts_from @ 56, ts_to @ 64);
+layout!(
+    GapRecord, 72, Gap,
+    stream @ 24, cause @ 25, known @ 26, reserved @ 27, first @ 32, last @ 40, missing @ 48, ts_from @ 56, ts_to @ 64,
+);
 
 impl GapRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
@@ -502,6 +554,7 @@ impl GapRecord {
         to: UnixNanos,
     ) -> Self {
         let (first, last) = range.unwrap_or((0, 0));
+        debug_assert!(first <= last, "a gap from {first} to {last} is none");
         GapRecord {
             header: Header::new(Self::TYPE, Self::WORDS, Some(venue), Flags::EMPTY, instrument),
             ts_event: 0,
@@ -512,7 +565,7 @@ impl GapRecord {
             reserved: [0; 5],
             first,
             last,
-            missing: if range.is_some() { (last - first).saturating_add(1) } else { 0 },
+            missing: if range.is_some() { last.saturating_sub(first).saturating_add(1) } else { 0 },
             ts_from: from.0,
             ts_to: to.0,
         }
@@ -551,6 +604,30 @@ pub enum OverrunCause {
     Relay = 3,
 }
 
+impl OverrunCause {
+    /// Every value, in the order of their codes.
+    pub const ALL: [OverrunCause; 3] = [OverrunCause::Slow, OverrunCause::Expired, OverrunCause::Relay];
+
+    /// The value with this code.
+    pub fn from_code(code: u8) -> Option<OverrunCause> {
+        OverrunCause::ALL.into_iter().find(|v| *v as u8 == code)
+    }
+
+    /// The name used in the JSON form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OverrunCause::Slow => "slow",
+            OverrunCause::Expired => "expired",
+            OverrunCause::Relay => "relay",
+        }
+    }
+
+    /// The value with this name.
+    pub fn from_name(name: &str) -> Option<OverrunCause> {
+        OverrunCause::ALL.into_iter().find(|v| v.name() == name)
+    }
+}
+
 /// What a consumer missed, 64 bytes. Made by the transport, never part of a feed's own sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
@@ -574,15 +651,20 @@ pub struct OverrunRecord {
     /// Zero.
     pub reserved: [u8; 7],
 }
-layout!(OverrunRecord, 64, Overrun, epoch @ 24, first @ 32, last @ 40, count @ 48, cause @ 56);
+layout!(OverrunRecord, 64, Overrun, epoch @ 24, first @ 32, last @ 40, count @ 48, cause @ 56, reserved @ 57);
 
 impl OverrunRecord {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
         let r: &Self = view(words)?;
-        if !(1..=3).contains(&r.cause) {
+        if OverrunCause::from_code(r.cause).is_none() {
             return Err(RecordError::Code { kind: r.header.kind, field: "cause", code: r.cause.into() });
         }
         Ok(r)
+    }
+
+    /// Why the records were missed.
+    pub fn cause(&self) -> OverrunCause {
+        OverrunCause::from_code(self.cause).expect("checked when the record was viewed")
     }
 
     /// Sequences `first..=last` of `epoch` were missed; `last` is `None` when nobody can know.
@@ -594,6 +676,7 @@ impl OverrunRecord {
         cause: OverrunCause,
         now: UnixNanos,
     ) -> Self {
+        debug_assert!(last.is_none_or(|last| first <= last), "an overrun from {first} to {last:?} is none");
         OverrunRecord {
             header: Header::new(Self::TYPE, Self::WORDS, venue, Flags::EMPTY, InstrumentId::NONE),
             ts_event: 0,
@@ -601,7 +684,7 @@ impl OverrunRecord {
             epoch,
             first,
             last: last.unwrap_or(0),
-            count: last.map_or(0, |last| (last - first).saturating_add(1)),
+            count: last.map_or(0, |last| last.saturating_sub(first).saturating_add(1)),
             cause: cause as u8,
             reserved: [0; 7],
         }

@@ -11,15 +11,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The most bytes one text may have: its length is one byte.
 pub const TEXT_MAX: usize = 255;
 
-/// A text that does not fit its record.
+/// A text (or, in a definition, a number) that does not fit its record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} {text:?} has {length} bytes, at most {max} fit")]
+#[error("{field} {text:?} needs room for {length}, there is room for {max}")]
 pub struct TextError {
     /// The field.
     pub field: &'static str,
     /// The text's beginning.
     pub text: String,
-    /// Its length.
+    /// Its length in bytes; of a number its digits or decimals.
     pub length: usize,
     /// The most it may have.
     pub max: usize,
@@ -38,6 +38,14 @@ fn check_len(field: &'static str, text: &str, max: usize) -> Result<u8, TextErro
 fn head_and_tail<H: FromBytes + Immutable + KnownLayout>(words: &[u64]) -> Result<(&H, &[u8]), RecordError> {
     H::ref_from_prefix(words.as_bytes())
         .map_err(|_| RecordError::Size { kind: words.first().map_or(0, |w| *w as u8), words: words.len() })
+}
+
+/// Behind the texts stands nothing but the padding to a whole word: what was written is what is read.
+fn check_end(tail: &[u8], header: &Header) -> Result<(), RecordError> {
+    if tail.len() >= 8 {
+        return Err(RecordError::Size { kind: header.kind, words: header.words() });
+    }
+    Ok(())
 }
 
 fn text<'a>(tail: &mut &'a [u8], length: u8, kind: u8, field: &'static str) -> Result<&'a str, RecordError> {
@@ -64,12 +72,6 @@ impl RecordBuf {
         }
         self.push_words(&record[..words]).expect("the header was just written");
     }
-}
-
-macro_rules! head {
-    ($head:ident, $bytes:literal) => {
-        const _: () = assert!(size_of::<$head>() == $bytes && align_of::<$head>() == 8);
-    };
 }
 
 /// The fixed part of an instrument record, 72 bytes. The texts behind it: symbol, venue symbol, base, quote.
@@ -113,7 +115,12 @@ pub struct InstrumentHead {
     /// Zero.
     pub reserved: [u8; 3],
 }
-head!(InstrumentHead, 72);
+assert_layout!(
+    InstrumentHead, 72, align 8, header @ 0, ts_event @ 8, ts_recv @ 16,
+    version @ 24, status @ 28, kind @ 29, price_scale @ 30, size_scale @ 31, tick @ 32, lot @ 40, min_size @ 48,
+    min_notional @ 56, symbol_len @ 64, venue_symbol_len @ 65, base_len @ 66, quote_len @ 67, notional_scale @ 68,
+    reserved @ 69,
+);
 
 /// An instrument record, viewed in place.
 #[derive(Clone, Copy, Debug)]
@@ -149,13 +156,15 @@ impl<'a> InstrumentView<'a> {
                 return Err(code(field, scale));
             }
         }
-        Ok(InstrumentView {
+        let view = InstrumentView {
             symbol: text(&mut tail, head.symbol_len, kind, "symbol")?,
             venue_symbol: text(&mut tail, head.venue_symbol_len, kind, "venue_symbol")?,
             base: text(&mut tail, head.base_len, kind, "base")?,
             quote: text(&mut tail, head.quote_len, kind, "quote")?,
             head,
-        })
+        };
+        check_end(tail, &head.header)?;
+        Ok(view)
     }
 
     /// The definition as an owned value; `None` when this build does not know the venue.
@@ -181,6 +190,26 @@ impl<'a> InstrumentView<'a> {
     }
 }
 
+fn check_scale(field: &'static str, scale: u8) -> Result<(), TextError> {
+    if scale > SCALE_MAX {
+        return Err(TextError { field, text: scale.to_string(), length: scale.into(), max: SCALE_MAX.into() });
+    }
+    Ok(())
+}
+
+/// The smallest order value as 64-bit mantissa and scale.
+fn fit_notional(value: Decimal) -> Result<(i64, u8), TextError> {
+    let d = value.normalised();
+    check_scale("notional_scale", d.scale)?;
+    match i64::try_from(d.mantissa) {
+        Ok(mantissa) if mantissa != NONE => Ok((mantissa, d.scale)),
+        _ => {
+            let digits = d.mantissa.unsigned_abs().to_string().len();
+            Err(TextError { field: "min_notional", text: d.to_string(), length: digits, max: SCALE_MAX.into() })
+        }
+    }
+}
+
 impl RecordBuf {
     /// Appends an instrument's definition.
     pub fn push_instrument(
@@ -189,8 +218,9 @@ impl RecordBuf {
         ts_event: UnixNanos,
         ts_recv: UnixNanos,
     ) -> Result<(), TextError> {
-        let notional = i.min_notional.map(Decimal::normalised);
-        let min_notional = notional.and_then(|d| i64::try_from(d.mantissa).ok()).unwrap_or(NONE);
+        check_scale("price_scale", i.price_scale)?;
+        check_scale("size_scale", i.size_scale)?;
+        let (min_notional, notional_scale) = i.min_notional.map_or(Ok((NONE, 0)), fit_notional)?;
         let head = InstrumentHead {
             header: Header::new(RecordType::Instrument, 0, Some(i.venue), Flags::EMPTY, i.id),
             ts_event: ts_event.0,
@@ -208,7 +238,7 @@ impl RecordBuf {
             venue_symbol_len: check_len("venue_symbol", &i.venue_symbol, SYMBOL_MAX)?,
             base_len: check_len("base", &i.base, SYMBOL_MAX)?,
             quote_len: check_len("quote", &i.quote, SYMBOL_MAX)?,
-            notional_scale: notional.map_or(0, |d| d.scale),
+            notional_scale,
             reserved: [0; 3],
         };
         self.push_texts(&head, &[&i.symbol, &i.venue_symbol, &i.base, &i.quote]);
@@ -241,7 +271,10 @@ pub struct LongTradeHead {
     /// Zero.
     pub reserved: [u8; 4],
 }
-head!(LongTradeHead, 48);
+assert_layout!(
+    LongTradeHead, 48, align 8, header @ 0, ts_event @ 8, ts_recv @ 16,
+    price @ 24, size @ 32, id_len @ 40, conditions_len @ 41, exchange_len @ 42, tape_len @ 43, reserved @ 44,
+);
 
 /// A trade whose id is no 64-bit number, or that has conditions, exchange or tape.
 #[derive(Clone, Copy, Debug)]
@@ -277,13 +310,15 @@ impl<'a> LongTradeView<'a> {
     pub(crate) fn read(words: &'a [u64]) -> Result<Self, RecordError> {
         let (head, mut tail) = head_and_tail::<LongTradeHead>(words)?;
         let kind = head.header.kind;
-        Ok(LongTradeView {
+        let view = LongTradeView {
             id: text(&mut tail, head.id_len, kind, "id")?,
             conditions: text(&mut tail, head.conditions_len, kind, "conditions")?,
             exchange: text(&mut tail, head.exchange_len, kind, "exchange")?,
             tape: text(&mut tail, head.tape_len, kind, "tape")?,
             head,
-        })
+        };
+        check_end(tail, &head.header)?;
+        Ok(view)
     }
 }
 
@@ -332,7 +367,10 @@ pub struct StatusHead {
     /// Zero.
     pub reserved: [u8; 3],
 }
-head!(StatusHead, 32);
+assert_layout!(
+    StatusHead, 32, align 8, header @ 0, ts_event @ 8, ts_recv @ 16,
+    scope @ 24, stream @ 25, state @ 26, reason @ 27, text_len @ 28, reserved @ 29,
+);
 
 /// A state change, before it is a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -411,7 +449,9 @@ impl<'a> StatusView<'a> {
         let scope = Scope::from_code(head.scope).ok_or(code("scope", head.scope))?;
         let status = Status::of_codes(scope, head.stream, head.state).ok_or(code("state", head.state))?;
         let reason = Reason::from_code(head.reason).ok_or(code("reason", head.reason))?;
-        Ok(StatusView { head, status, reason, text: text(&mut tail, head.text_len, kind, "text")? })
+        let view = StatusView { head, status, reason, text: text(&mut tail, head.text_len, kind, "text")? };
+        check_end(tail, &head.header)?;
+        Ok(view)
     }
 }
 
@@ -485,7 +525,28 @@ pub struct SessionHead {
     /// Zero.
     pub reserved: [u8; 4],
 }
-head!(SessionHead, 48);
+assert_layout!(
+    SessionHead, 48, align 8, header @ 0, ts_event @ 8, ts_recv @ 16,
+    epoch @ 24, pid @ 32, version @ 40, simulated @ 41, site_len @ 42, build_len @ 43, reserved @ 44,
+);
+
+impl SessionHead {
+    /// The head of a run of the venue itself, without texts.
+    pub(crate) fn new(venue: Venue, epoch: u64, ts_recv: u64) -> SessionHead {
+        SessionHead {
+            header: Header::new(RecordType::SessionStart, 0, Some(venue), Flags::EMPTY, InstrumentId::NONE),
+            ts_event: 0,
+            ts_recv,
+            epoch,
+            pid: 0,
+            version: crate::WIRE_VERSION,
+            simulated: 0,
+            site_len: 0,
+            build_len: 0,
+            reserved: [0; 4],
+        }
+    }
+}
 
 /// A session start, viewed in place.
 #[derive(Clone, Copy, Debug)]
@@ -505,11 +566,13 @@ impl<'a> SessionView<'a> {
         if head.simulated > 1 {
             return Err(RecordError::Code { kind, field: "simulated", code: head.simulated.into() });
         }
-        Ok(SessionView {
+        let view = SessionView {
             site: text(&mut tail, head.site_len, kind, "site")?,
             build: text(&mut tail, head.build_len, kind, "build")?,
             head,
-        })
+        };
+        check_end(tail, &head.header)?;
+        Ok(view)
     }
 }
 
@@ -536,16 +599,19 @@ impl RecordBuf {
         now: UnixNanos,
     ) -> Result<(), TextError> {
         let head = SessionHead {
-            header: Header::new(RecordType::SessionStart, 0, Some(venue), Flags::EMPTY, InstrumentId::NONE),
-            ts_event: 0,
-            ts_recv: now.0,
-            epoch,
             pid: pid.into(),
-            version: crate::WIRE_VERSION,
             simulated: u8::from(origin == Origin::Simulated),
+            ..SessionHead::new(venue, epoch, now.0)
+        };
+        self.push_session_head(head, site, build)
+    }
+
+    /// Appends the start of a run whose head is complete but for the lengths of its texts.
+    pub(crate) fn push_session_head(&mut self, head: SessionHead, site: &str, build: &str) -> Result<(), TextError> {
+        let head = SessionHead {
             site_len: check_len("site", site, SYMBOL_MAX)?,
             build_len: check_len("build", build, SYMBOL_MAX)?,
-            reserved: [0; 4],
+            ..head
         };
         self.push_texts(&head, &[site, build]);
         Ok(())
@@ -581,7 +647,10 @@ pub struct SessionEndHead {
     /// Zero.
     pub reserved: [u8; 7],
 }
-head!(SessionEndHead, 40);
+assert_layout!(
+    SessionEndHead, 40, align 8, header @ 0, ts_event @ 8, ts_recv @ 16,
+    epoch @ 24, reason @ 32, reserved @ 33,
+);
 
 impl SessionEndHead {
     pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {

@@ -1,0 +1,318 @@
+//! The inputs of a session, byte for byte and in order, so that a replay tells the very same records.
+//!
+//! A file begins with the 8 bytes `APINPUT1`. Each input follows as a 16-byte head (time in ns since the Unix epoch
+//! u64; length of the body u32; kind u8; three zero bytes), then the body. All numbers little-endian. A file that ends
+//! inside an input was cut by a crash: what stands before it is whole.
+
+use model::{InstrumentId, Reason, UnixNanos};
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use venues::{Input, Memory, Reply, RequestId};
+use wire::Origin;
+
+const MAGIC: &[u8; 8] = b"APINPUT1";
+/// The largest body a reader believes; larger ones mean a damaged file.
+const BODY_MAX: u32 = 256 << 20;
+
+/// A capture cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The file system refuses.
+    #[error("capture {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not a capture, or a damaged one.
+    #[error("capture {path}, byte {offset}: {problem}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+/// Writes inputs as they are stepped.
+pub struct CaptureWriter {
+    file: BufWriter<File>,
+    path: PathBuf,
+    body: Vec<u8>,
+}
+
+impl CaptureWriter {
+    /// Creates the file; an existing one is not overwritten.
+    pub fn create(path: &Path) -> Result<CaptureWriter, CaptureError> {
+        let failed = |source| CaptureError::Io { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let file = File::create_new(path).map_err(failed)?;
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        file.write_all(MAGIC).map_err(failed)?;
+        Ok(CaptureWriter { file, path: path.to_owned(), body: vec![] })
+    }
+
+    /// Appends one input.
+    pub fn write(&mut self, input: &Input<'_>, now: UnixNanos) -> Result<(), CaptureError> {
+        self.body.clear();
+        let kind = encode(input, &mut self.body);
+        let mut head = [0u8; 16];
+        head[..8].copy_from_slice(&now.0.to_le_bytes());
+        head[8..12].copy_from_slice(&(self.body.len() as u32).to_le_bytes());
+        head[12] = kind;
+        let failed = |source| CaptureError::Io { path: self.path.clone(), source };
+        self.file.write_all(&head).map_err(failed)?;
+        self.file.write_all(&self.body).map_err(failed)
+    }
+
+    /// Hands everything to the operating system.
+    pub fn flush(&mut self) -> Result<(), CaptureError> {
+        self.file.flush().map_err(|source| CaptureError::Io { path: self.path.clone(), source })
+    }
+}
+
+fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
+    let text = |body: &mut Vec<u8>, t: &str| {
+        body.extend_from_slice(&(t.len() as u32).to_le_bytes());
+        body.extend_from_slice(t.as_bytes());
+    };
+    match *input {
+        Input::Start { epoch, pid, origin, site, build } => {
+            body.extend_from_slice(&epoch.to_le_bytes());
+            body.extend_from_slice(&pid.to_le_bytes());
+            body.push(u8::from(origin == Origin::Simulated));
+            text(body, site);
+            text(body, build);
+            1
+        }
+        Input::Remember(instrument, Memory { trade_id, last_seen }) => {
+            body.extend_from_slice(&instrument.0.to_le_bytes());
+            body.push(u8::from(trade_id.is_some()));
+            body.extend_from_slice(&trade_id.unwrap_or(0).to_le_bytes());
+            body.extend_from_slice(&last_seen.0.to_le_bytes());
+            2
+        }
+        Input::Connecting(to) => {
+            body.extend_from_slice(to.as_bytes());
+            3
+        }
+        Input::Connected => 4,
+        Input::Frame(frame) => {
+            body.extend_from_slice(frame);
+            5
+        }
+        Input::Response(id, reply) => {
+            body.extend_from_slice(&id.0.to_le_bytes());
+            match reply {
+                Reply::Http { status, body: answer, retry_after } => {
+                    body.extend_from_slice(&status.to_le_bytes());
+                    let retry_ms = retry_after.map_or(u64::MAX, |d| d.as_millis() as u64);
+                    body.extend_from_slice(&retry_ms.to_le_bytes());
+                    body.extend_from_slice(answer);
+                    6
+                }
+                Reply::Failed(why) => {
+                    body.extend_from_slice(why.as_bytes());
+                    7
+                }
+            }
+        }
+        Input::Timer => 8,
+        Input::Disconnected(reason, why) => {
+            body.push(reason.code());
+            body.extend_from_slice(why.as_bytes());
+            9
+        }
+        Input::Clock(wall) => {
+            body.extend_from_slice(&wall.0.to_le_bytes());
+            10
+        }
+        Input::End(reason) => {
+            body.push(reason.code());
+            11
+        }
+    }
+}
+
+/// Reads inputs back.
+pub struct CaptureReader {
+    file: BufReader<File>,
+    path: PathBuf,
+    body: Vec<u8>,
+    offset: u64,
+}
+
+impl CaptureReader {
+    /// Opens a capture.
+    pub fn open(path: &Path) -> Result<CaptureReader, CaptureError> {
+        let failed = |source| CaptureError::Io { path: path.to_owned(), source };
+        let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
+        let mut magic = [0u8; 8];
+        file.read_exact(&mut magic).map_err(failed)?;
+        if &magic != MAGIC {
+            let problem = "is not a capture of inputs: it does not begin with APINPUT1";
+            return Err(CaptureError::Damaged { path: path.to_owned(), offset: 0, problem });
+        }
+        Ok(CaptureReader { file, path: path.to_owned(), body: vec![], offset: 8 })
+    }
+
+    /// The next input and its time; `None` at the end, where a cut last input does not count.
+    pub fn next_input(&mut self) -> Result<Option<(Input<'_>, UnixNanos)>, CaptureError> {
+        let mut head = [0u8; 16];
+        if !self.fill(&mut head)? {
+            return Ok(None);
+        }
+        let now = UnixNanos(u64::from_le_bytes(head[..8].try_into().expect("8 bytes")));
+        let length = u32::from_le_bytes(head[8..12].try_into().expect("4 bytes"));
+        if length > BODY_MAX {
+            return Err(self.damaged("an input claims more than 256 MiB"));
+        }
+        let mut body = std::mem::take(&mut self.body);
+        body.resize(length as usize, 0);
+        let whole = self.fill(&mut body)?;
+        self.body = body;
+        if !whole {
+            return Ok(None);
+        }
+        self.offset += 16 + u64::from(length);
+        let damaged = self.damaged("an input cannot be understood");
+        decode(head[12], &self.body).map(|input| Some((input, now))).ok_or(damaged)
+    }
+
+    fn damaged(&self, problem: &'static str) -> CaptureError {
+        CaptureError::Damaged { path: self.path.clone(), offset: self.offset, problem }
+    }
+
+    /// Fills `target`; `false` when the file ends before.
+    fn fill(&mut self, target: &mut [u8]) -> Result<bool, CaptureError> {
+        match self.file.read_exact(target) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(source) => Err(CaptureError::Io { path: self.path.clone(), source }),
+        }
+    }
+}
+
+/// Takes numbers and texts off the front of a body.
+struct Body<'a>(&'a [u8]);
+
+impl<'a> Body<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+    fn u8(&mut self) -> Option<u8> {
+        self.take::<1>().map(|[b]| b)
+    }
+    fn text(&mut self) -> Option<&'a str> {
+        let length = self.u32()? as usize;
+        let (head, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(head).ok()
+    }
+    fn rest(self) -> Option<&'a str> {
+        std::str::from_utf8(self.0).ok()
+    }
+}
+
+fn decode(kind: u8, body: &[u8]) -> Option<Input<'_>> {
+    let mut b = Body(body);
+    Some(match kind {
+        1 => {
+            let (epoch, pid) = (b.u64()?, b.u32()?);
+            let origin = if b.u8()? == 1 { Origin::Simulated } else { Origin::Live };
+            Input::Start { epoch, pid, origin, site: b.text()?, build: b.text()? }
+        }
+        2 => {
+            let (instrument, known) = (InstrumentId(b.u32()?), b.u8()?);
+            let id = b.u64()?;
+            Input::Remember(instrument, Memory { trade_id: (known == 1).then_some(id), last_seen: UnixNanos(b.u64()?) })
+        }
+        3 => Input::Connecting(b.rest()?),
+        4 => Input::Connected,
+        5 => Input::Frame(body),
+        6 => {
+            let (id, status) = (RequestId(b.u64()?), u16::from_le_bytes(b.take()?));
+            let retry_ms = b.u64()?;
+            let retry_after = (retry_ms != u64::MAX).then(|| Duration::from_millis(retry_ms));
+            Input::Response(id, Reply::Http { status, body: b.0, retry_after })
+        }
+        7 => {
+            let id = RequestId(b.u64()?);
+            Input::Response(id, Reply::Failed(b.rest()?))
+        }
+        8 => Input::Timer,
+        9 => {
+            let reason = Reason::from_code(b.u8()?)?;
+            Input::Disconnected(reason, b.rest()?)
+        }
+        10 => Input::Clock(UnixNanos(b.u64()?)),
+        11 => Input::End(Reason::from_code(b.u8()?)?),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_input_comes_back_and_a_cut_one_does_not() {
+        let inputs = [
+            Input::Start { epoch: 7, pid: 9, origin: Origin::Simulated, site: "lab", build: "0.1" },
+            Input::Remember(InstrumentId(5), Memory { trade_id: Some(8), last_seen: UnixNanos(3) }),
+            Input::Remember(InstrumentId(6), Memory { trade_id: None, last_seen: UnixNanos(4) }),
+            Input::Connecting("wss://venue"),
+            Input::Connected,
+            Input::Frame(b"{\"a\":1}\n\xff"),
+            Input::Response(
+                RequestId(3),
+                Reply::Http { status: 429, body: b"no", retry_after: Some(Duration::from_secs(2)) },
+            ),
+            Input::Response(RequestId(4), Reply::Http { status: 200, body: b"", retry_after: None }),
+            Input::Response(RequestId(5), Reply::Failed("unreachable")),
+            Input::Timer,
+            Input::Disconnected(Reason::Timeout, "silent for 5 s"),
+            Input::Clock(UnixNanos(99)),
+            Input::End(Reason::Shutdown),
+        ];
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.inputs");
+        let mut writer = CaptureWriter::create(&path).expect("a new file");
+        for (i, input) in inputs.iter().enumerate() {
+            writer.write(input, UnixNanos(i as u64)).expect("written");
+        }
+        writer.flush().expect("flushed");
+        let read_all = |path: &Path| {
+            let mut reader = CaptureReader::open(path).expect("a capture");
+            let mut n = 0;
+            while let Some((input, now)) = reader.next_input().expect("undamaged") {
+                assert_eq!((input, now), (inputs[n], UnixNanos(n as u64)));
+                n += 1;
+            }
+            n
+        };
+        assert_eq!(read_all(&path), inputs.len());
+        let bytes = std::fs::read(&path).expect("the file");
+        let cut = folder.path().join("cut.inputs");
+        std::fs::write(&cut, &bytes[..bytes.len() - 1]).expect("written");
+        assert_eq!(read_all(&cut), inputs.len() - 1);
+        assert!(CaptureWriter::create(&path).is_err(), "an existing capture is not overwritten");
+    }
+}

@@ -1,0 +1,107 @@
+//! The feed's metrics: set from the machine's counters between reads, never inside the hot path.
+
+use std::sync::Arc;
+use telemetry::{Counter, Gauge, Histogram, Registry};
+use venues::{Counts, Session};
+use wire::RecordType;
+
+/// A feed's metrics, all labelled with the venue.
+pub struct FeedMetrics {
+    counters: Vec<(&'static str, Counter)>,
+    /// Records published.
+    pub records: Counter,
+    /// Bytes read from the socket.
+    pub bytes: Counter,
+    /// Reads that brought something.
+    pub reads: Counter,
+    /// Connections opened.
+    pub connects: Counter,
+    /// Connections lost or not made.
+    pub disconnects: Counter,
+    /// 1 while connected.
+    pub connected: Gauge,
+    /// Age of the newest frame in ms.
+    pub frame_age_ms: Gauge,
+    /// Age of the newest record of each kind of stream in ms, with the record type's code.
+    pub stream_age_ms: Vec<(RecordType, Gauge)>,
+    /// Frames set aside.
+    pub quarantined: Counter,
+    /// From the bytes' receive time to the publication of what they told.
+    pub publish: Arc<Histogram>,
+    /// The same for reads that changed a book.
+    pub book: Arc<Histogram>,
+    /// From the venue's event time to our receive time, where the clocks agree well enough for it to be positive.
+    pub venue: Arc<Histogram>,
+}
+
+/// The streams whose age is shown.
+const STREAMS: [RecordType; 4] = [RecordType::Trade, RecordType::BookChange, RecordType::Quote, RecordType::Bar];
+
+/// The metric each counter of a machine is shown as.
+const SHOWN: [(&str, &str, &str); 18] = [
+    ("frames", "frames_total", "Frames received."),
+    ("trades", "trades_total", "Trades told."),
+    ("book_updates", "book_updates_total", "Book update messages applied."),
+    ("book_snapshots", "book_snapshots_total", "Book snapshots taken in."),
+    ("book_levels", "book_levels_total", "Book levels told."),
+    ("quotes", "quotes_total", "Quotes told."),
+    ("bars", "bars_total", "Bars told."),
+    ("gaps", "gaps_total", "Gaps told."),
+    ("resyncs", "resyncs_total", "Books brought back after a failed proof."),
+    ("malformed", "malformed_total", "Frames set aside as malformed."),
+    ("slow_path", "slow_path_total", "Frames that took the exact path instead of the fast one."),
+    ("unknown_types", "unknown_types_total", "Messages of a type this build does not know."),
+    ("unknown_fields", "unknown_fields_total", "Fields this build does not know."),
+    ("trades_repeated", "trades_repeated_total", "Repeated trades dropped."),
+    ("checksums_ok", "checksums_ok_total", "Venue checksums that agreed."),
+    ("checksums_failed", "checksums_failed_total", "Venue checksums that differed."),
+    ("refusals", "refusals_total", "Errors the venue answered."),
+    ("stale", "stale_total", "Streams found silent for too long."),
+];
+
+impl FeedMetrics {
+    /// Registers the metrics of one venue's feed.
+    pub fn new(registry: &Registry, venue: &str) -> FeedMetrics {
+        let l = [("venue", venue)];
+        FeedMetrics {
+            counters: SHOWN.iter().map(|(field, name, help)| (*field, registry.counter(name, help, &l))).collect(),
+            records: registry.counter("records_total", "Records published.", &l),
+            bytes: registry.counter("bytes_total", "Bytes read from the socket.", &l),
+            reads: registry.counter("reads_total", "Reads of the socket that brought something.", &l),
+            connects: registry.counter("connects_total", "Connections opened.", &l),
+            disconnects: registry.counter("reconnects_total", "Connections lost or not made.", &l),
+            connected: registry.gauge("connected", "1 while connected to the venue.", &l),
+            frame_age_ms: registry.gauge("frame_age_ms", "Age of the newest frame in milliseconds.", &l),
+            stream_age_ms: STREAMS
+                .iter()
+                .map(|kind| {
+                    let labels = [("venue", venue), ("stream", kind.name())];
+                    (
+                        *kind,
+                        registry.gauge(
+                            "stream_age_ms",
+                            "Age of the newest record of a stream in milliseconds.",
+                            &labels,
+                        ),
+                    )
+                })
+                .collect(),
+            quarantined: registry.counter("quarantined_total", "Frames kept aside with the reason.", &l),
+            publish: registry.histogram("publish_latency_us", "Socket read to ring, all reads.", &l),
+            book: registry.histogram("orderbook_latency_us", "Socket read to ring, reads that changed a book.", &l),
+            venue: registry.histogram("venue_latency_us", "Venue's event time to our receive time, sampled.", &l),
+        }
+    }
+
+    /// Shows the counters as they stand.
+    pub fn show(&self, session: &Session) {
+        let counts: &Counts = session.machine().counts();
+        for (name, value) in counts.iter() {
+            if let Some((_, counter)) = self.counters.iter().find(|(field, _)| *field == name) {
+                counter.set(value);
+            }
+        }
+        self.records.set(session.next_sequence() - 1);
+        self.quarantined.set(session.malformed());
+    }
+}

@@ -1,0 +1,241 @@
+//! The subscriber's client: one API over the rings of this machine and over a relay's socket.
+//! [`Source`] + [`Subscription`] -> [`Client::poll`] -> records with their names, and overruns for what was missed.
+//!
+//! Invariants: per venue, records come in order, each once, and every one that the subscription covers comes or is
+//! named in an overrun record, across restarts of feed and relay as long as the ring holds it. Across venues the order
+//! is that of (receive time, venue, sequence) within what was there at the poll.
+
+mod direct;
+mod socket;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::subscription::{Position, Subscription, SubscriptionError};
+use direct::DirectSource;
+use model::{UnixNanos, Venue};
+use socket::SocketSource;
+use wire::json::Instruments;
+use wire::{Envelope, Record, RecordType};
+
+/// Where records come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The rings in this directory, read in place.
+    Rings(PathBuf),
+    /// The relay that listens at this path.
+    Unix(PathBuf),
+}
+
+/// How a client waits and what it does when its relay goes away.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientOptions {
+    /// Spin while waiting rather than sleep: a few microseconds sooner for a whole core.
+    pub spin: bool,
+    /// What to do when the relay goes away; no meaning for rings.
+    pub reconnect: Reconnect,
+    /// Nanoseconds since the Unix epoch, for the records the client makes itself (overruns).
+    pub clock: fn() -> UnixNanos,
+}
+
+/// What to do when the relay goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconnect {
+    /// The next poll fails.
+    Never,
+    /// Try again, first after `first`, then twice as long each time up to `max`, for ever.
+    Backoff {
+        /// Wait before the first try.
+        first: Duration,
+        /// Longest wait.
+        max: Duration,
+    },
+}
+
+impl Default for ClientOptions {
+    fn default() -> ClientOptions {
+        ClientOptions {
+            spin: false,
+            reconnect: Reconnect::Backoff { first: Duration::from_millis(20), max: Duration::from_secs(2) },
+            clock: system_clock,
+        }
+    }
+}
+
+pub(crate) fn system_clock() -> UnixNanos {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// What stands beside a delivered record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Venue of the ring it comes from.
+    pub venue: Venue,
+    /// Its epoch and sequence. An overrun is nobody's record: its sequence is 0.
+    pub envelope: Envelope,
+    /// When the newest record at the time of reading was published, ns since the Unix epoch by the feed's clock: for a
+    /// reader that keeps up, when this one was.
+    pub published_ns: u64,
+    /// It lies before the start of the subscription: a definition, state or book that a joiner needs. Such records may
+    /// come again; all others come once.
+    pub catch_up: bool,
+}
+
+/// Why a client cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The subscription makes no sense.
+    #[error(transparent)]
+    Subscription(#[from] SubscriptionError),
+    /// A ring or its directory. The client goes on behind the trouble at the next poll, with an overrun.
+    #[error(transparent)]
+    Ring(#[from] ring::RingError),
+    /// The relay's socket.
+    #[error("cannot {action} relay {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The path cannot be a socket's.
+    #[error(transparent)]
+    Path(#[from] crate::path::SocketPathError),
+    /// The relay refused the subscription, in its own words.
+    #[error("relay {path} refuses: {reason}")]
+    Refused {
+        /// The socket.
+        path: PathBuf,
+        /// The relay's words.
+        reason: String,
+    },
+    /// What listens there does not speak as a relay does.
+    #[error("{path} does not answer like a relay: {what}")]
+    NotARelay {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A batch is damaged or out of order.
+    #[error("relay {path} sent a bad batch: {what}")]
+    BadBatch {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The relay went away and no reconnecting was asked for.
+    #[error("relay {path} closed the connection")]
+    Closed {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The subscription was to end when this consumer is too slow, and it was. Everything before the next record was
+    /// told or named in an overrun.
+    #[error("{venue}: records were overwritten before they were read, and the subscription was to end then")]
+    TooSlow {
+        /// Venue of the ring.
+        venue: Venue,
+    },
+}
+
+enum Inner {
+    Rings(Box<DirectSource>),
+    Unix(Box<SocketSource>),
+}
+
+/// A subscriber.
+pub struct Client {
+    inner: Inner,
+    instruments: Instruments,
+}
+
+impl Client {
+    /// Subscribes. Blocks while a relay is asked (bounded by seconds) or the rings are looked through once.
+    pub fn open(source: Source, subscription: Subscription, options: ClientOptions) -> Result<Client, ClientError> {
+        subscription.check()?;
+        let inner = match source {
+            Source::Rings(path) => Inner::Rings(Box::new(DirectSource::open(&path, subscription, options)?)),
+            Source::Unix(path) => Inner::Unix(Box::new(SocketSource::open(path, subscription, options)?)),
+        };
+        Ok(Client { inner, instruments: Instruments::new() })
+    }
+
+    /// Hands what is there to `f`, up to a bounded amount, and returns how many records that was. Never blocks. The
+    /// words are valid during the call.
+    #[inline]
+    pub fn poll<F: FnMut(Delivery, &[u64])>(&mut self, mut f: F) -> Result<usize, ClientError> {
+        let instruments = &mut self.instruments;
+        let deliver = |delivery: Delivery, words: &[u64]| {
+            if words.first().is_some_and(|head| *head as u8 == RecordType::Instrument as u8)
+                && let Ok(record) = Record::read(words)
+            {
+                instruments.observe(&record);
+            }
+            f(delivery, words);
+        };
+        match &mut self.inner {
+            Inner::Rings(rings) => rings.poll(deliver),
+            Inner::Unix(socket) => socket.poll(deliver),
+        }
+    }
+
+    /// Waits until a poll may find something, for at most `timeout`. May return early and for no reason.
+    pub fn wait(&mut self, timeout: Duration) {
+        match &mut self.inner {
+            Inner::Rings(rings) => rings.wait(timeout),
+            Inner::Unix(socket) => socket.wait(timeout),
+        }
+    }
+
+    /// The definitions delivered so far.
+    pub fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    /// How far this reader is behind, in ring slots of 64 bytes, summed over the rings; `None` over a socket, where
+    /// only the relay knows.
+    pub fn lag(&self) -> Option<u64> {
+        match &self.inner {
+            Inner::Rings(rings) => Some(rings.lag()),
+            Inner::Unix(_) => None,
+        }
+    }
+
+    /// Per venue, the record expected next: what to save, and to give as [`crate::Start::Sequence`] later.
+    pub fn positions(&self) -> Vec<Position> {
+        match &self.inner {
+            Inner::Rings(rings) => rings.positions(),
+            Inner::Unix(socket) => socket.positions(),
+        }
+    }
+
+    /// Symbols asked for that no venue asked for had defined when this was opened (or last reconnected). They are
+    /// delivered once a feed defines them.
+    pub fn unknown_symbols(&self) -> &[String] {
+        match &self.inner {
+            Inner::Rings(rings) => rings.unknown_symbols(),
+            Inner::Unix(socket) => socket.unknown_symbols(),
+        }
+    }
+
+    /// What was asked for and could not be had as asked, in words.
+    pub fn warnings(&self) -> &[String] {
+        match &self.inner {
+            Inner::Rings(rings) => rings.warnings(),
+            Inner::Unix(socket) => socket.warnings(),
+        }
+    }
+
+    /// Whether the source is there: always for rings; for a relay, whether it is connected.
+    pub fn is_connected(&self) -> bool {
+        match &self.inner {
+            Inner::Rings(_) => true,
+            Inner::Unix(socket) => socket.is_connected(),
+        }
+    }
+}

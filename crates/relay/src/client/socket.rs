@@ -1,0 +1,425 @@
+//! Reading a relay's socket: the handshake, the batches, proof that nothing is missing, and coming back after the relay
+//! went away.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{ClientError, ClientOptions, Delivery, Reconnect};
+use crate::handshake::{ANSWER_BYTES_MAX, Answer, Hello, PROTOCOL_VERSION};
+use crate::subscription::{Position, Start, Subscription};
+use model::Venue;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use wire::batch::{BatchHeader, CATCH_UP, FINAL, HEADER_BYTES, OUT_OF_BAND};
+use wire::{Envelope, OverrunCause, OverrunRecord, Record};
+use zerocopy::IntoBytes;
+
+/// How long a relay may take to answer: it may be looking through a large ring for the first time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Words of the receive buffer to begin with; it grows when a batch does not fit.
+const BUFFER_WORDS: usize = 32 * 1024;
+/// Reads of the socket per poll.
+const READS_PER_POLL: usize = 4;
+
+pub(super) struct SocketSource {
+    path: PathBuf,
+    subscription: Subscription,
+    options: ClientOptions,
+    connection: Option<UnixStream>,
+    retry: Retry,
+    buffer: Buffer,
+    order: Order,
+    unknown_symbols: Vec<String>,
+    warnings: Vec<String>,
+    too_slow: Option<Venue>,
+}
+
+/// When to try again.
+struct Retry {
+    wait: Duration,
+    at: Instant,
+}
+
+/// Received bytes, aligned as records need it: every batch is a whole number of words.
+struct Buffer {
+    words: Vec<u64>,
+    /// Bytes given out.
+    start: usize,
+    /// Bytes received.
+    end: usize,
+}
+
+/// Per venue, what comes next.
+#[derive(Default)]
+struct Order {
+    next: Vec<Position>,
+}
+
+impl SocketSource {
+    pub(super) fn open(
+        path: PathBuf,
+        subscription: Subscription,
+        options: ClientOptions,
+    ) -> Result<SocketSource, ClientError> {
+        crate::path::check(&path)?;
+        let first = match options.reconnect {
+            Reconnect::Never => Duration::ZERO,
+            Reconnect::Backoff { first, .. } => first,
+        };
+        let mut source = SocketSource {
+            path,
+            subscription,
+            options,
+            connection: None,
+            retry: Retry { wait: first, at: Instant::now() },
+            buffer: Buffer { words: vec![0; BUFFER_WORDS], start: 0, end: 0 },
+            order: Order::default(),
+            unknown_symbols: Vec::new(),
+            warnings: Vec::new(),
+            too_slow: None,
+        };
+        let from = source.subscription.from.clone();
+        source.connect(from)?;
+        Ok(source)
+    }
+
+    fn connect(&mut self, from: Start) -> Result<(), ClientError> {
+        let io = |action| move |source, path: &Path| ClientError::Io { action, path: path.to_owned(), source };
+        let mut stream = UnixStream::connect(&self.path).map_err(|error| io("connect to")(error, &self.path))?;
+        let hello = Hello { version: PROTOCOL_VERSION, subscribe: Subscription { from, ..self.subscription.clone() } };
+        let mut line = serde_json::to_vec(&hello).expect("strings and numbers always become JSON");
+        line.push(b'\n');
+        stream
+            .set_read_timeout(Some(ANSWER_TIMEOUT))
+            .and_then(|()| stream.set_write_timeout(Some(ANSWER_TIMEOUT)))
+            .map_err(|error| io("set up")(error, &self.path))?;
+        // A relay that refuses at once may have closed its side already: its words are still there to be read.
+        let written = stream.write_all(&line);
+        let (answer, rest) = match self.read_answer(&mut stream) {
+            Err(ClientError::Io { .. } | ClientError::Closed { .. }) if written.is_err() => {
+                return written.map_err(|error| io("write to")(error, &self.path));
+            }
+            other => other?,
+        };
+        if !answer.ok {
+            let reason = answer.error.unwrap_or_else(|| "no reason given".to_owned());
+            return Err(ClientError::Refused { path: self.path.clone(), reason });
+        }
+        stream.set_nonblocking(true).map_err(|error| io("set up")(error, &self.path))?;
+        self.buffer.restart(&rest);
+        self.order.begin(&answer);
+        self.unknown_symbols = answer.unknown_symbols;
+        self.warnings = answer.warnings;
+        self.connection = Some(stream);
+        Ok(())
+    }
+
+    fn read_answer(&self, stream: &mut UnixStream) -> Result<(Answer, Vec<u8>), ClientError> {
+        let not_a_relay = |what: String| ClientError::NotARelay { path: self.path.clone(), what };
+        let mut bytes = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let got = stream.read(&mut piece).map_err(|source| ClientError::Io {
+                action: "read the answer of",
+                path: self.path.clone(),
+                source,
+            })?;
+            if got == 0 {
+                return Err(ClientError::Closed { path: self.path.clone() });
+            }
+            let searched = bytes.len();
+            bytes.extend_from_slice(&piece[..got]);
+            if let Some(newline) = bytes[searched..].iter().position(|byte| *byte == b'\n') {
+                let rest = bytes.split_off(searched + newline + 1);
+                let answer = serde_json::from_slice(&bytes).map_err(|error| not_a_relay(error.to_string()))?;
+                return Ok((answer, rest));
+            }
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return Err(not_a_relay(format!("no end of line within {ANSWER_BYTES_MAX} bytes")));
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn poll(&mut self, mut f: impl FnMut(Delivery, &[u64])) -> Result<usize, ClientError> {
+        if let Some(venue) = self.too_slow {
+            return Err(ClientError::TooSlow { venue });
+        }
+        if self.connection.is_none() {
+            self.reconnect()?;
+        }
+        let mut told = 0;
+        for _ in 0..READS_PER_POLL {
+            let Some(connection) = &mut self.connection else { break };
+            // What came with the answer, or was left by an error, is told before more is read.
+            let received = match connection.read(self.buffer.room()) {
+                Ok(0) => Received::End,
+                Ok(bytes) => {
+                    self.buffer.end += bytes;
+                    Received::Bytes
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                // The relay died with our bytes unread, say: the end, told differently.
+                Err(_) => Received::End,
+            };
+            told += self.tell(&mut f)?;
+            match received {
+                Received::Bytes => {}
+                Received::Nothing => break,
+                Received::End => {
+                    self.lost_connection(told)?;
+                    break;
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    /// Tells every whole batch in the buffer.
+    fn tell(&mut self, f: &mut impl FnMut(Delivery, &[u64])) -> Result<usize, ClientError> {
+        let mut told = 0;
+        let bad = |path: &Path, what: String| ClientError::BadBatch { path: path.to_owned(), what };
+        while let Some(header) =
+            BatchHeader::read(self.buffer.bytes()).map_err(|error| bad(&self.path, error.to_string()))?
+        {
+            let length = HEADER_BYTES + header.length as usize;
+            if self.buffer.bytes().len() < length {
+                self.buffer.reserve(length);
+                break;
+            }
+            let Some(venue) = header.venue() else {
+                // A venue this build does not know: nothing here could name it.
+                self.buffer.start += length;
+                continue;
+            };
+            let aside = header.flags & (CATCH_UP | OUT_OF_BAND) != 0;
+            let epoch = header.epoch;
+            if !aside {
+                let lost = self
+                    .order
+                    .advance(venue, epoch, header.scan_first, header.scan_last)
+                    .map_err(|what| bad(&self.path, what))?;
+                if let Some((first, last)) = lost {
+                    told += 1;
+                    let now = (self.options.clock)();
+                    let record = OverrunRecord::new(Some(venue), epoch, first, Some(last), OverrunCause::Relay, now);
+                    let envelope = Envelope { epoch, sequence: 0 };
+                    f(Delivery { venue, envelope, published_ns: header.published, catch_up: false }, record.as_words());
+                }
+            }
+            let body = &self.buffer.words[(self.buffer.start + HEADER_BYTES) / 8..(self.buffer.start + length) / 8];
+            let order = &mut self.order;
+            let out_of_band = header.flags & OUT_OF_BAND != 0;
+            let catch_up = header.flags & CATCH_UP != 0;
+            header
+                .open(body, |envelope, words| {
+                    let mut envelope = envelope;
+                    if out_of_band {
+                        envelope.sequence = 0;
+                        order.note_overrun(venue, words);
+                    }
+                    told += 1;
+                    f(Delivery { venue, envelope, published_ns: header.published, catch_up }, words);
+                })
+                .map_err(|error| bad(&self.path, error.to_string()))?;
+            self.buffer.start += length;
+            if header.flags & FINAL != 0 {
+                self.too_slow = Some(venue);
+            }
+        }
+        self.buffer.compact();
+        Ok(told)
+    }
+
+    fn lost_connection(&mut self, told: usize) -> Result<(), ClientError> {
+        self.connection = None;
+        if self.too_slow.is_some() {
+            return Ok(());
+        }
+        match self.options.reconnect {
+            Reconnect::Never if told == 0 => Err(ClientError::Closed { path: self.path.clone() }),
+            // The next poll finds the end again, through the missing connection.
+            Reconnect::Never => Ok(()),
+            Reconnect::Backoff { first, .. } => {
+                tracing::warn!(relay = %self.path.display(), "relay went away");
+                self.retry = Retry { wait: first, at: Instant::now() };
+                Ok(())
+            }
+        }
+    }
+
+    /// One try, if it is time for one. A refusal is final, silence is not.
+    fn reconnect(&mut self) -> Result<(), ClientError> {
+        let Reconnect::Backoff { max, .. } = self.options.reconnect else {
+            return Err(ClientError::Closed { path: self.path.clone() });
+        };
+        let now = Instant::now();
+        if now < self.retry.at {
+            return Ok(());
+        }
+        self.retry = Retry { wait: (self.retry.wait * 2).min(max), at: now + self.retry.wait };
+        let from = if self.order.next.is_empty() {
+            self.subscription.from.clone()
+        } else {
+            Start::Sequence(self.order.next.clone())
+        };
+        match self.connect(from) {
+            Ok(()) => {
+                tracing::info!(relay = %self.path.display(), "relay is back");
+                Ok(())
+            }
+            Err(ClientError::Io { .. } | ClientError::Closed { .. }) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
+    pub(super) fn wait(&mut self, timeout: Duration) {
+        let Some(connection) = &self.connection else {
+            let until = self.retry.at.saturating_duration_since(Instant::now());
+            return std::thread::sleep(until.min(timeout));
+        };
+        if self.buffer.holds_a_batch() {
+            return;
+        }
+        let mut fds = [PollFd::new(connection, PollFlags::IN)];
+        // A signal, a time-out and news mean the same to the caller: poll.
+        if self.options.spin {
+            let end = Instant::now() + timeout;
+            let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+            while Instant::now() < end && matches!(rustix::event::poll(&mut fds, Some(&none)), Ok(0)) {
+                std::hint::spin_loop();
+            }
+            return;
+        }
+        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+        let _ = rustix::event::poll(&mut fds, Some(&timeout));
+    }
+
+    pub(super) fn positions(&self) -> Vec<Position> {
+        self.order.next.clone()
+    }
+
+    pub(super) fn unknown_symbols(&self) -> &[String] {
+        &self.unknown_symbols
+    }
+
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+}
+
+enum Received {
+    Bytes,
+    Nothing,
+    End,
+}
+
+impl Buffer {
+    fn restart(&mut self, bytes: &[u8]) {
+        self.start = 0;
+        self.end = 0;
+        self.reserve(bytes.len());
+        self.words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+        self.end = bytes.len();
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.words.as_bytes()[self.start..self.end]
+    }
+
+    fn room(&mut self) -> &mut [u8] {
+        let end = self.end;
+        &mut self.words.as_mut_bytes()[end..]
+    }
+
+    /// Moves what is left to the front, whole words at a time so that it stays aligned.
+    fn compact(&mut self) {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        } else if self.start > 0 && self.end > self.words.len() * 4 {
+            let (start, end) = (self.start, self.end);
+            self.words.as_mut_bytes().copy_within(start..end, 0);
+            self.start = 0;
+            self.end = end - start;
+        }
+    }
+
+    /// Makes room for a batch of so many bytes, and for something behind it.
+    fn reserve(&mut self, bytes: usize) {
+        if self.start + bytes >= self.words.len() * 8 {
+            let (start, end) = (self.start, self.end);
+            self.words.as_mut_bytes().copy_within(start..end, 0);
+            self.start = 0;
+            self.end = end - start;
+            let needed = (bytes / 8 + 1).next_multiple_of(BUFFER_WORDS);
+            if needed > self.words.len() {
+                self.words.resize(needed, 0);
+            }
+        }
+    }
+
+    fn holds_a_batch(&self) -> bool {
+        match BatchHeader::read(self.bytes()) {
+            Ok(Some(header)) => self.bytes().len() >= HEADER_BYTES + header.length as usize,
+            Ok(None) => false,
+            // The poll says what is wrong.
+            Err(_) => true,
+        }
+    }
+}
+
+impl Order {
+    /// What the relay says it starts at counts only where nothing was expected yet: a difference is a loss.
+    fn begin(&mut self, answer: &Answer) {
+        for ring in &answer.rings {
+            if self.find(ring.start.venue).is_none() {
+                self.next.push(ring.start);
+            }
+        }
+    }
+
+    fn find(&mut self, venue: Venue) -> Option<&mut Position> {
+        self.next.iter_mut().find(|next| next.venue == venue)
+    }
+
+    /// Takes in a scanned range. The sequences that are missing before it, if any, were lost.
+    fn advance(&mut self, venue: Venue, epoch: u64, first: u64, last: u64) -> Result<Option<(u64, u64)>, String> {
+        let end = Position { venue, epoch, sequence: last.wrapping_add(1) };
+        let Some(next) = self.find(venue) else {
+            self.next.push(end);
+            return Ok(None);
+        };
+        let expected = if epoch == next.epoch { next.sequence } else { 1 };
+        if epoch < next.epoch || first < expected {
+            return Err(format!(
+                "{venue}: sequence {first} of epoch {epoch} came where {} of epoch {} was due",
+                next.sequence, next.epoch
+            ));
+        }
+        *next = end;
+        Ok((first > expected).then(|| (expected, first - 1)))
+    }
+
+    /// The records an overrun names are accounted for.
+    fn note_overrun(&mut self, venue: Venue, words: &[u64]) {
+        if let Ok(Record::Overrun(overrun)) = Record::read(words)
+            && overrun.last != 0
+        {
+            let (epoch, sequence) = (overrun.epoch, overrun.last + 1);
+            match self.find(venue) {
+                Some(next) if (next.epoch, next.sequence) < (epoch, sequence) => {
+                    *next = Position { venue, epoch, sequence };
+                }
+                Some(_) => {}
+                None => self.next.push(Position { venue, epoch, sequence }),
+            }
+        }
+    }
+}

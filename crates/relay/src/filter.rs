@@ -1,0 +1,132 @@
+//! Decides record by record what a subscriber gets; one filter per subscriber and ring.
+//!
+//! Symbols become instrument ids as definitions are met. An id whose definition is nowhere in the ring is passed over:
+//! feeds define an instrument before they tell anything of it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::index::RingIndex;
+use crate::subscription::Subscription;
+use wire::{Record, RecordType};
+
+/// Instrument ids are hashes already: one multiplication spreads them over the table.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    #[inline]
+    fn write_u32(&mut self, id: u32) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+/// A map by instrument id.
+pub(crate) type IdMap<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
+
+#[derive(Clone, Copy)]
+enum Verdict {
+    Wanted,
+    Unwanted,
+    /// No definition was known when the index had this many.
+    Undefined(u64),
+}
+
+/// What one subscriber gets of one ring.
+pub(crate) struct Filter {
+    /// Bit per record type's code.
+    types: u32,
+    /// Types this build does not know pass when no choice was made.
+    unknown_types: bool,
+    /// Upper case, sorted; empty for all.
+    symbols: Vec<String>,
+    verdicts: IdMap<Verdict>,
+}
+
+impl Filter {
+    pub(crate) fn new(subscription: &Subscription) -> Filter {
+        let wanted = RecordType::ALL.iter().filter(|kind| subscription.wants_type(**kind));
+        let mut symbols: Vec<String> = subscription.symbols.iter().map(|symbol| symbol.to_ascii_uppercase()).collect();
+        symbols.sort_unstable();
+        symbols.dedup();
+        Filter {
+            types: wanted.fold(0, |types, kind| types | 1 << *kind as u32),
+            unknown_types: subscription.types.is_empty(),
+            symbols,
+            verdicts: IdMap::default(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn wants_type(&self, code: u8) -> bool {
+        if u32::from(code) < u32::BITS && RecordType::from_code(code).is_some() {
+            return self.types >> code & 1 != 0;
+        }
+        self.unknown_types
+    }
+
+    pub(crate) fn wants_symbol(&self, symbol: &str, venue_symbol: &str) -> bool {
+        let named = |symbol: &str| self.symbols.binary_search(&symbol.to_ascii_uppercase()).is_ok();
+        self.symbols.is_empty() || named(symbol) || named(venue_symbol)
+    }
+
+    /// Whether the record is for this subscriber.
+    #[inline]
+    pub(crate) fn passes(&mut self, words: &[u64], index: &mut RingIndex) -> bool {
+        let (kind, instrument) = kind_and_instrument(words);
+        if !self.wants_type(kind) {
+            return false;
+        }
+        self.symbols.is_empty() || instrument == 0 || self.wants_instrument(kind, instrument, words, index)
+    }
+
+    fn wants_instrument(&mut self, kind: u8, instrument: u32, words: &[u64], index: &mut RingIndex) -> bool {
+        if kind == RecordType::Instrument as u8
+            && let Ok(Record::Instrument(view)) = Record::read(words)
+        {
+            let wanted = self.wants_symbol(view.symbol, view.venue_symbol);
+            self.verdicts.insert(instrument, if wanted { Verdict::Wanted } else { Verdict::Unwanted });
+            return wanted;
+        }
+        match self.verdicts.get(&instrument) {
+            Some(Verdict::Wanted) => true,
+            Some(Verdict::Unwanted) => false,
+            Some(Verdict::Undefined(at)) if *at == index.defined() => false,
+            _ => self.look_up(instrument, index),
+        }
+    }
+
+    #[cold]
+    fn look_up(&mut self, instrument: u32, index: &mut RingIndex) -> bool {
+        if index.symbols_of(instrument).is_none() {
+            // The definition may lie between where the index stands and the record at hand. A ring that cannot be
+            // read here will say so to its reader too.
+            let _ = index.catch_up();
+        }
+        let verdict = match index.symbols_of(instrument) {
+            None => Verdict::Undefined(index.defined()),
+            Some((symbol, venue_symbol)) if self.wants_symbol(symbol, venue_symbol) => Verdict::Wanted,
+            Some(_) => Verdict::Unwanted,
+        };
+        self.verdicts.insert(instrument, verdict);
+        matches!(verdict, Verdict::Wanted)
+    }
+}
+
+/// The first and last four bytes of a record's header.
+#[inline(always)]
+pub(crate) fn kind_and_instrument(words: &[u64]) -> (u8, u32) {
+    let head = words.first().copied().unwrap_or(0);
+    (head as u8, (head >> 32) as u32)
+}

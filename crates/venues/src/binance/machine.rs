@@ -1,0 +1,453 @@
+//! Binance spot as a machine: which message goes where, trades, quotes, bars and control frames.
+//!
+//! Books are in `books.rs`, definitions and subscriptions in `symbols.rs`. A frame is read whole before anything of it
+//! is used, so a malformed one changes nothing.
+
+use super::SPEC;
+use super::books::SymbolBook;
+use super::choices::{Choices, TradeIds, TradeKind};
+use super::definitions::PROVISIONAL;
+use super::exact::{Frame, Numbers, Shape};
+use super::map;
+use super::messages::{Hot, Quote, Scales, Trade, fast, frame_error};
+use super::subscribe::{Budget, Streams};
+use super::symbols::Wanted;
+use crate::{
+    Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, VenueMachine,
+    Watch,
+};
+use book::Level;
+use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
+use std::time::Duration;
+use wire::Status;
+
+/// The venue's own pings are answered below us, so the connection is judged by data: silence of every stream for so
+/// many times the configured limit. Single streams may well be silent for that long, all of them are not.
+const SILENCE_FACTOR: u32 = 6;
+/// A pause the venue asks for without saying how long.
+const PAUSE: Duration = Duration::from_secs(60);
+/// A trade id below the last one whose trade is newer by this means that ids began anew, not a repetition.
+const IDS_RESTART_AFTER: Duration = Duration::from_secs(60);
+
+/// What an answer is to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// Definitions of these of the wanted symbols.
+    Definitions(Vec<usize>),
+    /// A book.
+    Book(Known),
+}
+
+/// What is kept of one symbol.
+#[derive(Debug)]
+pub(super) struct Symbol {
+    pub id: InstrumentId,
+    pub scales: Scales,
+    pub book: SymbolBook,
+    trades: TradeState,
+}
+
+/// Where a symbol's trades stand.
+#[derive(Debug, Default)]
+struct TradeState {
+    /// The kind told; the other is passed over.
+    kind: Option<TradeKind>,
+    /// The id that follows.
+    next: Option<u64>,
+    /// Why trades may be missing before the next one.
+    broken: Option<GapCause>,
+    /// When the last one was received.
+    seen: UnixNanos,
+    /// When the last one happened.
+    time: UnixNanos,
+}
+
+impl Symbol {
+    pub(super) fn new(id: InstrumentId, scales: Scales) -> Symbol {
+        Symbol { id, scales, book: SymbolBook::new(id), trades: TradeState::default() }
+    }
+
+    /// What an earlier run told.
+    pub(super) fn remember(&mut self, memory: Memory) {
+        let broken = Some(GapCause::Restart);
+        self.trades.next = memory.trade_id.map(|id| id.saturating_add(1));
+        (self.trades.broken, self.book.broken) = (broken, broken);
+        (self.trades.seen, self.trades.time, self.book.seen) = (memory.last_seen, memory.last_seen, memory.last_seen);
+    }
+}
+
+/// The machine.
+pub(super) struct Machine {
+    pub(super) instruments: InstrumentSet,
+    pub(super) symbols: Vec<Symbol>,
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) memory: Vec<(InstrumentId, Memory)>,
+    pub(super) counts: Counts,
+    pub(super) watch: Watch,
+    pub(super) budget: Budget,
+    pub(super) streams: Streams,
+    /// The levels of the message at hand.
+    pub(super) levels: Vec<Level>,
+    pub(super) pending: Vec<(RequestId, Pending)>,
+    /// SUBSCRIBE frames that are not answered, with what they ask for.
+    pub(super) asked: Vec<(u64, Vec<(Known, StreamKind)>)>,
+    pub(super) frame_id: u64,
+    /// No symbols are configured: whatever arrives is taken in, as from a capture.
+    pub(super) learning: bool,
+    pub(super) book_depth: u32,
+    pub(super) snapshot_depth: usize,
+    /// The first time a book should be fetched.
+    pub(super) books_due: Option<UnixNanos>,
+    /// When definitions should be asked for.
+    pub(super) definitions_due: Option<UnixNanos>,
+    pub(super) definitions_attempts: u32,
+    /// When silence should be looked for.
+    pub(super) silence_due: Option<UnixNanos>,
+    silence: Option<Duration>,
+    last_frame: UnixNanos,
+    choices: Choices,
+}
+
+impl Machine {
+    /// A machine, or which setting the venue does not offer.
+    pub(super) fn new(settings: &Settings, choices: &[(String, String)]) -> Result<Machine, MachineError> {
+        let choices = Choices::read(choices)?;
+        let limit = settings.stale_after.limit(StreamKind::Connection);
+        Ok(Machine {
+            instruments: InstrumentSet::new(SPEC.venue),
+            symbols: vec![],
+            wanted: Wanted::all(&settings.symbols),
+            memory: vec![],
+            counts: Counts::default(),
+            watch: Watch::new(&settings.stale_after),
+            budget: Budget::default(),
+            streams: Streams::new(settings, &choices)?,
+            levels: vec![],
+            pending: vec![],
+            asked: vec![],
+            frame_id: 0,
+            learning: settings.symbols.is_empty(),
+            book_depth: settings.book_depth,
+            snapshot_depth: settings.snapshot_depth as usize,
+            books_due: None,
+            definitions_due: None,
+            definitions_attempts: 0,
+            silence_due: None,
+            silence: limit.map(|limit| limit * SILENCE_FACTOR),
+            last_frame: UnixNanos::ZERO,
+            choices,
+        })
+    }
+
+    /// Whether a kind of stream is wanted.
+    pub(super) fn takes(&self, stream: StreamKind) -> bool {
+        self.streams.has(stream)
+    }
+
+    /// Silence of the connection counts from now.
+    pub(super) fn watch_silence(&mut self, now: UnixNanos) {
+        self.silence_due = self.silence.map(|silence| now.after(silence));
+    }
+
+    /// Data of a stream came.
+    #[inline]
+    pub(super) fn seen(&mut self, known: Known, stream: StreamKind, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.seen(known, stream, now) {
+            self.tell_stream(known, stream, StreamState::Live, Reason::Ok, "", now, out);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call tells one record; each argument is a type of its own")]
+    pub(super) fn tell_stream(
+        &self,
+        known: Known,
+        stream: StreamKind,
+        state: StreamState,
+        reason: Reason,
+        text: &str,
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
+        let id = self.instruments.get(known).id;
+        let status = Status::Stream(stream, state);
+        out.records.push_status(SPEC.venue, id, status, reason, text, UnixNanos::ZERO, now);
+    }
+
+    /// The venue limits us: no request until it lets us.
+    pub(super) fn pause_if_told(&mut self, status: u16, retry_after: Option<Duration>, now: UnixNanos) {
+        if status == 429 || status == 418 {
+            self.budget.pause(now.after(retry_after.unwrap_or(PAUSE)));
+        }
+    }
+
+    #[inline]
+    fn on_hot(&mut self, known: Known, message: &Hot, received: UnixNanos, out: &mut Outbox) {
+        match message {
+            Hot::Trade(t) => self.on_trade(known, t, received, out),
+            Hot::Depth(d) => self.on_depth(known, d, received, out),
+            Hot::Quote(q) => self.on_quote(known, q, received, out),
+        }
+    }
+
+    #[inline]
+    fn on_trade(&mut self, known: Known, t: &Trade, received: UnixNanos, out: &mut Outbox) {
+        let symbol = &self.symbols[known as usize];
+        let state = &symbol.trades;
+        let follows = state.next == Some(t.id) && state.broken.is_none() && state.kind == Some(t.kind);
+        if !follows && !self.admit(known, t, received, out) {
+            return;
+        }
+        let symbol = &mut self.symbols[known as usize];
+        out.records.push_trade(&map::trade(symbol.id, t, received));
+        let state = &mut symbol.trades;
+        (state.next, state.seen, state.time) = (Some(t.id.wrapping_add(1)), received, t.time);
+        self.counts.trades += 1;
+        self.seen(known, StreamKind::Trade, received, out);
+    }
+
+    /// Whether a trade that does not simply follow should be told; tells what is missing before it.
+    #[cold]
+    fn admit(&mut self, known: Known, t: &Trade, received: UnixNanos, out: &mut Outbox) -> bool {
+        let decided = self.choices.trades.unwrap_or(if self.learning { t.kind } else { TradeKind::Trade });
+        let wanted = self.takes(StreamKind::Trade);
+        let symbol = &mut self.symbols[known as usize];
+        let state = &mut symbol.trades;
+        if !wanted || *state.kind.get_or_insert(decided) != t.kind {
+            self.counts.unused_types += 1;
+            return false;
+        }
+        let anew = t.time > state.time.after(IDS_RESTART_AFTER);
+        let missing = match state.next {
+            Some(next) if t.id < next && !anew => {
+                self.counts.trades_repeated += 1;
+                self.watch.seen(known, StreamKind::Trade, received);
+                return false;
+            }
+            Some(next) if t.id < next => Some((GapCause::Sequence, None)),
+            Some(next) if self.choices.trade_ids == TradeIds::Contiguous => {
+                let cause = state.broken.unwrap_or(GapCause::Sequence);
+                (t.id > next).then(|| (cause, Some((next, t.id - 1))))
+            }
+            _ => state.broken.map(|cause| (cause, None)),
+        };
+        state.broken = None;
+        if let Some((cause, range)) = missing {
+            self.counts.gaps += 1;
+            out.records.push(&map::gap(symbol.id, StreamKind::Trade, cause, range, state.seen, received));
+        }
+        true
+    }
+
+    #[inline]
+    fn on_quote(&mut self, known: Known, q: &Quote, received: UnixNanos, out: &mut Outbox) {
+        if !self.takes(StreamKind::Quote) {
+            self.counts.unused_types += 1;
+            return;
+        }
+        out.records.push(&map::quote(self.symbols[known as usize].id, q, received));
+        self.counts.quotes += 1;
+        self.seen(known, StreamKind::Quote, received, out);
+    }
+
+    /// A frame the fast reader does not take.
+    #[cold]
+    fn on_unusual(&mut self, bytes: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        let frame = Frame::read(bytes)?;
+        match frame.shape {
+            Shape::Trade(_) | Shape::Depth | Shape::Quote => self.on_exact(&frame, received, out)?,
+            Shape::Bar => self.on_bar(&frame, received, out)?,
+            Shape::Shutdown => {
+                self.counts.venue_status += 1;
+                out.reconnect = Some((Reason::Venue, "the venue announced that it will shut down".to_owned()));
+            }
+            Shape::Ack => self.on_ack(frame.answer_id(), received, out),
+            Shape::Error => self.on_refusal(frame.answer_id(), &frame.error_text(), received, out),
+            Shape::Unused => self.counts.unused_types += 1,
+            Shape::Unknown => self.counts.unknown_types += 1,
+        }
+        Ok(())
+    }
+
+    /// A hot shape in an unusual spelling, of a symbol not seen before, or with numbers wider than before.
+    fn on_exact(&mut self, frame: &Frame<'_>, received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        let mut buffer = [0; 64];
+        let symbol = frame.symbol(&mut buffer)?;
+        let found = self.instruments.find(symbol.as_bytes());
+        let scales = found.map_or(PROVISIONAL, |known| self.symbols[known as usize].scales);
+        let unit = self.choices.time_unit;
+        let mut numbers = Numbers::at(scales);
+        let mut message = frame.hot(unit, &mut numbers, &mut self.levels)?;
+        if numbers.need != numbers.have {
+            numbers = Numbers::at(numbers.need);
+            message = frame.hot(unit, &mut numbers, &mut self.levels)?;
+        }
+        let Some(known) = self.place(found, symbol, numbers.need, received, out)? else { return Ok(()) };
+        self.counts.slow_path += 1;
+        self.counts.unknown_fields += frame.unknown_fields();
+        self.on_hot(known, &message, received, out);
+        Ok(())
+    }
+
+    fn on_bar(&mut self, frame: &Frame<'_>, received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        let mut buffer = [0; 64];
+        let symbol = frame.symbol(&mut buffer)?;
+        let found = self.instruments.find(symbol.as_bytes());
+        let scales = found.map_or(PROVISIONAL, |known| self.symbols[known as usize].scales);
+        let unit = self.choices.time_unit;
+        let mut numbers = Numbers::at(scales);
+        let (mut bar, mut unknown) = frame.bar(unit, &mut numbers)?;
+        if numbers.need != numbers.have {
+            numbers = Numbers::at(numbers.need);
+            (bar, unknown) = frame.bar(unit, &mut numbers)?;
+        }
+        if !self.takes(StreamKind::Bar) {
+            self.counts.unused_types += 1;
+            return Ok(());
+        }
+        let Some(known) = self.place(found, symbol, numbers.need, received, out)? else { return Ok(()) };
+        self.counts.unknown_fields += frame.unknown_fields() + unknown;
+        out.records.push(&map::bar(self.symbols[known as usize].id, &bar, received));
+        self.counts.bars += 1;
+        self.seen(known, StreamKind::Bar, received, out);
+        Ok(())
+    }
+
+    /// The symbol of a message that was read in full, at the scales it needs; `None` when it was not asked for.
+    fn place(
+        &mut self,
+        found: Option<Known>,
+        symbol: &str,
+        need: Scales,
+        received: UnixNanos,
+        out: &mut Outbox,
+    ) -> Result<Option<Known>, FrameError> {
+        match found {
+            Some(known) => {
+                self.widen(known, need, received, out)?;
+                Ok(Some(known))
+            }
+            None if self.learning => self.learn(symbol, need, received, out).map(Some),
+            None => {
+                self.counts.unknown_symbols += 1;
+                Ok(None)
+            }
+        }
+    }
+
+    fn judge_silence(&mut self, now: UnixNanos, out: &mut Outbox) {
+        let Some(silence) = self.silence.filter(|_| self.silence_due.is_some_and(|due| due <= now)) else { return };
+        let due = self.last_frame.after(silence);
+        if due > now {
+            self.silence_due = Some(due);
+            return;
+        }
+        self.silence_due = None;
+        let text = format!("no data on any stream for {} s", now.since(self.last_frame).as_secs());
+        out.reconnect = Some((Reason::Timeout, text));
+    }
+}
+
+impl VenueMachine for Machine {
+    fn venue(&self) -> Venue {
+        SPEC.venue
+    }
+
+    fn remember(&mut self, instrument: InstrumentId, memory: Memory) {
+        match self.instruments.index_of(instrument) {
+            Some(known) => self.symbols[known as usize].remember(memory),
+            None => self.memory.push((instrument, memory)),
+        }
+    }
+
+    fn on_connected(&mut self, now: UnixNanos, out: &mut Outbox) {
+        self.last_frame = now;
+        if !self.learning {
+            self.subscribe(now, out);
+            self.begin_definitions(now, out);
+        }
+    }
+
+    #[inline]
+    fn on_frame(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        self.counts.frames += 1;
+        let (instruments, symbols) = (&self.instruments, &self.symbols);
+        let find = |symbol: &[u8]| {
+            let known = instruments.find(symbol)?;
+            Some((known, symbols[known as usize].scales))
+        };
+        match fast(frame, self.choices.time_unit, find, &mut self.levels) {
+            Some((known, message)) => self.on_hot(known, &message, received, out),
+            None => {
+                if let Err(error) = self.on_unusual(frame, received, out) {
+                    self.counts.malformed += 1;
+                    return Err(error);
+                }
+            }
+        }
+        self.last_frame = received;
+        Ok(())
+    }
+
+    fn on_response(&mut self, request: RequestId, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox) {
+        let Some(index) = self.pending.iter().position(|(id, _)| *id == request) else { return };
+        match self.pending.swap_remove(index).1 {
+            Pending::Book(known) => self.on_book_reply(known, request, reply, now, out),
+            Pending::Definitions(asked) => self.on_definitions(asked, reply, now, out),
+        }
+    }
+
+    fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
+        self.fetch_books(now, out);
+        self.fetch_definitions(now, out);
+        self.judge_silence(now, out);
+        let mut stale = vec![];
+        self.watch.check(now, |known, stream, silent| stale.push((known, stream, silent)));
+        for (known, stream, silent) in stale {
+            self.counts.stale += 1;
+            let text = format!("silent for {} s", silent.as_secs());
+            self.tell_stream(known, stream, StreamState::Stale, Reason::Timeout, &text, now, out);
+        }
+    }
+
+    fn on_disconnected(&mut self, now: UnixNanos, out: &mut Outbox) {
+        self.watch.stop();
+        self.pending.clear();
+        self.asked.clear();
+        (self.books_due, self.definitions_due, self.silence_due) = (None, None, None);
+        self.definitions_attempts = 0;
+        for wanted in &mut self.wanted {
+            wanted.subscribed = false;
+        }
+        for known in 0..self.symbols.len() as Known {
+            self.drop_book(known, now, out);
+            let state = &mut self.symbols[known as usize].trades;
+            state.broken = state.broken.or(Some(GapCause::Reconnect));
+        }
+    }
+
+    fn next_timer(&self) -> Option<UnixNanos> {
+        let dues = [self.books_due, self.definitions_due, self.silence_due, self.watch.next()];
+        dues.into_iter().flatten().min()
+    }
+
+    fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        let Some(known) = self.instruments.index_of(instrument) else { return };
+        self.instruments.tell(known, UnixNanos::ZERO, now, out);
+        if self.takes(StreamKind::Book) {
+            self.refresh_book(known, now, out);
+        }
+    }
+
+    fn instruments(&self) -> &InstrumentSet {
+        &self.instruments
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+/// A symbol that cannot be taken in, as the error of the frame that names it.
+pub(super) fn symbol_error(problem: impl ToString) -> FrameError {
+    frame_error(0, "s", problem)
+}
