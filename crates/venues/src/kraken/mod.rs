@@ -1,5 +1,6 @@
 //! Kraken spot, WebSocket v2, public market data. What is proven and what is not: see this folder's README.
 
+mod answers;
 mod checksum;
 mod choices;
 mod exact;
