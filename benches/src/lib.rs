@@ -10,7 +10,7 @@ mod bare;
 pub mod clock;
 mod fixed_order;
 pub mod frames;
-mod machine;
+pub mod machine;
 mod pairs;
 mod parse;
 pub mod random;
@@ -25,6 +25,7 @@ pub use fixed_order::Arena;
 pub use machine::Machine;
 pub use pairs::{Pairs, Spread};
 pub use parse::machine_ns;
+pub use crate::ring::deliver_ns;
 pub use report::{Goal, Report, Row};
 
 use std::io;

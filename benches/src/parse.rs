@@ -6,8 +6,10 @@
 
 use crate::fixed_order::{self, Arena, Level, Side, Trade};
 use crate::frames::{Shape, frames};
-use crate::venue::{NOW, ready};
+use crate::venue::{NOW, ready, ready_for};
 use crate::{BenchError, Effort, Goal, Options, Pairs, Report, Row, Spread, agree, clock, recorded, typed};
+use book::Book;
+use model::{Price, Qty, StreamKind};
 use std::hint::black_box;
 use wire::Record;
 
@@ -101,6 +103,34 @@ pub fn machine_ns(shape: Shape, frames: &[String], arena: &Arena, passes: usize)
     spent as f64 / count as f64
 }
 
+/// The same frames to a machine that was not asked for books: they are read in full and then left.
+fn unused_ns(frames: &[String], arena: &Arena, passes: usize) -> f64 {
+    let (mut machine, mut out) = ready_for(Shape::BinanceDepth, frames, &[StreamKind::Trade]);
+    timed(passes, arena.iter().count(), || {
+        for frame in arena.iter() {
+            machine.on_frame(frame, NOW, &mut out).expect("generated frames are well formed");
+            out.clear();
+        }
+    })
+}
+
+/// The changes applied to a book as deep, without any frame; ns a level.
+fn book_ns(said: &Said, passes: usize) -> f64 {
+    let mut book = Book::with_capacity(2048);
+    for n in (1..=1000).rev() {
+        for (side, sign) in [(model::Side::Buy, -1), (model::Side::Sell, 1)] {
+            book.set(side, Price((11_673_661 + sign * n) * 1_000_000), Qty(150_000_000));
+        }
+    }
+    let pass = || {
+        for level in &said.levels {
+            let side = if level.side == Side::Buy { model::Side::Buy } else { model::Side::Sell };
+            black_box(book.set(side, Price(level.price), Qty(level.size)));
+        }
+    };
+    timed(passes, said.levels.len(), pass)
+}
+
 fn timed(passes: usize, count: usize, mut pass: impl FnMut()) -> f64 {
     let start = clock::cpu_ns();
     for _ in 0..passes {
@@ -180,6 +210,13 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
                 let row = Row::figure(format!("{name}: a level ({levels:.1} a frame)"), per(pairs.ours()), "ns");
                 report.row(row.goal(Goal::AtMost(35.0)));
                 report.row(Row::figure("fixed-order scan: a level", per(pairs.reference()), "ns"));
+                let parts = Pairs::measure(
+                    options.pairs,
+                    || Ok(book_ns(&ours, passes)),
+                    || Ok(unused_ns(&frames, &arena, passes) / levels),
+                )?;
+                report.row(Row::figure("of it reading alone (book not subscribed): a level", parts.ours(), "ns"));
+                report.row(Row::figure("of it the book alone: a level", parts.reference(), "ns"));
             }
         }
         let pairs = Pairs::measure(

@@ -324,6 +324,12 @@ fn doorbell_wake_ups(rings: &mut Rings, count: u64, gap_ns: f64) -> Result<Perce
     })
 }
 
+/// Ns per record delivered through our ring, losslessly, to spinning readers.
+pub fn deliver_ns(readers: usize, batch: u64, records: u64) -> Result<f64, BenchError> {
+    let mut rings = Rings::new()?;
+    Ok(throughput(rings.open(readers)?, batch, records)?.0)
+}
+
 pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), BenchError> {
     let mut rings = Rings::new()?;
     let mut wakes = 0;

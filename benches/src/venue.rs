@@ -37,9 +37,22 @@ pub fn answer(path: &str) -> String {
 /// # Panics
 /// When the machine refuses the frames, which a benchmark cannot go on from.
 pub fn ready(shape: Shape, frames: &[impl AsRef<[u8]>]) -> (Box<dyn VenueMachine>, Outbox) {
+    ready_for(shape, frames, &[StreamKind::Trade, StreamKind::Book, StreamKind::Quote])
+}
+
+/// The same with the streams that are wanted.
+///
+/// # Panics
+/// As [`ready`].
+pub fn ready_for(
+    shape: Shape,
+    frames: &[impl AsRef<[u8]>],
+    streams: &[StreamKind],
+) -> (Box<dyn VenueMachine>, Outbox) {
     let venue = venue_of(shape);
+    let settings = Settings { streams: streams.to_vec(), ..settings(venue) };
     let mut machine =
-        machine(venue, &settings(venue), &[]).expect("the venue has an adapter that offers these streams");
+        machine(venue, &settings, &[]).expect("the venue has an adapter that offers these streams");
     let mut out = Outbox::new();
     machine.on_connected(NOW, &mut out);
     if venue == Venue::Kraken {
