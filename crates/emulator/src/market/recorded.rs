@@ -211,6 +211,20 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, CaptureError> {
     Ok(Box::new(BufReader::with_capacity(1 << 16, plain)))
 }
 
+/// A receive time in ns since the epoch, in the unit that the column's name says.
+fn receive_time(unit: &str, text: &str) -> Option<u64> {
+    let (ns, len) = match unit {
+        "recv_ns_unix" => scan::u64_at(text.as_bytes()).ok()?,
+        "recv_unix_s" => {
+            let (ns, len) = scan::fixed(text.as_bytes(), 9).ok()?;
+            (u64::try_from(ns).ok()?, len)
+        }
+        "recv_time_utc" => scan::rfc3339_nanos(text.as_bytes()).ok()?,
+        _ => return None,
+    };
+    (len == text.len()).then_some(ns)
+}
+
 struct CaptureReader<'f> {
     format: &'f dyn CaptureFormat,
     capture: Capture,
@@ -241,11 +255,14 @@ impl CaptureReader<'_> {
         let candidates = [format!("{stem}.recv.tsv"), format!("{stem}.recv.tsv.gz")];
         let Some(found) = candidates.iter().map(Path::new).find(|path| path.is_file()) else { return Ok(Vec::new()) };
         let mut times = Vec::new();
+        let mut unit = String::new();
         Self::lines(found, |index, line| {
-            if index > 0 {
-                let time = line.split('\t').nth(1).and_then(|time| time.parse().ok());
-                times.push(time.ok_or_else(|| "no receive time in the second column".to_owned())?);
+            let column = line.split('\t').nth(1).unwrap_or_default();
+            if index == 0 {
+                unit = column.to_owned();
+                return Ok(());
             }
+            times.push(receive_time(&unit, column).ok_or_else(|| format!("{column:?} is no {unit:?}"))?);
             Ok(())
         })?;
         Ok(times)
@@ -629,5 +646,23 @@ impl Market for Recorded {
 
     fn bars(&self, _: usize, _: u64) -> Vec<Bar> {
         Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receive_times_are_read_in_their_unit() {
+        for (unit, text, expected) in [
+            ("recv_ns_unix", "1785641750295158100", Some(1_785_641_750_295_158_100)),
+            ("recv_unix_s", "1633998512.0633569", Some(1_633_998_512_063_356_900)),
+            ("recv_time_utc", "2025-08-22T20:11:29.968996+00:00", Some(1_755_893_489_968_996_000)),
+            ("recv_ns_unix", "17x", None),
+            ("elsewhen", "17", None),
+        ] {
+            assert_eq!(receive_time(unit, text), expected, "{unit} {text}");
+        }
     }
 }
