@@ -1,1 +1,127 @@
-//! Benchmarks beside their references, interleaved in one run.
+//! Each hop of the hot path measured beside the least that could do its work, interleaved in one run.
+//! part name -> [`run`] -> [`Report`]: medians, paired ratios with their spread, and whether the goal was met.
+//!
+//! A machine shared with others moves by a factor of two within a minute, so an absolute figure means little and a
+//! figure from another day nothing. What is judged is the median of paired ratios: reference, ours, reference, ours.
+//! Both sides of a pair do the same work on the same input, and their results are asserted equal before the clock
+//! starts. Nothing here fails on a slow machine: goals are printed as met or missed.
+
+mod bare;
+mod clock;
+mod machine;
+mod pairs;
+mod record;
+mod report;
+mod ring;
+
+pub use machine::Machine;
+pub use pairs::{Pairs, Spread};
+pub use report::{Goal, Report, Row};
+
+use std::io;
+use std::path::PathBuf;
+
+/// How a run is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Pairs of reference and ours; the ratio is the median over them.
+    pub pairs: usize,
+    /// How much work one half of a pair does.
+    pub effort: Effort,
+    /// Folder of generated frames (`binance_trade.jsonl` and so on); made in memory when absent.
+    pub frames: Option<PathBuf>,
+    /// Folder of recorded venue data; its rows are left out by name when absent.
+    pub data: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { pairs: 9, effort: Effort::Normal, frames: None, data: None }
+    }
+}
+
+/// How much work one half of a pair does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// A hundredth: shows that everything runs, measures nothing.
+    Smoke,
+    /// Some ten to two hundred milliseconds.
+    Normal,
+    /// Ten times as much.
+    Long,
+}
+
+impl Effort {
+    /// `normal` scaled to the effort, at least 64.
+    pub fn of(self, normal: usize) -> usize {
+        match self {
+            Effort::Smoke => (normal / 100).max(64),
+            Effort::Normal => normal,
+            Effort::Long => normal * 10,
+        }
+    }
+}
+
+/// Why a part could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// No such part.
+    #[error("no part of the benchmark is called {part:?}; there are {}", PARTS.join(", "))]
+    UnknownPart {
+        /// What was asked for.
+        part: String,
+    },
+    /// The ring.
+    #[error(transparent)]
+    Ring(#[from] ::ring::RingError),
+    /// The operating system.
+    #[error("failed to {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The two sides of a pair disagree, so their times cannot be compared.
+    #[error("{what}: ours gives {ours}, the reference {reference}")]
+    Disagree {
+        /// The row.
+        what: String,
+        /// Our result.
+        ours: String,
+        /// The reference's result.
+        reference: String,
+    },
+}
+
+impl BenchError {
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> BenchError {
+        move |source| BenchError::System { what, source }
+    }
+}
+
+/// The parts, in the order of the path.
+pub const PARTS: [&str; 2] = ["record", "ring"];
+
+/// Measures one part.
+pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
+    let mut report = Report::new(part);
+    match part {
+        "record" => record::measure(options, &mut report)?,
+        "ring" => ring::measure(options, &mut report)?,
+        other => return Err(BenchError::UnknownPart { part: other.to_owned() }),
+    }
+    Ok(report)
+}
+
+/// Both sides of a pair must tell the same before they are timed.
+pub(crate) fn agree<T: PartialEq + std::fmt::Debug>(what: &str, ours: &T, reference: &T) -> Result<(), BenchError> {
+    if ours == reference {
+        return Ok(());
+    }
+    Err(BenchError::Disagree {
+        what: what.to_owned(),
+        ours: format!("{ours:?}"),
+        reference: format!("{reference:?}"),
+    })
+}

@@ -1,2 +1,148 @@
-//! alphapulse
-fn main() {}
+//! `alphapulse`: one binary, one subcommand a role, and the tools a trader or a script needs beside them.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod config;
+mod decode;
+mod doctor;
+mod metrics;
+mod replay;
+mod roles;
+mod run_dir;
+mod signals;
+mod status;
+mod supervisor;
+mod tap;
+mod verify;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use model::Venue;
+use std::{path::PathBuf, process::ExitCode};
+
+/// A self-hosted market-data plant: feeds, rings, relay and tools.
+#[derive(Parser)]
+#[command(name = "alphapulse", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Clone)]
+struct Global {
+    /// Configuration file (TOML). Environment variables ALPHAPULSE_SECTION__KEY go over it, --set over both.
+    #[arg(long, short, global = true, env = "ALPHAPULSE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one configuration key, such as ring.slots=65536. May be repeated.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start everything: the demo against built-in emulators, or with --live the venues' public feeds.
+    Up(supervisor::UpArgs),
+    /// Show what runs, with epochs, lags and ages.
+    Status(status::StatusArgs),
+    /// Check that this machine can run AlphaPulse, and say what to do where it cannot.
+    Doctor,
+    /// Run one venue's feed.
+    Feed(roles::FeedArgs),
+    /// Run the relay: Unix-socket fan-out of the rings.
+    Relay,
+    /// Run the gateway: JSON over WebSocket.
+    Gateway,
+    /// Run one venue's emulator. Everything it serves is simulated.
+    Emulator(roles::EmulatorArgs),
+    /// Print the live stream, one JSON record a line.
+    Tap(tap::TapArgs),
+    /// Turn a venue's raw frames (one a line, gzip understood) into JSON records, one a line.
+    Decode(decode::DecodeArgs),
+    /// Replay a capture of a feed's inputs and print or compare what it tells.
+    Replay(replay::ReplayArgs),
+    /// Verify what is told: exit status 0 only when nothing disagrees.
+    Verify {
+        #[command(subcommand)]
+        command: verify::VerifyCommand,
+    },
+    /// Measure a part beside its reference, interleaved in one run: parse, record, ring, relay, e2e, steady.
+    Bench(bench::BenchArgs),
+    /// Show or check the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Read it and say whether it is in order.
+    Check,
+    /// Print what is in force, as TOML.
+    Show,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // A reader that went away (a closed pipe) is no failure worth words.
+            if is_broken_pipe(&error) {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("alphapulse: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|e| e.downcast_ref::<std::io::Error>()).any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    // Decoding and replaying need no configuration, and a broken one must not stand in their way.
+    match &cli.command {
+        Command::Decode(args) => return decode::run(args),
+        Command::Replay(args) => return replay::run(args),
+        Command::Bench(args) => return bench::run(args),
+        _ => {}
+    }
+    let config = config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set)
+        .context("the configuration is not usable")?;
+    let format = match config.log.format {
+        config::LogFormat::Human => telemetry::log::Format::Human,
+        config::LogFormat::Json => telemetry::log::Format::Json,
+    };
+    telemetry::log::init(format, &config.log.level)?;
+    match cli.command {
+        Command::Up(args) => supervisor::up(config, &args),
+        Command::Status(args) => status::run(&config, &args),
+        Command::Doctor => doctor::run(&config),
+        Command::Feed(args) => roles::feed(&config, &args),
+        Command::Relay => roles::relay(&config),
+        Command::Gateway => roles::gateway(&config),
+        Command::Emulator(args) => roles::emulator(&config, &args),
+        Command::Tap(args) => tap::run(&config, &args),
+        Command::Verify { command } => verify::run(&config, &command),
+        Command::Config { command: ConfigCommand::Check } => {
+            println!("the configuration is in order: {} venues", config.venues.len());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config { command: ConfigCommand::Show } => {
+            print!("{}", toml::to_string_pretty(&config).context("the configuration as TOML")?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Decode(_) | Command::Replay(_) | Command::Bench(_) => {
+            unreachable!("handled before the configuration is read")
+        }
+    }
+}
+
+/// A venue by the name it has everywhere.
+fn venue_name(text: &str) -> Result<Venue, String> {
+    text.parse::<Venue>().map_err(|e| e.to_string())
+}

@@ -1,1 +1,33 @@
-//! emulator
+//! Venue servers: a venue's own protocol over real sockets, in front of a generated or recorded market.
+//! [`Options`] -> [`Server::start`] -> [`Handle`]; market -> frames -> hub -> one thread per connection -> journal.
+//!
+//! One folder per venue knows its words; everything else is shared. A generated session is a pure function of its seed
+//! and needs no data; a recorded one serves captured frames byte for byte. All of it is simulated and says so in the
+//! `Server` header of every HTTP answer. Knows nothing of feeds, records or the ring.
+#![forbid(unsafe_code)]
+
+mod binance;
+mod clock;
+mod connection;
+mod error;
+mod faults;
+mod http;
+mod hub;
+mod journal;
+mod kraken;
+mod market;
+mod options;
+mod server;
+mod stats;
+mod text;
+
+pub use error::{CaptureError, StartError};
+pub use faults::{Fault, ScriptError, ScriptedFault, Target, parse_script};
+pub use market::Pair;
+pub use market::simulation::SimulatedPair;
+pub use options::{
+    BookPace, EmulatedVenue, GeneratedSession, JournalOptions, Limits, Options, Rate, RecordedSession, Session, Times,
+    TlsIdentity,
+};
+pub use server::{Handle, Server};
+pub use stats::{ConnectionStats, Stats};

@@ -65,6 +65,8 @@ pub(crate) struct RingCursor {
     /// The next record owed.
     owed: Point,
     ended: bool,
+    /// Everything in this file was read and it has a successor.
+    retired: bool,
     /// Records missed so far, where they can be counted, and overruns told.
     pub(crate) missed: Missed,
 }
@@ -100,6 +102,7 @@ impl RingCursor {
             plan: None,
             owed: Point::default(),
             ended: false,
+            retired: false,
             missed: Missed::default(),
         };
         let warning = cursor.place(from, index)?;
@@ -212,7 +215,10 @@ impl RingCursor {
         }
         match polled? {
             Poll::Records(_) | Poll::Idle => Ok(Step::Idle),
-            Poll::Retired => Ok(Step::Retired),
+            Poll::Retired => {
+                self.retired = true;
+                Ok(Step::Retired)
+            }
             Poll::Lapped(lost) => self.fall_behind(lost, index).map(|()| Step::Aside),
         }
     }
@@ -334,6 +340,7 @@ impl RingCursor {
     pub(crate) fn adopt(&mut self, index: &mut RingIndex) -> Result<(), RingError> {
         self.reader = index.reader().fork();
         self.plan = None;
+        self.retired = false;
         let Point { epoch, sequence } = self.owed;
         self.place(ring::From::Sequence { epoch, sequence }, index).map(|_| ())
     }
@@ -347,7 +354,7 @@ impl RingCursor {
     /// Whether a poll would find anything to do.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        !self.is_plain() || self.reader.has_news()
+        !self.is_plain() || (self.reader.has_news() && !self.retired)
     }
 
     /// The reader, as it stands now.

@@ -13,11 +13,13 @@ mod handshake;
 mod index;
 mod path;
 mod rings;
+mod server;
 mod subscription;
 
 pub use client::{Client, ClientError, ClientOptions, Delivery, Reconnect, Source};
 pub use handshake::{ANSWER_BYTES_MAX, Answer, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, RingAnswer};
 pub use path::{SOCKET_PATH_MAX, SocketPathError};
+pub use server::{CLIENTS_MAX_DEFAULT, ClientStats, RingStats, Server, ServerError, ServerOptions, Stats, StatsHandle};
 pub use subscription::{Position, SYMBOL_BYTES_MAX, SYMBOLS_MAX, Slow, Start, Subscription, SubscriptionError};
 
 /// What to say about symbols nobody has defined.

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::cursor::RingCursor;
 use crate::index::RingIndex;
 use model::Venue;
 use ring::{Directory, Reader, RingError};
@@ -94,6 +95,19 @@ impl Rings {
             Err(RingError::NotFound { .. }) => {}
             Err(error) => tracing::warn!(ring = ring.venue.name(), %error, "successor of the ring cannot be opened"),
         }
+    }
+
+    /// Takes a cursor that has read its file to the end into the ring's next file, if there is one.
+    pub(crate) fn move_on(&mut self, at: usize, cursor: &mut RingCursor, mapping: &mut u64) -> Result<(), RingError> {
+        if self.list[at].mapping == *mapping {
+            self.replace_if_moved(at);
+        }
+        let ring = &mut self.list[at];
+        if ring.mapping != *mapping {
+            *mapping = ring.mapping;
+            cursor.adopt(&mut ring.index)?;
+        }
+        Ok(())
     }
 
     /// Those of `symbols` that no ring of a wanted venue defines (yet).

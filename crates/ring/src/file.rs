@@ -332,6 +332,12 @@ impl SharedMap {
     pub(crate) fn file(&self) -> &File {
         &self.map.file
     }
+
+    /// Whether both are the same mapping, not only of the same file.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &SharedMap) -> bool {
+        Arc::ptr_eq(&self.map, &other.map)
+    }
 }
 
 impl Memory for SharedMap {

@@ -41,7 +41,7 @@ impl Reader {
     /// False, and nothing moved, when `other` reads another mapping.
     #[inline]
     pub fn stand_with(&mut self, other: &Reader) -> bool {
-        let same = Arc::ptr_eq(&self.cursor.memory, &other.cursor.memory);
+        let same = self.cursor.memory.is_same(&other.cursor.memory);
         if same {
             self.cursor.stand_with(&other.cursor);
         }
@@ -65,7 +65,8 @@ impl Reader {
 
     /// Hands the records of up to `max_slots` slots (at least one record, if there is one) to `f`, in order. The
     /// words belong to a private copy that the writer cannot touch; they are valid during the call. Allocates
-    /// nothing unless records were lost. After an error the place is unchanged and may be moved by attaching.
+    /// nothing unless records were lost. After an error it stands before what could not be read; records handed out
+    /// before that count, and attaching moves on.
     #[inline]
     pub fn poll<F: FnMut(Entry, &[u64])>(&mut self, max_slots: usize, f: F) -> Result<Poll, RingError> {
         self.cursor.poll(max_slots, f)

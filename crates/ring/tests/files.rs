@@ -143,8 +143,10 @@ fn no_wake_is_issued_while_nobody_sleeps() {
 #[test]
 fn one_reader_sleeps_on_many_rings_and_a_shutdown_wakes_it() {
     let (_folder, directory) = open();
-    let mut left = Writer::open(&directory, "left", WriterOptions { slots: 128, epoch: 1 }).unwrap();
-    let mut right = Writer::open(&directory, "right", WriterOptions { slots: 128, epoch: 1 }).unwrap();
+    // Room for all that is written, however late the reader begins.
+    let options = WriterOptions { slots: 4096, epoch: 1 };
+    let mut left = Writer::open(&directory, "left", options).unwrap();
+    let mut right = Writer::open(&directory, "right", options).unwrap();
     assert_eq!(directory.rings().unwrap(), ["left", "right"]);
     let path = directory.path().to_owned();
     let sleeper = std::thread::spawn(move || {

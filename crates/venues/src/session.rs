@@ -86,9 +86,9 @@ pub struct Session {
     connected: bool,
     last_record: UnixNanos,
     last_frame: UnixNanos,
-    /// The next instrument to refresh, when, and at which record count the round must have reached it.
+    /// The instrument refreshed last, when (or when the connection opened), and at which record count the next is due.
     refresh_index: usize,
-    refresh_due: Option<UnixNanos>,
+    refreshed: Option<UnixNanos>,
     refresh_records_due: u64,
 }
 
@@ -106,7 +106,7 @@ impl Session {
             last_record: UnixNanos::ZERO,
             last_frame: UnixNanos::ZERO,
             refresh_index: 0,
-            refresh_due: None,
+            refreshed: None,
             refresh_records_due: 0,
         }
     }
@@ -166,7 +166,7 @@ impl Session {
             Input::Connected => {
                 self.connected = true;
                 self.last_frame = now;
-                self.refresh_due = Some(now.after(self.refresh_step()));
+                self.refreshed = Some(now);
                 self.refresh_records_due = self.records + self.refresh_records_step();
                 self.tell_connection(StreamState::Live, Reason::Ok, "", now, out);
                 self.machine.on_connected(now, out);
@@ -195,7 +195,7 @@ impl Session {
     /// When a [`Input::Timer`] is due.
     pub fn next_timer(&self) -> Option<UnixNanos> {
         let heartbeat = (self.epoch != 0).then(|| self.last_record.after(self.settings.heartbeat));
-        let refresh = self.refresh_due.filter(|_| self.connected && !self.machine.instruments().is_empty());
+        let refresh = self.refresh_due().filter(|_| self.connected && !self.machine.instruments().is_empty());
         [self.machine.next_timer(), heartbeat, refresh].into_iter().flatten().min()
     }
 
@@ -210,7 +210,7 @@ impl Session {
         if self.machine.next_timer().is_some_and(|due| due <= now) {
             self.machine.on_timer(now, out);
         }
-        if self.refresh_due.is_some_and(|due| due <= now) || self.wants_timer() {
+        if self.refresh_due().is_some_and(|due| due <= now) || self.wants_timer() {
             self.refresh_one(now, out);
         }
         if self.epoch != 0 && out.records.len() == before && now >= self.last_record.after(self.settings.heartbeat) {
@@ -227,8 +227,13 @@ impl Session {
             let id = self.machine.instruments().get(self.refresh_index as u32).id;
             self.machine.refresh(id, now, out);
         }
-        self.refresh_due = Some(now.after(self.refresh_step()));
+        self.refreshed = Some(now);
         self.refresh_records_due = self.records + self.refresh_records_step();
+    }
+
+    /// Counted with the instruments there are now: most become known only after the connection opened.
+    fn refresh_due(&self) -> Option<UnixNanos> {
+        self.refreshed.map(|at| at.after(self.refresh_step()))
     }
 
     fn refresh_step(&self) -> Duration {

@@ -4,6 +4,7 @@
 
 mod conformance {
     pub mod behaviours;
+    pub mod binance;
     pub mod case;
     pub mod kraken;
     pub mod reader;
@@ -40,4 +41,5 @@ macro_rules! suite {
     };
 }
 
+suite!(binance, crate::conformance::binance::Binance);
 suite!(kraken, crate::conformance::kraken::Kraken);

@@ -30,7 +30,7 @@ pub struct BatchHeader {
     pub version: u8,
     /// The venue's code; 0 for none.
     pub venue: u8,
-    /// [`SEQUENCES_LISTED`], [`OUT_OF_BAND`], [`CATCH_UP`].
+    /// [`SEQUENCES_LISTED`], [`OUT_OF_BAND`], [`CATCH_UP`], [`FINAL`].
     pub flags: u8,
     /// Zero.
     pub reserved: [u8; 3],

@@ -66,7 +66,7 @@ impl RecordBuf {
         &self.words
     }
 
-    /// Where the next record will begin, in words: a mark for [`RecordBuf::truncate`] and [`RecordBuf::set_flags`].
+    /// Where the next record will begin, in words: a mark for [`RecordBuf::truncate`] and [`RecordBuf::set_header`].
     #[inline]
     pub fn mark(&self) -> (usize, usize) {
         (self.words.len(), self.count)

@@ -301,6 +301,9 @@ impl SnapshotBeginRecord {
         if Self::read_reason(r.reason).is_none() {
             return Err(RecordError::Code { kind: r.header.kind, field: "reason", code: r.reason.into() });
         }
+        if r.capped > 1 {
+            return Err(RecordError::Code { kind: r.header.kind, field: "capped", code: r.capped.into() });
+        }
         Ok(r)
     }
 

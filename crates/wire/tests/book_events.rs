@@ -171,6 +171,14 @@ fn a_level_that_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn a_snapshot_that_is_neither_capped_nor_whole_is_refused() {
+    let case = cases().into_iter().find(|c| c.name == "snapshot").unwrap();
+    let mut words = case.records.iter().next().unwrap().to_vec();
+    words[4] |= 2 << 40;
+    assert_eq!(Record::read(&words).err(), Some(RecordError::Code { kind: 4, field: "capped", code: 2 }));
+}
+
+#[test]
 fn a_line_that_contradicts_itself_is_refused() {
     let mut records = RecordBuf::default();
     records.push(&level(Side::Buy, 10, 5, Flags::EMPTY));

@@ -136,6 +136,18 @@ proptest! {
 }
 
 #[test]
+fn nothing_hides_behind_a_record() {
+    for case in cases() {
+        let mut words = case.records.iter().next().unwrap().to_vec();
+        words.push(0);
+        words[0] += 1 << 8;
+        let refused = Record::read(&words).err();
+        let (kind, length) = (words[0] as u8, words.len());
+        assert_eq!(refused, Some(RecordError::Size { kind, words: length }), "{}", case.name);
+    }
+}
+
+#[test]
 fn a_batch_that_is_not_whole_yet_is_waited_for() {
     let mut bytes = vec![];
     BatchBuilder::new().finish(None, EPOCH, (1, 0), 3, 0, &mut bytes);

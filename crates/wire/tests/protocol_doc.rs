@@ -8,7 +8,7 @@ use model::{
     BookState, GapCause, InstrumentId, InstrumentKind, InstrumentStatus, Reason, Scope, StreamKind, StreamState, Venue,
 };
 use std::fs;
-use wire::{CorrectionKind, Flags, OverrunCause, RecordType};
+use wire::{CorrectionKind, Flags, OverrunCause, RecordType, batch};
 
 fn document() -> String {
     fs::read_to_string(repository("docs/protocol.md")).unwrap()
@@ -86,6 +86,16 @@ fn the_tables_of_flags_and_venues_are_true() {
 
     let venues: Vec<_> = table(header, "venue | code").iter().map(|row| row.join(" ")).collect();
     assert_eq!(venues, Venue::ALL.map(|v| format!("{} {}", v.name(), v.code())));
+
+    let batch_flags: Vec<_> =
+        table(section(&doc, "## In a batch"), "flag | value").iter().map(|row| row[..2].join(" ")).collect();
+    let named = [
+        ("SEQUENCES_LISTED", batch::SEQUENCES_LISTED),
+        ("OUT_OF_BAND", batch::OUT_OF_BAND),
+        ("CATCH_UP", batch::CATCH_UP),
+        ("FINAL", batch::FINAL),
+    ];
+    assert_eq!(batch_flags, named.map(|(name, flag)| format!("{name} {flag}")));
 
     for row in table(header, "venue | venue symbol") {
         assert_eq!(InstrumentId::of(row[0].parse().unwrap(), row[1]).to_string(), row[2]);

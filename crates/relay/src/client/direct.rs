@@ -91,10 +91,10 @@ impl DirectSource {
             return Ok(());
         }
         self.follow_new(Some(ring::From::Oldest))?;
-        for at in 0..self.followers.len() {
-            let moved = |follower: &Follower| follower.mapping != self.rings.list()[at].mapping;
-            if self.followers[at].as_ref().is_some_and(|follower| moved(follower) && !follower.cursor.has_work()) {
-                self.change_file(at)?;
+        for (at, follower) in self.followers.iter_mut().enumerate() {
+            let Some(follower) = follower else { continue };
+            if self.rings.list()[at].mapping != follower.mapping && !follower.cursor.has_work() {
+                self.rings.move_on(at, &mut follower.cursor, &mut follower.mapping)?;
             }
         }
         Ok(())
@@ -128,8 +128,9 @@ impl DirectSource {
         match step {
             Ok(Step::Live { .. } | Step::Aside) => Ok(told),
             Ok(Step::Ended) => Err(ClientError::TooSlow { venue }),
-            Ok(Step::Idle | Step::Retired) => {
-                self.change_file(at)?;
+            Ok(Step::Idle) => Ok(told),
+            Ok(Step::Retired) => {
+                self.rings.move_on(at, &mut follower.cursor, &mut follower.mapping)?;
                 Ok(told)
             }
             Err(error) => {
@@ -137,20 +138,6 @@ impl DirectSource {
                 Err(error.into())
             }
         }
-    }
-
-    /// Everything in the file at hand was read: goes on in its successor, if there is one.
-    fn change_file(&mut self, at: usize) -> Result<(), RingError> {
-        let Some(follower) = &mut self.followers[at] else { return Ok(()) };
-        if self.rings.list()[at].mapping == follower.mapping {
-            self.rings.replace_if_moved(at);
-        }
-        let ring = self.rings.get_mut(at);
-        if ring.mapping != follower.mapping {
-            follower.mapping = ring.mapping;
-            follower.cursor.adopt(&mut ring.index)?;
-        }
-        Ok(())
     }
 
     /// One step of every ring, told by (receive time, venue, sequence).

@@ -62,7 +62,7 @@ impl Default for ClientOptions {
     }
 }
 
-fn system_clock() -> UnixNanos {
+pub(crate) fn system_clock() -> UnixNanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

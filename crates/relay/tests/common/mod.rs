@@ -6,7 +6,7 @@ use model::{
     BookState, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side, SideSource,
     StreamState, UnixNanos, Venue,
 };
-use relay::{Client, ClientOptions, Delivery, Reconnect, Source, Subscription};
+use relay::{Client, ClientOptions, Delivery, Reconnect, Server, ServerOptions, Source, StatsHandle, Subscription};
 use ring::{Directory, Writer, WriterOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -262,6 +262,15 @@ pub fn collect_until(client: &mut Client, all: &mut Vec<Got>, mut done: impl FnM
     }
 }
 
+/// Waits until it holds.
+pub fn wait_for(mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "waited in vain");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Whether the record `sequence` of `epoch`, or one after it, came live.
 pub fn reached(all: &[Got], epoch: u64, sequence: u64) -> bool {
     all.iter()
@@ -312,11 +321,46 @@ impl Books {
             }
             Record::BookChange(change) => {
                 let side = change.header.flags().side().expect("a level has a side");
-                let book = self.books.get_mut(&change.header.instrument()).expect("a snapshot came before its changes");
-                book.set(side, Price(change.price), Qty(change.size));
+                // Without a snapshot the book is unknown, whatever changes in it.
+                if let Some(book) = self.books.get_mut(&change.header.instrument()) {
+                    book.set(side, Price(change.price), Qty(change.size));
+                }
             }
             Record::Overrun(_) => self.books.clear(),
             _ => {}
+        }
+    }
+}
+
+/// A relay in a thread of this process.
+pub struct Running {
+    pub socket: PathBuf,
+    pub stats: StatsHandle,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub fn start(rings: &Path, socket: &Path) -> Running {
+        Running::with(ServerOptions::new(rings.to_owned(), socket.to_owned()))
+    }
+
+    pub fn with(options: ServerOptions) -> Running {
+        let socket = options.socket.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let server = Server::bind(options).expect("bind");
+        let (flag, stats) = (stop.clone(), server.stats());
+        let thread = std::thread::spawn(move || server.run(&flag));
+        Running { socket, stats, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the relay's thread panicked");
         }
     }
 }

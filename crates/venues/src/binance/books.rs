@@ -26,6 +26,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_DOUBLINGS: u32 = 7;
 /// After so many attempts in a row the book is called suspect; the attempts go on at the longest wait.
 const ATTEMPTS_TOLD: u32 = 8;
+/// A snapshot is asked for with the first change, or so long after the subscription when the book is quiet.
+const FIRST_CHANGE_WAIT: Duration = Duration::from_millis(500);
 /// A book that stays crossed for so many whole messages is fetched again.
 const CROSSED_EVENTS_MAX: u32 = 10;
 
@@ -215,6 +217,16 @@ impl SymbolBook {
         }
     }
 
+    /// Tells what was missed while the connection or this process was gone; `first` is the first id not missed.
+    fn tell_break(&mut self, first: u64, now: UnixNanos, counts: &mut Counts, out: &mut Outbox) {
+        let next = self.applied.saturating_add(1);
+        match self.broken.take() {
+            Some(cause) if self.applied == 0 => self.gap(cause, None, now, counts, out),
+            Some(cause) if first > next => self.gap(cause, Some((next, first - 1)), now, counts, out),
+            _ => {}
+        }
+    }
+
     fn gap(&self, cause: GapCause, range: Option<(u64, u64)>, now: UnixNanos, counts: &mut Counts, out: &mut Outbox) {
         counts.gaps += 1;
         out.records.push(&map::gap(self.id, StreamKind::Book, cause, range, self.seen, now));
@@ -239,7 +251,7 @@ impl Machine {
     #[inline]
     pub(super) fn on_depth(&mut self, known: Known, d: &Depth, received: UnixNanos, out: &mut Outbox) {
         let book = &mut self.symbols[known as usize].book;
-        if book.phase != Phase::Live || d.last <= book.last || d.first > book.last + 1 {
+        if book.phase != Phase::Live || d.last <= book.last || d.first > book.last.saturating_add(1) {
             return self.on_depth_unusual(known, d, received, out);
         }
         let mark = out.records.mark();
@@ -262,39 +274,31 @@ impl Machine {
             self.counts.book_updates_old += 1;
             return;
         }
-        let follows = d.first <= book.last + 1;
-        let missing = (book.last + 1, d.first.saturating_sub(1));
+        let next = book.last.saturating_add(1);
+        let missing = (d.first > next).then(|| (next, d.first - 1));
         match book.phase {
             Phase::Blind => {
-                if !follows {
-                    book.gap(GapCause::Sequence, Some(missing), received, &mut self.counts, out);
+                if missing.is_some() {
+                    book.gap(GapCause::Sequence, missing, received, &mut self.counts, out);
                 }
                 book.apply(d, &self.levels, Flags::NOT_TRUSTED, received, &mut self.counts, out);
             }
             Phase::Live => {
-                book.gap(GapCause::Sequence, Some(missing), received, &mut self.counts, out);
-                let text = format!("update {} follows {}", d.first, missing.0 - 1);
+                book.gap(GapCause::Sequence, missing, received, &mut self.counts, out);
+                let text = format!("change {} does not follow {}", d.first, book.last);
                 book.tell(BookState::Suspect, Reason::Sequence, &text, received, out);
                 book.failed = true;
-                self.start_sync(known, Reason::Sequence, received, out);
+                self.start_sync(known, Reason::Sequence, received, received, out);
                 self.keep(known, d, received, out);
             }
             Phase::Cold => {
-                if let Some(cause) = book.broken.take() {
-                    let applied = book.applied;
-                    if applied == 0 {
-                        book.gap(cause, None, received, &mut self.counts, out);
-                    } else if d.first > applied + 1 {
-                        let range = Some((applied + 1, d.first - 1));
-                        book.gap(cause, range, received, &mut self.counts, out);
-                    }
-                }
-                self.start_sync(known, Reason::Snapshot, received, out);
-                self.keep(known, d, received, out);
+                self.start_sync(known, Reason::Snapshot, received, received, out);
+                self.keep_first(known, d, received, out);
             }
+            Phase::Syncing if book.buffer.events.is_empty() => self.keep_first(known, d, received, out),
             Phase::Syncing => {
-                if !follows && book.buffer.range().is_some() {
-                    book.gap(GapCause::Sequence, Some(missing), received, &mut self.counts, out);
+                if missing.is_some() {
+                    book.gap(GapCause::Sequence, missing, received, &mut self.counts, out);
                     book.buffer.clear();
                     book.failed = true;
                 }
@@ -305,15 +309,33 @@ impl Machine {
         self.fetch_books(received, out);
     }
 
-    /// The book waits for a snapshot from now on.
-    fn start_sync(&mut self, known: Known, reason: Reason, now: UnixNanos, out: &mut Outbox) {
+    /// The subscription stands. A quiet book needs no change to be fetched: none is missed from here on.
+    pub(super) fn await_book(&mut self, known: Known, now: UnixNanos, out: &mut Outbox) {
+        if self.symbols[known as usize].book.phase == Phase::Cold {
+            self.start_sync(known, Reason::Snapshot, now.after(FIRST_CHANGE_WAIT), now, out);
+        }
+    }
+
+    /// The book waits for a snapshot from now on, to be asked for when it is `due`.
+    fn start_sync(&mut self, known: Known, reason: Reason, due: UnixNanos, now: UnixNanos, out: &mut Outbox) {
         let book = &mut self.symbols[known as usize].book;
         book.phase = Phase::Syncing;
         book.buffer.clear();
-        (book.request, book.due) = (None, Some(now));
-        (book.attempts, book.crossed) = (0, 0);
+        (book.request, book.due) = (None, Some(due));
+        (book.attempts, book.crossed, book.last) = (0, 0, 0);
         book.tell(BookState::Syncing, reason, "waiting for a snapshot", now, out);
-        self.books_due = Some(self.books_due.map_or(now, |due| due.min(now)));
+        self.books_due = Some(self.books_due.map_or(due, |other| other.min(due)));
+    }
+
+    /// Keeps the first change, with which a snapshot is worth asking for.
+    fn keep_first(&mut self, known: Known, d: &Depth, received: UnixNanos, out: &mut Outbox) {
+        let book = &mut self.symbols[known as usize].book;
+        book.tell_break(d.first, received, &mut self.counts, out);
+        if book.attempts == 0 && book.due.is_some() {
+            book.due = Some(received);
+            self.books_due = Some(self.books_due.map_or(received, |other| other.min(received)));
+        }
+        self.keep(known, d, received, out);
     }
 
     /// Keeps a change until a snapshot comes. A full buffer is told as a gap and emptied.
@@ -449,7 +471,8 @@ impl Machine {
         book.cut = bids.len().max(asks.len()) >= self.book_depth as usize;
         self.counts.book_snapshots += 1;
         self.counts.resyncs += u64::from(std::mem::take(&mut book.failed));
-        (book.phase, book.last, book.applied) = (Phase::Live, update_id, update_id);
+        book.tell_break(update_id.saturating_add(1), now, &mut self.counts, out);
+        (book.phase, book.last, book.applied, book.seen) = (Phase::Live, update_id, update_id, now);
         book.tell_snapshot(SnapshotReason::Sync, usize::MAX, now, out);
         book.tell_live(now, out);
         self.tell_kept(known, Flags::EMPTY, out);
@@ -510,7 +533,7 @@ impl Machine {
         book.tell(BookState::Suspect, Reason::Crossed, "best bid at or above best ask", now, out);
         if book.crossed >= CROSSED_EVENTS_MAX && book.phase == Phase::Live {
             book.failed = true;
-            self.start_sync(known, Reason::Crossed, now, out);
+            self.start_sync(known, Reason::Crossed, now, now, out);
             self.fetch_books(now, out);
         }
     }
@@ -554,4 +577,3 @@ fn distrust(mark: (usize, usize), out: &mut Outbox) {
         out.records.set_header(at, header);
     }
 }
-

@@ -59,12 +59,7 @@ pub(super) struct Choices {
 
 impl Default for Choices {
     fn default() -> Choices {
-        Choices {
-            trades: None,
-            trade_ids: TradeIds::Contiguous,
-            depth_speed_ms: 100,
-            time_unit: TimeUnit::Millis,
-        }
+        Choices { trades: None, trade_ids: TradeIds::Contiguous, depth_speed_ms: 100, time_unit: TimeUnit::Millis }
     }
 }
 

@@ -16,9 +16,9 @@ pub(super) const SYMBOL_MAX: usize = 64;
 
 /// Quote currencies by which a bare symbol is split; the longest that fits counts.
 const QUOTES: [&str; 35] = [
-    "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "USDS", "BIDR", "IDRT", "BKRW", "BVND", "EURI", "GYEN",
-    "DOGE", "USD1", "RLUSD", "PAX", "DAI", "VAI", "BTC", "ETH", "BNB", "EUR", "USD", "TRY", "BRL", "AUD", "GBP",
-    "RUB", "NGN", "UAH", "ZAR", "XRP", "TRX", "JPY",
+    "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "USDS", "BIDR", "IDRT", "BKRW", "BVND", "EURI", "GYEN", "DOGE",
+    "USD1", "RLUSD", "PAX", "DAI", "VAI", "BTC", "ETH", "BNB", "EUR", "USD", "TRY", "BRL", "AUD", "GBP", "RUB", "NGN",
+    "UAH", "ZAR", "XRP", "TRX", "JPY",
 ];
 
 #[derive(Deserialize)]

@@ -26,8 +26,7 @@ pub(super) struct Fields<'a> {
 }
 
 /// Keys of more than one letter that are read.
-const NAMES: [&str; 10] =
-    ["stream", "data", "result", "id", "code", "msg", "error", "lastUpdateId", "bids", "asks"];
+const NAMES: [&str; 10] = ["stream", "data", "result", "id", "code", "msg", "error", "lastUpdateId", "bids", "asks"];
 
 fn letter(key: &[u8]) -> Option<usize> {
     match key {
@@ -239,8 +238,7 @@ impl<'a> Frame<'a> {
             // An array of tickers on a raw stream.
             json.skip_value().map_err(&wrap)?;
             json.end().map_err(&wrap)?;
-            let nothing =
-                Fields { frame, start: 0, letters: [0; 58], named: [0; NAMES.len()], seen: 0, others: 0 };
+            let nothing = Fields { frame, start: 0, letters: [0; 58], named: [0; NAMES.len()], seen: 0, others: 0 };
             return Ok(Frame { shape: Shape::Unused, top: nothing, payload: nothing });
         }
         let top = Fields::collect(frame, &mut json, &mut data).map_err(&wrap)?;

@@ -52,9 +52,8 @@ pub(super) struct Streams {
 impl Streams {
     /// The streams of the settings, or which setting the venue does not offer.
     pub(super) fn new(settings: &Settings, choices: &Choices) -> Result<Streams, MachineError> {
-        let refuse = |key, value: String, allowed: String| {
-            Err(MachineError::Setting { venue: SPEC.venue, key, value, allowed })
-        };
+        let refuse =
+            |key, value: String, allowed: String| Err(MachineError::Setting { venue: SPEC.venue, key, value, allowed });
         let mut suffixes: Vec<(StreamKind, String)> = vec![];
         for &stream in &settings.streams {
             let suffix = match stream {

@@ -8,9 +8,7 @@ use super::SPEC;
 use super::definitions::{DefinitionError, ErrorBody, ExchangeInfo, INVALID_SYMBOL, SymbolInfo, provisional};
 use super::machine::{Machine, Pending, Symbol, symbol_error};
 use super::messages::Scales;
-use super::subscribe::{
-    DEFINITIONS_WEIGHT, STREAMS_PER_FRAME, SYMBOLS_PER_REQUEST, definitions_path, frame,
-};
+use super::subscribe::{DEFINITIONS_WEIGHT, STREAMS_PER_FRAME, SYMBOLS_PER_REQUEST, definitions_path, frame};
 use crate::{Defined, FrameError, Known, Outbox, Reply};
 use model::{Instrument, InstrumentId, InstrumentStatus, Price, Qty, Reason, StreamKind, StreamState, UnixNanos};
 use std::time::Duration;
@@ -86,8 +84,7 @@ impl Machine {
             return;
         }
         let indexes = 0..self.wanted.len();
-        let mut list: Vec<usize> =
-            indexes.clone().filter(|&i| self.wanted[i].standing == Standing::Unknown).collect();
+        let mut list: Vec<usize> = indexes.clone().filter(|&i| self.wanted[i].standing == Standing::Unknown).collect();
         if list.is_empty() && !self.wanted.iter().any(|w| w.standing == Standing::Asked) {
             list = indexes.filter(|&i| matches!(self.wanted[i].standing, Standing::Defined(_))).collect();
         }
@@ -220,7 +217,8 @@ impl Machine {
         if let Some(known) = known {
             let symbol = &mut self.symbols[known as usize];
             if scales != symbol.scales && !symbol.book.rescale(symbol.scales, scales) {
-                let text = format!("{} decimals of price and {} of size do not fit the book", scales.price, scales.size);
+                let text =
+                    format!("{} decimals of price and {} of size do not fit the book", scales.price, scales.size);
                 return Err(symbol_error(text));
             }
             symbol.scales = scales;
@@ -315,6 +313,9 @@ impl Machine {
         self.counts.acks += 1;
         for (known, stream) in self.answered(id) {
             self.tell_stream(known, stream, StreamState::Live, Reason::Ok, "subscribed", now, out);
+            if stream == StreamKind::Book {
+                self.await_book(known, now, out);
+            }
         }
     }
 

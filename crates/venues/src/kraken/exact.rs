@@ -490,7 +490,9 @@ fn number(json: &mut Json<'_>, scale: u8, learn: bool, field: &'static str) -> R
     let offset = json.offset();
     let mut needs = 0;
     if learn {
-        needs = (*json).number_or_string().of(field).map(|text| scan::decimals(text.raw().as_bytes()).unwrap_or(0))?;
+        let mut ahead = *json;
+        let text = ahead.number_or_string().of(field)?;
+        needs = scan::decimals(text.raw().as_bytes()).unwrap_or(0);
     }
     let value = match json.fixed(scale) {
         Ok(value) => value,

@@ -105,7 +105,8 @@ impl Kraken {
         })
     }
 
-    fn learns(&self) -> bool {
+    /// Whether instruments are learnt from whatever arrives, as when captures are decoded.
+    pub(super) fn learns(&self) -> bool {
         self.wanted.is_empty()
     }
 
@@ -189,12 +190,11 @@ impl Kraken {
             return Ok(());
         }
         for s in &self.scratch.scales {
-            if let Target::Known(k) = s.target
-                && !self.markets[k as usize].fits(s.price, s.size)
-            {
-                let problem =
-                    format!("{}: the book does not fit 64 bits at the scale needed", self.instruments.get(k).symbol);
-                return Err(FrameError { offset: 0, field: "price", problem });
+            let Target::Known(k) = s.target else { continue };
+            let (market, definition) = (&self.markets[k as usize], self.instruments.get(k));
+            if !market.fits(s.price, s.size) || widened(definition, s.price, s.size).is_none() {
+                let problem = format!("{}: what is known does not fit 64 bits at the scale needed", definition.symbol);
+                return Err(FrameError { offset: 0, field: "data", problem });
             }
         }
         let (names, scales) = (std::mem::take(&mut self.scratch.names), std::mem::take(&mut self.scratch.scales));
@@ -212,7 +212,7 @@ impl Kraken {
                 let (price, size) = (s.price.max(m.price_scale), s.size.max(m.size_scale));
                 let by =
                     Divisors { price: by(m.by.price, price > m.price_scale), size: by(m.by.size, size > m.size_scale) };
-                let definition = widened(self.instruments.get(k), price, size);
+                let definition = widened(self.instruments.get(k), price, size).expect("checked above");
                 self.define(definition, m.provisional, by, now, out);
             }
         }
@@ -607,18 +607,18 @@ impl Kraken {
     }
 }
 
-/// A definition at wider scales. Its increments fit, as they are at most the largest size told.
-fn widened(i: &Instrument, price_scale: u8, size_scale: u8) -> Instrument {
-    let factor = |from: u8, to: u8| 10i64.pow(u32::from(to - from));
+/// A definition at wider scales, when its increments fit them.
+fn widened(i: &Instrument, price_scale: u8, size_scale: u8) -> Option<Instrument> {
+    let factor = |from: u8, to: u8| 10i64.pow(u32::from(to.saturating_sub(from)));
     let (price, size) = (factor(i.price_scale, price_scale), factor(i.size_scale, size_scale));
-    Instrument {
-        price_scale,
-        size_scale,
-        tick: model::Price(i.tick.0.saturating_mul(price)),
-        lot: model::Qty(i.lot.0.saturating_mul(size)),
-        min_size: model::Qty(i.min_size.0.saturating_mul(size)),
+    Some(Instrument {
+        price_scale: price_scale.max(i.price_scale),
+        size_scale: size_scale.max(i.size_scale),
+        tick: model::Price(i.tick.0.checked_mul(price)?),
+        lot: model::Qty(i.lot.0.checked_mul(size)?),
+        min_size: model::Qty(i.min_size.0.checked_mul(size)?),
         ..i.clone()
-    }
+    })
 }
 
 impl VenueMachine for Kraken {

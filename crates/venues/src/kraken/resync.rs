@@ -72,10 +72,10 @@ impl Kraken {
 
     fn load_book(&mut self, k: Known, message: &BookMessage, received: UnixNanos, out: &mut Outbox) {
         self.counts.book_snapshots += 1;
-        let (verifies, learns) = (self.verifies(), self.is_open());
+        let (verifies, learns) = (self.verifies(), self.learns());
         let m = &mut self.markets[k as usize];
         let (bids, asks) = (&self.scratch.bids[message.bids.clone()], &self.scratch.asks[message.asks.clone()]);
-        if m.ladder.depth == 0 || (!learns && bids.len().max(asks.len()) > m.ladder.depth as usize) {
+        if m.ladder.depth == 0 || (learns && bids.len().max(asks.len()) > m.ladder.depth as usize) {
             // A capture without its acknowledgements: the least depth that holds the snapshot.
             let levels = u32::try_from(bids.len().max(asks.len())).unwrap_or(u32::MAX);
             m.ladder.depth = subscribe::depth(levels).unwrap_or(levels);

@@ -1,0 +1,523 @@
+//! The configuration: one TOML file, environment variables over it, flags over that. An unknown key is an error that
+//! names the nearest known one.
+
+use anyhow::{Context, bail};
+use model::{StreamKind, Venue};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use venues::{Settings, StaleAfter};
+
+/// Environment variables that begin like this set configuration keys: `ALPHAPULSE_GATEWAY__LISTEN` is
+/// `gateway.listen`.
+pub const ENV_PREFIX: &str = "ALPHAPULSE_";
+/// Variables with the prefix that are no configuration keys.
+const ENV_RESERVED: [&str; 3] = ["ALPHAPULSE_CONFIG", "ALPHAPULSE_TEST_DATA", "ALPHAPULSE_LOG"];
+
+/// Everything that can be configured, with the defaults of a first start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Names this machine in the records.
+    pub site: String,
+    /// Where things are kept.
+    pub paths: Paths,
+    /// Logs.
+    pub log: Log,
+    /// The shared-memory rings.
+    pub ring: Ring,
+    /// The relay.
+    pub relay: Relay,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// Metrics of each process.
+    pub metrics: Metrics,
+    /// Certificates to trust beside the public ones.
+    pub tls: Tls,
+    /// Waits between connection attempts.
+    pub reconnect: Reconnect,
+    /// The venues, by name.
+    pub venues: BTreeMap<String, VenueConfig>,
+    /// The emulators of the demo, by venue.
+    pub emulator: BTreeMap<String, EmulatorConfig>,
+}
+
+/// Where things are kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paths {
+    /// Folder of the rings: shared memory.
+    pub rings: PathBuf,
+    /// Folder of what must survive a restart.
+    pub state: PathBuf,
+}
+
+/// Logs go to standard error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `human` or `json`.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,feed=debug`.
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// For machines.
+    Json,
+}
+
+/// The rings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ring {
+    /// Slots of 64 bytes in each venue's ring, a power of two.
+    pub slots: u64,
+}
+
+/// The relay.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Relay {
+    /// Path of its Unix socket; empty: `relay.sock` in the state folder.
+    pub socket: PathBuf,
+}
+
+/// The gateway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Address of the WebSocket endpoint; loopback only.
+    pub listen: String,
+}
+
+/// Metrics of each process, for Prometheus.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Host each process listens on.
+    pub host: String,
+    /// The first port; each role has a fixed distance from it. 0 takes any free port.
+    pub base_port: u16,
+}
+
+/// Trust.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM files of root certificates.
+    pub extra_roots: Vec<PathBuf>,
+}
+
+/// Waits between connection attempts: exponential with full jitter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reconnect {
+    /// Bound of the first jittered wait in milliseconds.
+    pub base_ms: u64,
+    /// Bound that the doubling never passes, in milliseconds.
+    pub cap_ms: u64,
+}
+
+/// One venue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VenueConfig {
+    /// Whether `up` starts a feed for it.
+    pub enabled: bool,
+    /// WebSocket endpoint; empty: the venue's own.
+    pub ws_url: String,
+    /// REST base; empty: the venue's own.
+    pub rest_url: String,
+    /// Symbols, canonical or in the venue's spelling.
+    pub symbols: Vec<String>,
+    /// `trade`, `book`, `quote`, `bar`.
+    pub streams: Vec<String>,
+    /// Levels a side to subscribe to or fetch.
+    pub book_depth: u32,
+    /// Interval of the venue's bars in seconds.
+    pub bar_interval_s: u32,
+    /// Levels a side of the snapshots for late joiners.
+    pub snapshot_depth: u32,
+    /// Each instrument is told again for late joiners at least this often, in seconds.
+    pub refresh_s: u32,
+    /// Whether the feed burns a core for latency.
+    pub spin: bool,
+    /// Folder for captures of the session's inputs; empty: none.
+    pub capture: PathBuf,
+    /// Silences that are not normal.
+    pub stale_after: StaleConfig,
+    /// The venue's own documented choices.
+    pub choices: BTreeMap<String, String>,
+}
+
+/// Seconds of silence after which a stream is stale; 0: never.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StaleConfig {
+    /// Without a trade.
+    pub trade_s: u32,
+    /// Without a book update.
+    pub book_s: u32,
+    /// Without a quote.
+    pub quote_s: u32,
+    /// Without a bar.
+    pub bar_s: u32,
+    /// Without any frame.
+    pub connection_s: u32,
+}
+
+/// The emulator of one venue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmulatorConfig {
+    /// Where it listens.
+    pub listen: String,
+    /// Seed of the generated session.
+    pub seed: u64,
+    /// Frames a second of the generated session.
+    pub frames_per_second: u32,
+    /// Whether books tell their changes in the mix of the load test: 50 % quotes, 30 % trades, 20 % book updates.
+    pub load_mix: bool,
+    /// Folder for the journal of what it sent; empty: none.
+    pub journal: PathBuf,
+    /// Certificate chain to serve TLS with (PEM); empty: plain.
+    pub tls_certificate: PathBuf,
+    /// Its private key (PEM).
+    pub tls_key: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let state = std::env::var_os("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+        Config {
+            site: "local".to_owned(),
+            paths: Paths {
+                rings: PathBuf::from("/dev/shm/alphapulse"),
+                state: state.unwrap_or_else(std::env::temp_dir).join("alphapulse"),
+            },
+            log: Log::default(),
+            ring: Ring::default(),
+            relay: Relay { socket: PathBuf::new() },
+            gateway: Gateway::default(),
+            metrics: Metrics::default(),
+            tls: Tls::default(),
+            reconnect: Reconnect::default(),
+            venues: BTreeMap::from([
+                ("kraken".to_owned(), VenueConfig { symbols: symbols("USD"), ..VenueConfig::default() }),
+                ("binance".to_owned(), VenueConfig { symbols: symbols("USDT"), ..VenueConfig::default() }),
+            ]),
+            emulator: BTreeMap::from([
+                (
+                    "kraken".to_owned(),
+                    EmulatorConfig { listen: "127.0.0.1:7411".to_owned(), ..EmulatorConfig::default() },
+                ),
+                (
+                    "binance".to_owned(),
+                    EmulatorConfig { listen: "127.0.0.1:7412".to_owned(), ..EmulatorConfig::default() },
+                ),
+            ]),
+        }
+    }
+}
+
+fn symbols(quote: &str) -> Vec<String> {
+    ["BTC", "ETH", "SOL"].iter().map(|base| format!("{base}-{quote}")).collect()
+}
+
+impl Default for Paths {
+    fn default() -> Paths {
+        Config::default().paths
+    }
+}
+impl Default for Log {
+    fn default() -> Log {
+        Log { format: LogFormat::Human, level: "info".to_owned() }
+    }
+}
+impl Default for Ring {
+    fn default() -> Ring {
+        Ring { slots: 1 << 18 }
+    }
+}
+impl Default for Relay {
+    fn default() -> Relay {
+        Relay { socket: PathBuf::new() }
+    }
+}
+impl Default for Gateway {
+    fn default() -> Gateway {
+        Gateway { listen: "127.0.0.1:7400".to_owned() }
+    }
+}
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics { host: "127.0.0.1".to_owned(), base_port: 7420 }
+    }
+}
+impl Default for Reconnect {
+    fn default() -> Reconnect {
+        Reconnect { base_ms: 500, cap_ms: 60_000 }
+    }
+}
+impl Default for VenueConfig {
+    fn default() -> VenueConfig {
+        let s = Settings::default();
+        VenueConfig {
+            enabled: true,
+            ws_url: String::new(),
+            rest_url: String::new(),
+            symbols: vec![],
+            streams: s.streams.iter().map(|k| k.name().to_owned()).collect(),
+            book_depth: s.book_depth,
+            bar_interval_s: s.bar_interval_s,
+            snapshot_depth: s.snapshot_depth,
+            refresh_s: 30,
+            spin: false,
+            capture: PathBuf::new(),
+            stale_after: StaleConfig::default(),
+            choices: BTreeMap::new(),
+        }
+    }
+}
+impl Default for StaleConfig {
+    fn default() -> StaleConfig {
+        let StaleAfter { trade_s, book_s, quote_s, bar_s, connection_s } = StaleAfter::default();
+        StaleConfig { trade_s, book_s, quote_s, bar_s, connection_s }
+    }
+}
+impl Default for EmulatorConfig {
+    fn default() -> EmulatorConfig {
+        EmulatorConfig {
+            listen: "127.0.0.1:0".to_owned(),
+            seed: 1,
+            frames_per_second: 200,
+            load_mix: false,
+            journal: PathBuf::new(),
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+        }
+    }
+}
+
+impl VenueConfig {
+    /// What the venue's machine is told.
+    pub fn settings(&self, venue: Venue) -> anyhow::Result<Settings> {
+        let stream = |name: &String| match StreamKind::from_name(name) {
+            Some(k @ (StreamKind::Trade | StreamKind::Book | StreamKind::Quote | StreamKind::Bar)) => Ok(k),
+            _ => bail!("venues.{venue}.streams: there is no stream {name:?}; there are trade, book, quote and bar"),
+        };
+        let StaleConfig { trade_s, book_s, quote_s, bar_s, connection_s } = self.stale_after;
+        if self.symbols.is_empty() {
+            bail!("venues.{venue}.symbols is empty; name at least one, such as \"BTC-USD\"");
+        }
+        Ok(Settings {
+            symbols: self.symbols.clone(),
+            streams: self.streams.iter().map(stream).collect::<anyhow::Result<_>>()?,
+            book_depth: self.book_depth,
+            bar_interval_s: self.bar_interval_s,
+            snapshot_depth: self.snapshot_depth,
+            stale_after: StaleAfter { trade_s, book_s, quote_s, bar_s, connection_s },
+        })
+    }
+
+    /// The venue's own choices as key and value texts.
+    pub fn choices(&self) -> Vec<(String, String)> {
+        self.choices.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+}
+
+impl Config {
+    /// The relay's socket.
+    pub fn relay_socket(&self) -> PathBuf {
+        if self.relay.socket.as_os_str().is_empty() {
+            return self.paths.state.join("relay.sock");
+        }
+        self.relay.socket.clone()
+    }
+
+    /// A venue's section, by its name.
+    pub fn venue(&self, venue: Venue) -> anyhow::Result<&VenueConfig> {
+        self.venues.get(venue.name()).with_context(|| {
+            format!("there is no section [venues.{venue}] in the configuration; add one with its symbols")
+        })
+    }
+
+    /// Checks what the types cannot: every section is usable.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.site.is_empty() || self.site.len() > 64 {
+            bail!("site must have 1 to 64 bytes, it has {}", self.site.len());
+        }
+        if !self.ring.slots.is_power_of_two() {
+            let nearest = self.ring.slots.next_power_of_two();
+            bail!("ring.slots must be a power of two; {} is not, {nearest} is", self.ring.slots);
+        }
+        for (name, section) in &self.venues {
+            let venue: Venue = name.parse().with_context(|| format!("[venues.{name}]"))?;
+            let settings = section.settings(venue)?;
+            if section.enabled {
+                venues::machine(venue, &settings, &section.choices()).with_context(|| format!("[venues.{name}]"))?;
+            }
+        }
+        for name in self.emulator.keys() {
+            name.parse::<Venue>().with_context(|| format!("[emulator.{name}]"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the file (if one is named), the environment and the `key=value` settings of the command line, in this order.
+pub fn load(
+    file: Option<&Path>,
+    env: impl Iterator<Item = (String, String)>,
+    set: &[String],
+) -> anyhow::Result<Config> {
+    let mut table = toml::Table::try_from(Config::default()).context("the default configuration")?;
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
+        // Read by itself first, so that an error has a line of the file.
+        if let Err(e) = toml::from_str::<Config>(&text) {
+            bail!("{}: {}", path.display(), explain(&e.to_string()));
+        }
+        let over: toml::Table = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        merge(&mut table, over);
+    }
+    for (key, value) in env {
+        if let Some(name) = key.strip_prefix(ENV_PREFIX)
+            && !ENV_RESERVED.contains(&key.as_str())
+        {
+            let path = name.to_lowercase().replace("__", ".");
+            set_key(&mut table, &path, &value).with_context(|| format!("environment variable {key}"))?;
+        }
+    }
+    for setting in set {
+        let (key, value) =
+            setting.split_once('=').with_context(|| format!("--set {setting}: write it as key=value"))?;
+        set_key(&mut table, key.trim(), value.trim()).with_context(|| format!("--set {setting}"))?;
+    }
+    let config = Config::deserialize(table).map_err(|e| anyhow::anyhow!("{}", explain(&e.to_string())))?;
+    config.check()?;
+    Ok(config)
+}
+
+fn merge(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Sets `a.b.c` to a TOML value, or to the text itself when it is no TOML.
+fn set_key(table: &mut toml::Table, path: &str, text: &str) -> anyhow::Result<()> {
+    let parsed: Option<toml::Table> = toml::from_str(&format!("v = {text}")).ok();
+    let value = parsed.and_then(|mut t| t.remove("v")).unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let mut keys = path.split('.').peekable();
+    let mut at = table;
+    while let Some(key) = keys.next() {
+        if key.is_empty() {
+            bail!("{path:?} is no key");
+        }
+        if keys.peek().is_none() {
+            at.insert(key.to_owned(), value);
+            return Ok(());
+        }
+        let below = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        at = below.as_table_mut().with_context(|| format!("{key} in {path} is not a section"))?;
+    }
+    bail!("a key is missing")
+}
+
+/// Adds the nearest known key to an error about an unknown one.
+fn explain(error: &str) -> String {
+    let mut quoted = error.split('`').skip(1).step_by(2);
+    let text = error.trim_end().to_owned();
+    if !error.contains("unknown field") {
+        return text;
+    }
+    let Some(unknown) = quoted.next() else { return text };
+    let nearest = quoted.map(|known| (distance(unknown, known), known)).min();
+    match nearest {
+        Some((d, known)) if d <= unknown.len().max(3) / 2 => format!("{text}\ndid you mean `{known}`?"),
+        _ => text,
+    }
+}
+
+/// How many letters must change to make one word of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none() -> impl Iterator<Item = (String, String)> {
+        std::iter::empty()
+    }
+
+    #[test]
+    fn a_wrong_key_names_the_line_and_the_nearest_known_one() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "[ring]\nslosts = 1024\n").expect("written");
+        let error = load(Some(file.path()), none(), &[]).expect_err("an unknown key").to_string();
+        assert!(error.contains("line 2"), "{error}");
+        assert!(error.contains("did you mean `slots`?"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file_and_flags_over_both() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "site = \"a\"\n[ring]\nslots = 1024\n[venues.kraken]\nsymbols = [\"ETH-USD\"]\n")
+            .expect("written");
+        let env = || {
+            [("ALPHAPULSE_RING__SLOTS", "2048"), ("ALPHAPULSE_SITE", "b"), ("ALPHAPULSE_TEST_DATA", "x"), ("PATH", "y")]
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        };
+        let c = load(Some(file.path()), env(), &[]).expect("a configuration");
+        assert_eq!((c.site.as_str(), c.ring.slots), ("b", 2048));
+        assert_eq!(c.venues["kraken"].symbols, ["ETH-USD"]);
+        assert!(c.venues["binance"].enabled, "what the file does not name keeps its default");
+        let c = load(Some(file.path()), env(), &["ring.slots=4096".to_owned()]).expect("a configuration");
+        assert_eq!(c.ring.slots, 4096);
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused_by_name() {
+        for (setting, part) in [
+            ("ring.slots=1000", "1024 is"),
+            ("venues.kraken.streams=[\"trades\"]", "no stream \"trades\""),
+            ("venues.krakn.symbols=[\"BTC-USD\"]", "krakn"),
+            ("gateway.listn=1", "did you mean `listen`?"),
+            ("gateway", "key=value"),
+        ] {
+            let error = format!("{:#}", load(None, none(), &[setting.to_owned()]).expect_err(setting));
+            assert!(error.contains(part), "{setting}: {error}");
+        }
+    }
+}

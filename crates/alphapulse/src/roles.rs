@@ -1,0 +1,297 @@
+//! The roles, wired from their parts: each subcommand is one process.
+
+use crate::{
+    config::Config,
+    metrics,
+    run_dir::{self, Announced, RoleFile},
+    signals, venue_name,
+};
+use anyhow::Context;
+use clap::Args;
+use emulator::{BookPace, EmulatedVenue, Rate, Times};
+use feed::{
+    Feed, FeedOptions, Stop, Waiting,
+    backoff::{BackoffConfig, FirstRetry},
+    transport::TlsOptions,
+};
+use model::Venue;
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use telemetry::{Registry, clock};
+use venues::SessionSettings;
+use wire::Origin;
+
+/// The build, as told in session records.
+pub const BUILD: &str = concat!("alphapulse ", env!("CARGO_PKG_VERSION"));
+
+/// A feed holds one venue's connection and writes its ring.
+#[derive(Args)]
+pub struct FeedArgs {
+    /// The venue.
+    #[arg(value_parser = venue_name)]
+    venue: Venue,
+    /// Where the data comes from, as told in the records.
+    #[arg(long, value_enum, default_value_t = OriginArg::Live)]
+    origin: OriginArg,
+}
+
+/// Where the data comes from.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum OriginArg {
+    /// The venue itself.
+    Live,
+    /// An emulator.
+    Simulated,
+}
+
+/// An emulator serves one venue's protocol over a generated or a recorded session.
+#[derive(Args)]
+pub struct EmulatorArgs {
+    /// The venue to stand in for.
+    #[arg(value_parser = venue_name)]
+    pub venue: Venue,
+    /// Serve this recorded session (a .jsonl file, plain or gzip, with its .recv.tsv) instead of a generated one.
+    #[arg(long, value_name = "FILE")]
+    pub recorded: Option<PathBuf>,
+    /// Serve at most so many frames a second; the configuration's rate when not given, 0 for as fast as possible.
+    #[arg(long)]
+    pub rate: Option<u32>,
+    /// Multiply the recorded timing.
+    #[arg(long, default_value_t = 1.0)]
+    pub speed: f64,
+    /// Start over at the end of a recorded session.
+    #[arg(long = "loop")]
+    pub looped: bool,
+    /// Shift a recorded session's times to now.
+    #[arg(long)]
+    pub shift_to_now: bool,
+}
+
+/// Announces the role and starts its metrics.
+pub fn begin(config: &Config, role: &str, registry: &Registry, listen: Option<String>) -> anyhow::Result<Announced> {
+    signals::die_with_parent();
+    let address = metrics::serve(config, role, registry.clone())?;
+    let file = RoleFile {
+        role: role.to_owned(),
+        pid: std::process::id(),
+        started: clock::wall_ns(),
+        metrics: Some(address),
+        listen,
+    };
+    run_dir::announce(&config.paths.state, &file)
+}
+
+/// Runs one venue's feed until it is asked to end.
+pub fn feed(config: &Config, args: &FeedArgs) -> anyhow::Result<ExitCode> {
+    let registry = Registry::new();
+    let options = feed_options(config, args)?;
+    let stop = Stop::new().context("an event descriptor cannot be had")?;
+    let asked = stop.clone();
+    signals::on_end(move || asked.stop())?;
+    let _announced = begin(config, &format!("feed-{}", args.venue), &registry, None)?;
+    let mut feed = Feed::open(options, stop, &registry)?;
+    tracing::info!(venue = %args.venue, epoch = feed.epoch(), "feed begins");
+    feed.run()?;
+    tracing::info!(venue = %args.venue, "feed ended in order");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions> {
+    let venue = args.venue;
+    let section = config.venue(venue)?;
+    let spec = venues::spec(venue)?;
+    let or = |url: &str, default: &str| if url.is_empty() { default.to_owned() } else { url.to_owned() };
+    let capture = (!section.capture.as_os_str().is_empty())
+        .then(|| section.capture.join(format!("{venue}_{}.inputs", clock::wall_ns() / 1_000_000)));
+    Ok(FeedOptions {
+        venue,
+        ws_url: or(&section.ws_url, spec.ws_url),
+        rest_url: or(&section.rest_url, spec.rest_url).trim_end_matches('/').to_owned(),
+        settings: section.settings(venue)?,
+        choices: section.choices(),
+        session: SessionSettings {
+            refresh: Duration::from_secs(section.refresh_s.max(1).into()),
+            ..SessionSettings::default()
+        },
+        site: config.site.clone(),
+        build: BUILD.to_owned(),
+        origin: match args.origin {
+            OriginArg::Live => Origin::Live,
+            OriginArg::Simulated => Origin::Simulated,
+        },
+        ring_dir: config.paths.rings.clone(),
+        ring_slots: config.ring.slots,
+        state_dir: config.paths.state.clone(),
+        capture,
+        tls: TlsOptions { extra_roots: config.tls.extra_roots.clone() },
+        backoff: BackoffConfig {
+            base: Duration::from_millis(config.reconnect.base_ms),
+            cap: Duration::from_millis(config.reconnect.cap_ms),
+            first: FirstRetry::AtOnce,
+        },
+        waiting: if section.spin { Waiting::Spin } else { Waiting::Block },
+        seed: seed(),
+    })
+}
+
+/// Runs the relay until it is asked to end.
+pub fn relay(config: &Config) -> anyhow::Result<ExitCode> {
+    let registry = Registry::new();
+    let socket = config.relay_socket();
+    if let Some(folder) = socket.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    }
+    let server = relay::Server::bind(relay::ServerOptions::new(config.paths.rings.clone(), socket.clone()))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    signals::on_end(move || asked.store(true, Ordering::Release))?;
+    let _announced = begin(config, "relay", &registry, Some(socket.display().to_string()))?;
+    show_relay(&registry, server.stats())?;
+    tracing::info!(socket = %socket.display(), "relay begins");
+    server.run(&stop);
+    tracing::info!("relay ended in order");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How often the relay's numbers are shown.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+
+/// Copies the relay's numbers into the metrics, one set of labels a client.
+fn show_relay(registry: &Registry, stats: relay::StatsHandle) -> anyhow::Result<()> {
+    let registry = registry.clone();
+    let total = |name, help| registry.counter(name, help, &[]);
+    let accepted = total("relay_accepted_total", "Connections accepted.");
+    let refused = total("relay_refused_total", "Connections refused.");
+    let bytes = total("relay_bytes_total", "Bytes handed to sockets.");
+    let sent = total("relay_batches_total", "Batches handed to sockets.");
+    let clients = registry.gauge("relay_clients", "Clients subscribed now.", &[]);
+    let show = move || {
+        let mut shown: Vec<String> = vec![];
+        loop {
+            let now = stats.get();
+            accepted.set(now.accepted);
+            refused.set(now.refused);
+            bytes.set(now.bytes_sent);
+            sent.set(now.batches_sent);
+            clients.set(now.clients.len() as i64);
+            let pids: Vec<String> = now.clients.iter().map(|c| c.pid.to_string()).collect();
+            for gone in shown.iter().filter(|pid| !pids.contains(pid)) {
+                registry.forget("client", gone);
+            }
+            for (client, pid) in now.clients.iter().zip(&pids) {
+                let labels = [("client", pid.as_str())];
+                registry
+                    .gauge("consumer_lag_slots", "Ring slots a client is behind.", &labels)
+                    .set(client.lag_slots as i64);
+                registry.counter("consumer_records_total", "Records told to a client.", &labels).set(client.delivered);
+                registry
+                    .counter("consumer_missed_total", "Records named in a client's overruns.", &labels)
+                    .set(client.missed);
+            }
+            shown = pids;
+            std::thread::sleep(SHOW_EVERY);
+        }
+    };
+    std::thread::Builder::new()
+        .name("relay-metrics".to_owned())
+        .spawn(show)
+        .context("a thread for metrics cannot be had")?;
+    Ok(())
+}
+
+/// Runs the gateway until it is asked to end.
+pub fn gateway(config: &Config) -> anyhow::Result<ExitCode> {
+    let registry = Registry::new();
+    let options = gateway::GatewayOptions {
+        listen: config.gateway.listen.clone(),
+        source: relay::Source::Rings(config.paths.rings.clone()),
+        registry: registry.clone(),
+    };
+    let handle = gateway::Server::start(options)?;
+    let address = handle.addr();
+    let _announced = begin(config, "gateway", &registry, Some(format!("ws://{address}/v1/stream")))?;
+    tracing::info!(%address, "gateway begins");
+    wait_for_end()?;
+    handle.stop();
+    tracing::info!("gateway ended in order");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Blocks until the process is asked to end.
+fn wait_for_end() -> anyhow::Result<()> {
+    let (asked, end) = std::sync::mpsc::channel();
+    signals::on_end(move || {
+        // The receiver lives until it is told.
+        let _ = asked.send(());
+    })?;
+    end.recv().context("the signal thread ended")?;
+    Ok(())
+}
+
+/// Runs one venue's emulator until it is asked to end.
+pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode> {
+    let section = config.emulator.get(args.venue.name()).cloned().unwrap_or_default();
+    let venue = match args.venue {
+        Venue::Kraken => EmulatedVenue::Kraken,
+        Venue::Binance => EmulatedVenue::Binance,
+        other => anyhow::bail!("there is no emulator for {other}; there are emulators for kraken and binance"),
+    };
+    let mut options = emulator::Options::new(venue);
+    options.listen = section.listen.parse().with_context(|| {
+        format!("emulator.{}.listen = {:?} is no address; write it as 127.0.0.1:7411", args.venue, section.listen)
+    })?;
+    options.rate = match (args.rate, &args.recorded) {
+        (Some(0), _) => Rate::FlatOut,
+        (Some(rate), _) => Rate::FramesPerSecond(rate),
+        (None, Some(_)) => Rate::Thousandths((args.speed.max(0.0) * 1000.0) as u32),
+        (None, None) if section.frames_per_second == 0 => Rate::FlatOut,
+        (None, None) => Rate::FramesPerSecond(section.frames_per_second),
+    };
+    options.session = match &args.recorded {
+        Some(path) => emulator::Session::Recorded(emulator::RecordedSession {
+            paths: vec![path.clone()],
+            times: if args.shift_to_now { Times::Now } else { Times::Recorded },
+            passes: if args.looped { None } else { Some(1) },
+        }),
+        None => emulator::Session::Generated(emulator::GeneratedSession {
+            seed: section.seed,
+            book_pace: if section.load_mix { BookPace::Batched } else { BookPace::Venue },
+            ..emulator::GeneratedSession::default()
+        }),
+    };
+    if !section.journal.as_os_str().is_empty() {
+        options.journal = emulator::JournalOptions::Folder(section.journal.clone());
+    }
+    if !section.tls_certificate.as_os_str().is_empty() {
+        options.tls =
+            Some(emulator::TlsIdentity { certificate: section.tls_certificate.clone(), key: section.tls_key.clone() });
+    }
+    let registry = Registry::new();
+    let handle = emulator::Server::start(options)?;
+    let address = handle.addr();
+    let _announced = begin(config, &format!("emulator-{}", args.venue), &registry, Some(address.to_string()))?;
+    tracing::info!(venue = %args.venue, %address, "emulator begins; everything it serves is simulated");
+    wait_for_end()?;
+    handle.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The WebSocket and REST addresses of a venue's emulator.
+pub fn emulator_urls(venue: Venue, section: &crate::config::EmulatorConfig) -> (String, String) {
+    let path = if venue == Venue::Kraken { "/v2" } else { "/stream" };
+    let s = if section.tls_certificate.as_os_str().is_empty() { "" } else { "s" };
+    (format!("ws{s}://{}{path}", section.listen), format!("http{s}://{}", section.listen))
+}
+
+/// Jitter must differ between machines and starts; nothing else hangs on it.
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_nanos() as u64 ^ u64::from(std::process::id()) << 32
+}

@@ -1,0 +1,46 @@
+//! Binance spot: WebSocket streams, raw and combined, and the REST paths a market-data client asks.
+
+mod capture;
+mod frames;
+mod protocol;
+mod rest;
+
+pub(crate) use capture::Format;
+pub(crate) use frames::BinanceWriter;
+pub(crate) use protocol::Protocol;
+pub(crate) use rest::Rest;
+
+use model::{Price, Qty};
+
+use crate::market::Pair;
+use crate::market::simulation::SimulatedPair;
+
+/// Bar intervals served, by name and in seconds.
+pub(crate) const INTERVALS: [(&str, u64); 4] = [("1m", 60), ("5m", 300), ("15m", 900), ("1h", 3600)];
+/// The same in seconds, for the simulation.
+pub(crate) const INTERVALS_S: [u64; 4] = [60, 300, 900, 3600];
+
+/// Behind the name of a stream whose times are wanted in microseconds.
+pub(crate) const MICROS_MARK: &str = "#us";
+
+/// The pairs of a generated session. The wire writes eight decimals whatever the tick.
+pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
+    let pair = |base: &str, start_cents: i64, lot, usual_size| SimulatedPair {
+        pair: Pair {
+            symbol: format!("{base}USDT"),
+            base: base.to_owned(),
+            quote: "USDT".to_owned(),
+            price_scale: 8,
+            size_scale: 8,
+            tick: Price(1_000_000),
+            lot: Qty(lot),
+        },
+        start_price: Price(start_cents * 1_000_000),
+        usual_size: Qty(usual_size),
+    };
+    vec![
+        pair("BTC", 6_400_000, 1_000, 25_000_000),
+        pair("ETH", 300_000, 10_000, 400_000_000),
+        pair("SOL", 15_000, 100_000, 9_000_000_000),
+    ]
+}

@@ -1,0 +1,608 @@
+//! One connection: HTTP requests until it ends or upgrades, then frames out and messages in until either side is done.
+//!
+//! One thread, one loop, one place to sleep. A turn moves the market on, takes this client's frames, answers what it
+//! said, and writes all of that in one piece. While the socket is full nothing is taken, so a slow client costs the
+//! log's bound and not more. At high rates a turn lasts at least [`TURN`], so that a write carries many frames.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use feed::transport::{Interest, Stream, Waker, readable, wait, watch};
+use feed::websocket::handshake::{RequestHead, accept};
+use feed::websocket::{Decoder, DecoderConfig, Encoder, Message, Role};
+use model::{StreamKind, UnixNanos};
+
+use crate::http::{Response, SERVER};
+use crate::hub::{Hub, Lapped, Pull};
+use crate::journal::ConnectionJournal;
+use crate::market::{Market, TopicId};
+use crate::options::EmulatedVenue;
+use crate::server::Shared;
+use crate::stats::{ConnectionStats, kind_index};
+use crate::{binance, kraken};
+
+/// Shortest sleep between two writes of frames. At 100,000 frames a second a write then carries 100.
+const TURN: Duration = Duration::from_millis(1);
+/// Longest sleep, so that no missed wake-up lasts.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// A turn takes about this many bytes; the rest waits for the next.
+const TURN_BYTES: usize = 1 << 20;
+/// A client has this long to send a request.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+/// Most bytes of a request's body that are read and thrown away.
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// After a close frame the client has this long to answer.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+
+/// Why and how the server ends a WebSocket connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Close {
+    pub(crate) code: u16,
+    pub(crate) reason: &'static str,
+}
+
+/// What a client was heard to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Text,
+    Ping,
+    Pong,
+}
+
+/// A venue's half of one WebSocket connection.
+pub(crate) trait Protocol: Send {
+    /// The connection is open.
+    fn open(&mut self, desk: &mut Desk<'_>);
+    /// A frame of any kind came; an answer ends the connection.
+    fn heard(&mut self, what: Heard, now: UnixNanos) -> Option<Close>;
+    /// A text message came.
+    fn text(&mut self, text: &[u8], desk: &mut Desk<'_>);
+    /// Called in every turn.
+    fn turn(&mut self, desk: &mut Desk<'_>) -> Option<Close>;
+    /// When [`Protocol::turn`] has something to do.
+    fn next_timer(&self) -> UnixNanos;
+}
+
+/// Frames on their way to the socket, and the account of them.
+pub(crate) struct Outgoing {
+    encoder: Encoder,
+    bytes: Vec<u8>,
+    scratch: Vec<u8>,
+    /// What stands before a frame of each topic when frames are wrapped; it is closed by a brace.
+    pub(crate) wrappers: Vec<Vec<u8>>,
+    /// Whether frames are wrapped.
+    pub(crate) wrapped: bool,
+    /// What each topic carries.
+    kinds: Vec<StreamKind>,
+    stats: ConnectionStats,
+    crc: crc32fast::Hasher,
+    journal: Option<ConnectionJournal>,
+    now: UnixNanos,
+    failed: Option<io::Error>,
+    /// When a text frame was last written.
+    pub(crate) last_text: UnixNanos,
+}
+
+impl Outgoing {
+    fn new(number: u64, kinds: Vec<StreamKind>, journal: Option<ConnectionJournal>, now: UnixNanos) -> Self {
+        Self {
+            encoder: Encoder::server(),
+            bytes: Vec::new(),
+            scratch: Vec::new(),
+            wrappers: vec![Vec::new(); kinds.len()],
+            wrapped: false,
+            kinds,
+            stats: ConnectionStats { number, open: true, ..ConnectionStats::default() },
+            crc: crc32fast::Hasher::new(),
+            journal,
+            now,
+            failed: None,
+            last_text: now,
+        }
+    }
+
+    fn text(&mut self, kind: StreamKind, payload: &[u8]) {
+        self.encoder.text_bytes(payload, &mut self.bytes);
+        self.crc.update(payload);
+        self.stats.frames += 1;
+        self.stats.bytes += payload.len() as u64;
+        self.stats.frames_by_kind[kind_index(kind)] += 1;
+        self.last_text = self.now;
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.frame(payload, self.now)
+        {
+            self.failed = Some(error);
+        }
+    }
+
+    fn topic_frame(&mut self, topic: TopicId, frame: &[u8]) {
+        let kind = self.kinds[topic as usize];
+        let wrapper = &self.wrappers[topic as usize];
+        if !self.wrapped || wrapper.is_empty() {
+            return self.text(kind, frame);
+        }
+        let mut whole = std::mem::take(&mut self.scratch);
+        whole.clear();
+        whole.extend_from_slice(wrapper);
+        whole.extend_from_slice(frame);
+        whole.push(b'}');
+        self.text(kind, &whole);
+        self.scratch = whole;
+    }
+}
+
+/// What a protocol works with during one turn.
+pub(crate) struct Desk<'a> {
+    hub: &'a mut Hub,
+    /// Frames to send.
+    pub(crate) out: &'a mut Outgoing,
+    subscribed: &'a mut [bool],
+    number: u64,
+    /// The turn's time.
+    pub(crate) now: UnixNanos,
+}
+
+impl Desk<'_> {
+    /// Sends an ack, status or heartbeat.
+    pub(crate) fn say(&mut self, text: &str) {
+        self.out.text(StreamKind::Connection, text.as_bytes());
+    }
+
+    pub(crate) fn ping(&mut self, payload: &[u8]) {
+        self.out.encoder.ping(payload, &mut self.out.bytes);
+    }
+
+    pub(crate) fn market(&mut self) -> &mut dyn Market {
+        &mut *self.hub.market
+    }
+
+    pub(crate) fn is_subscribed(&self, topic: TopicId) -> bool {
+        self.subscribed[topic as usize]
+    }
+
+    /// Subscribes; the snapshot that comes back must be sent before anything else of the topic, see [`Desk::snapshot`].
+    pub(crate) fn subscribe(&mut self, topic: TopicId) -> Option<Vec<u8>> {
+        if self.is_subscribed(topic) {
+            return None;
+        }
+        // Whatever stands in the log is older than the subscription: out with it, before the topic is one of ours.
+        self.drain();
+        let snapshot = self.hub.subscribe(topic, self.now);
+        self.drain();
+        self.subscribed[topic as usize] = true;
+        snapshot
+    }
+
+    /// Sends a topic's snapshot.
+    pub(crate) fn snapshot(&mut self, topic: TopicId, frame: &[u8]) {
+        self.out.topic_frame(topic, frame);
+    }
+
+    /// Ends a subscription; `false` when there was none.
+    pub(crate) fn unsubscribe(&mut self, topic: TopicId) -> bool {
+        let was = std::mem::take(&mut self.subscribed[topic as usize]);
+        if was {
+            self.hub.unsubscribe(topic);
+        }
+        was
+    }
+
+    fn drain(&mut self) {
+        // Lapped readers are found in the next turn; here nothing more can be done for them.
+        let _ = take_frames(self.hub, self.out, self.subscribed, self.number, usize::MAX);
+    }
+}
+
+fn take_frames(
+    hub: &mut Hub,
+    out: &mut Outgoing,
+    subscribed: &[bool],
+    number: u64,
+    bytes_max: usize,
+) -> Result<(), Lapped> {
+    hub.pull(number, |topic, frame| {
+        if subscribed[topic as usize] {
+            out.topic_frame(topic, frame);
+        }
+        if out.bytes.len() < bytes_max { Pull::More } else { Pull::Enough }
+    })
+}
+
+pub(crate) struct Connection<'a> {
+    number: u64,
+    stream: Stream,
+    shared: &'a Shared,
+    waker: Arc<Waker>,
+    drops: u64,
+    crowded: bool,
+}
+
+/// Why a connection's thread ends; the peer is told where the protocol has words for it.
+enum End {
+    /// Nothing more to say.
+    Silent,
+    /// With a close frame.
+    Close(Close),
+    /// The socket failed.
+    Broken(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        End::Broken(error)
+    }
+}
+
+impl<'a> Connection<'a> {
+    pub(crate) fn new(number: u64, stream: Stream, shared: &'a Shared, waker: Arc<Waker>, crowded: bool) -> Self {
+        let drops = shared.drops();
+        Self { number, stream, shared, waker, drops, crowded }
+    }
+
+    pub(crate) fn run(mut self) {
+        match self.requests() {
+            Err(End::Broken(error)) => tracing::debug!(number = self.number, %error, "connection broke"),
+            Err(End::Silent | End::Close(_)) | Ok(()) => {}
+        }
+        if self.drops == self.shared.drops() {
+            self.stream.shutdown();
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.shared.stopping() || self.drops != self.shared.drops()
+    }
+
+    /// Sleeps until something is to be done; says whether the socket is readable.
+    fn sleep(&mut self, timeout: Duration) -> io::Result<bool> {
+        if self.stream.has_unread() {
+            return Ok(true);
+        }
+        let mut fds = [watch(&self.stream, self.stream.interest()), watch(&*self.waker, Interest::Read)];
+        wait(&mut fds, Some(timeout))?;
+        let (ready, rung) = (readable(&fds[0]), readable(&fds[1]));
+        if rung {
+            self.waker.clear();
+        }
+        if self.stream.wants_write() {
+            self.stream.flush()?;
+        }
+        Ok(ready)
+    }
+
+    /// Answers requests until one upgrades, and then serves that.
+    fn requests(&mut self) -> Result<(), End> {
+        let mut bytes = Vec::new();
+        loop {
+            let Some(head) = self.read_head(&mut bytes)? else { return Ok(()) };
+            let now = self.shared.clock.now();
+            let refusal = self.shared.refusal(now).or(self.crowded.then_some((503, 1)));
+            if let Some((status, wait)) = refusal {
+                self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+                let body = "{\"error\":\"the emulator refuses connections for now\"}";
+                return self.respond(&head, Response::json(status, body).header("Retry-After", wait), false, now);
+            }
+            let rest = bytes.split_off(head.head_bytes);
+            bytes = rest;
+            if head.is_upgrade() {
+                return self.upgrade(&head, &bytes, now);
+            }
+            self.skip_body(&head, &mut bytes)?;
+            let close = head.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+            let response = self.answer(&head, now);
+            self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
+            self.respond(&head, response, !close, now)?;
+            if close {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads until a whole request head is there; `None` when the client is done.
+    fn read_head(&mut self, bytes: &mut Vec<u8>) -> Result<Option<RequestHead>, End> {
+        let start = self.shared.clock.now();
+        loop {
+            match RequestHead::parse(bytes) {
+                Ok(Some(head)) => return Ok(Some(head)),
+                Ok(None) => {}
+                Err(error) => {
+                    let mut out = Vec::new();
+                    Response::json(400, format!("{{\"error\":{}}}", serde_json::json!(error.to_string())))
+                        .write(false, &mut out);
+                    self.stream.send(&out)?;
+                    return Ok(None);
+                }
+            }
+            if !self.read_more(bytes, start)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads some bytes; `false` at the end of the stream, of the patience, or of the server.
+    fn read_more(&mut self, bytes: &mut Vec<u8>, start: UnixNanos) -> Result<bool, End> {
+        let mut chunk = [0; 4096];
+        loop {
+            match io::Read::read(&mut self.stream, &mut chunk) {
+                Ok(0) => return Ok(false),
+                Ok(read) => {
+                    bytes.extend_from_slice(&chunk[..read]);
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+            if self.interrupted() || self.shared.clock.now().since(start) > REQUEST_WITHIN {
+                return Ok(false);
+            }
+            self.sleep(SLEEP_MAX)?;
+        }
+    }
+
+    fn skip_body(&mut self, head: &RequestHead, bytes: &mut Vec<u8>) -> Result<(), End> {
+        let length = head.header("Content-Length").and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
+        if length > BODY_BYTES_MAX {
+            return Err(End::Silent);
+        }
+        let start = self.shared.clock.now();
+        while bytes.len() < length {
+            if !self.read_more(bytes, start)? {
+                return Err(End::Silent);
+            }
+        }
+        bytes.drain(..length);
+        Ok(())
+    }
+
+    fn answer(&self, head: &RequestHead, now: UnixNanos) -> Response {
+        let mut hub = self.shared.hub.lock().expect("no holder of this lock panics");
+        hub.advance(now);
+        match self.shared.venue {
+            EmulatedVenue::Kraken => kraken::answer(head, &mut *hub.market, now),
+            EmulatedVenue::Binance => {
+                let mut rest = self.shared.binance_rest.lock().expect("no holder of this lock panics");
+                rest.answer(head, &mut *hub.market, now)
+            }
+        }
+    }
+
+    fn respond(&mut self, head: &RequestHead, response: Response, keep: bool, now: UnixNanos) -> Result<(), End> {
+        let mut out = Vec::new();
+        response.write(keep, &mut out);
+        if let Some(journal) = &self.shared.journal {
+            let query = head.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+            let url = format!("{}{query}", head.path);
+            if let Err(error) = journal.rest(&head.method, &url, response.status, now, &response.body) {
+                tracing::error!(%error, "the journal of REST answers cannot be written");
+            }
+        }
+        self.stream.send(&out)?;
+        let start = self.shared.clock.now();
+        while self.stream.wants_write() {
+            if self.interrupted() || self.shared.clock.now().since(start) > REQUEST_WITHIN {
+                return Err(End::Silent);
+            }
+            self.sleep(SLEEP_MAX)?;
+        }
+        Ok(())
+    }
+
+    fn upgrade(&mut self, head: &RequestHead, early: &[u8], now: UnixNanos) -> Result<(), End> {
+        let not_found = || Response::json(404, "{\"error\":\"no stream endpoint at this path\"}");
+        let protocol: Option<Box<dyn Protocol>> = match self.shared.venue {
+            EmulatedVenue::Kraken => kraken::Protocol::at(head, self.number, &self.shared.limits, now),
+            EmulatedVenue::Binance => binance::Protocol::at(head, &self.shared.limits, now),
+        };
+        let Some(protocol) = protocol else { return self.respond(head, not_found(), false, now) };
+        let key = match head.upgrade_key() {
+            Ok(key) => key,
+            Err(error) => {
+                let body = format!("{{\"error\":{}}}", serde_json::json!(error.to_string()));
+                return self.respond(head, Response::json(400, body), false, now);
+            }
+        };
+        let mut out = Vec::new();
+        let headers = [(SERVER.0.to_owned(), SERVER.1.to_owned())];
+        accept(key, &headers, &mut out).map_err(io::Error::other)?;
+        self.stream.send(&out)?;
+        Session::new(self, protocol, early, now)?.run()
+    }
+}
+
+/// The WebSocket half of a connection.
+struct Session<'c, 'a> {
+    connection: &'c mut Connection<'a>,
+    protocol: Box<dyn Protocol>,
+    decoder: Decoder,
+    out: Outgoing,
+    /// The figures last made known.
+    recorded: ConnectionStats,
+    subscribed: Vec<bool>,
+}
+
+impl<'c, 'a> Session<'c, 'a> {
+    fn new(
+        connection: &'c mut Connection<'a>,
+        protocol: Box<dyn Protocol>,
+        early: &[u8],
+        now: UnixNanos,
+    ) -> Result<Self, End> {
+        let shared = connection.shared;
+        let journal = shared.journal.as_ref().map(|journal| journal.connection(connection.number)).transpose()?;
+        let mut hub = shared.hub.lock().expect("no holder of this lock panics");
+        hub.enter(connection.number);
+        let kinds: Vec<StreamKind> = hub.market.topics().iter().map(|topic| topic.kind).collect();
+        drop(hub);
+        // Clients say little: small reads, and no client has more to say than a list of a thousand streams.
+        let config =
+            DecoderConfig { buffer_bytes: 8 << 10, max_message_bytes: 1 << 20, ..DecoderConfig::new(Role::Server) };
+        let mut decoder = Decoder::new(config);
+        decoder.push(early);
+        let subscribed = vec![false; kinds.len()];
+        let out = Outgoing::new(connection.number, kinds, journal, now);
+        let recorded = ConnectionStats { number: connection.number, ..ConnectionStats::default() };
+        Ok(Self { connection, protocol, decoder, out, recorded, subscribed })
+    }
+
+    fn run(mut self) -> Result<(), End> {
+        let end = self.serve();
+        let ours = self.subscribed.iter().enumerate().filter(|(_, on)| **on).map(|(topic, _)| topic as TopicId);
+        let mut hub = self.connection.shared.hub.lock().expect("no holder of this lock panics");
+        hub.leave(self.connection.number, ours);
+        drop(hub);
+        if let Err(End::Close(close)) = &end {
+            self.say_goodbye(close);
+        }
+        self.out.stats.open = false;
+        self.record();
+        end
+    }
+
+    /// Sends a close frame and gives the client a moment to answer it.
+    fn say_goodbye(&mut self, close: &Close) {
+        let mut bytes = Vec::new();
+        Encoder::server().close(close.code, close.reason, &mut bytes);
+        let clock = &self.connection.shared.clock;
+        let start = clock.now();
+        let mut done = self.connection.stream.send(&bytes).is_err();
+        while !done && clock.now().since(start) < CLOSE_WITHIN {
+            done = match self.decoder.fill(&mut self.connection.stream) {
+                Ok(0) => true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.connection.sleep(CLOSE_WITHIN / 10).is_err()
+                }
+                Err(_) => true,
+                Ok(_) => {
+                    while let Ok(Some(_)) = self.decoder.next_message() {}
+                    self.decoder.is_closed()
+                }
+            };
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), End> {
+        self.with_desk(|protocol, desk| protocol.open(desk));
+        self.messages()?;
+        self.send()?;
+        loop {
+            if self.connection.shared.stopping() {
+                return Err(End::Close(Close { code: 1001, reason: "emulator stops" }));
+            }
+            if self.connection.interrupted() {
+                return Err(End::Silent);
+            }
+            let next = self.turn()?;
+            self.send()?;
+            let now = self.connection.shared.clock.now();
+            let mut timeout = UnixNanos(next.0.min(self.protocol.next_timer().0)).since(now).min(SLEEP_MAX);
+            let congested = self.connection.stream.wants_write();
+            if next != UnixNanos::ZERO || congested {
+                // Flat out there is no pause but the socket's own.
+                timeout = timeout.max(TURN);
+            }
+            if self.connection.sleep(timeout)? {
+                self.read()?;
+            }
+        }
+    }
+
+    fn with_desk<T>(&mut self, work: impl FnOnce(&mut dyn Protocol, &mut Desk<'_>) -> T) -> T {
+        let shared = self.connection.shared;
+        let mut hub = shared.hub.lock().expect("no holder of this lock panics");
+        self.out.now = shared.clock.now();
+        let now = self.out.now;
+        let Self { protocol, out, subscribed, connection, .. } = self;
+        let mut desk = Desk { hub: &mut hub, out, subscribed, number: connection.number, now };
+        work(&mut **protocol, &mut desk)
+    }
+
+    /// Moves the market on and takes what is for this client, unless it still has to read what it has. Says when the
+    /// next frames are due.
+    fn turn(&mut self) -> Result<UnixNanos, End> {
+        let congested = self.connection.stream.wants_write();
+        self.with_desk(|protocol, desk| {
+            desk.hub.advance(desk.now);
+            if !congested {
+                take_frames(desk.hub, desk.out, desk.subscribed, desk.number, TURN_BYTES)
+                    .map_err(|Lapped| End::Close(Close { code: 1008, reason: "client reads too slowly" }))?;
+            }
+            if let Some(close) = protocol.turn(desk) {
+                return Err(End::Close(close));
+            }
+            if desk.hub.is_over_for(desk.number) && !congested {
+                return Err(End::Close(Close { code: 1001, reason: "session over" }));
+            }
+            Ok(desk.hub.market.next_due().unwrap_or(UnixNanos(u64::MAX)))
+        })
+    }
+
+    fn send(&mut self) -> Result<(), End> {
+        if self.out.bytes.is_empty() {
+            return Ok(());
+        }
+        self.connection.stream.send(&self.out.bytes)?;
+        self.out.bytes.clear();
+        self.record();
+        if let Some(journal) = &mut self.out.journal {
+            journal.flush()?;
+        }
+        match self.out.failed.take() {
+            Some(error) => Err(End::Broken(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the figures since the last write known.
+    fn record(&mut self) {
+        self.out.stats.crc32 = self.out.crc.clone().finalize();
+        self.connection.shared.counters.record(&self.recorded, &self.out.stats);
+        self.recorded = self.out.stats;
+    }
+
+    fn read(&mut self) -> Result<(), End> {
+        match self.decoder.fill(&mut self.connection.stream) {
+            Ok(0) => return Err(End::Silent),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        self.messages()
+    }
+
+    fn messages(&mut self) -> Result<(), End> {
+        let shared = self.connection.shared;
+        let mut hub = shared.hub.lock().expect("no holder of this lock panics");
+        self.out.now = shared.clock.now();
+        let now = self.out.now;
+        let Self { protocol, out, subscribed, connection, decoder, .. } = self;
+        let mut desk = Desk { hub: &mut hub, out, subscribed, number: connection.number, now };
+        loop {
+            let message = decoder.next_message().map_err(|error| {
+                tracing::debug!(%error, "client broke the WebSocket protocol");
+                End::Close(Close { code: error.close_code(), reason: "protocol error" })
+            })?;
+            let close = match message {
+                None => return Ok(()),
+                Some(Message::Text(text)) => {
+                    let close = protocol.heard(Heard::Text, now);
+                    if close.is_none() {
+                        protocol.text(text, &mut desk);
+                    }
+                    close
+                }
+                Some(Message::Ping(payload)) => {
+                    desk.out.encoder.pong(payload, &mut desk.out.bytes);
+                    protocol.heard(Heard::Ping, now)
+                }
+                Some(Message::Pong(_)) => protocol.heard(Heard::Pong, now),
+                Some(Message::Binary(_)) => Some(Close { code: 1003, reason: "text only" }),
+                Some(Message::Close { .. }) => Some(Close { code: 1000, reason: "" }),
+            };
+            if let Some(close) = close {
+                return Err(End::Close(close));
+            }
+        }
+    }
+}

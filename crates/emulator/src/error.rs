@@ -1,0 +1,76 @@
+//! Why a server cannot start: each names the thing and says what to do.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use feed::transport::TlsError;
+
+/// A capture cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// A file or folder cannot be read.
+    #[error("cannot read capture {}: {source}; give a file or folder that exists", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is not what its file should hold.
+    #[error("capture {} line {line}: {problem}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Nothing in the paths can be served.
+    #[error("no frames of {venue} under {paths:?}; give its *.jsonl captures")]
+    Empty {
+        /// The venue asked for.
+        venue: &'static str,
+        /// Where they were looked for.
+        paths: Vec<PathBuf>,
+    },
+}
+
+/// A server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; free the port or choose another")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The recording cannot be served.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The journal's folder cannot be written.
+    #[error("cannot write the journal in {}: {source}; make the folder writable or choose another", path.display())]
+    Journal {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An option has a value that cannot work.
+    #[error("option {name}: {problem}")]
+    Option {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The system gave no thread or event descriptor.
+    #[error("cannot start the server's threads: {0}")]
+    Thread(io::Error),
+}

@@ -1,0 +1,88 @@
+//! The ground truth of a run: every frame and REST answer that was sent, in the form captures have.
+//!
+//! Per WebSocket connection `NNNNNN.jsonl` (one frame a line, exactly as sent) and `NNNNNN.recv.tsv` (line, time of
+//! sending in ns since the epoch); for all REST answers `rest.http.jsonl`; faults as they were asked for in
+//! `faults.tsv`. So a journal can be decoded, compared and served again. Frames are written when they are handed to
+//! the socket: what a broken connection did not deliver is here all the same.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use model::UnixNanos;
+
+use crate::text::{push_rfc3339, push_u64};
+
+/// Buffer of a connection's frame file, bytes: a write at high rates carries about this.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A run's folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    folder: PathBuf,
+    rest: Arc<Mutex<BufWriter<File>>>,
+    faults: Arc<Mutex<File>>,
+}
+
+/// One connection's files.
+#[derive(Debug)]
+pub(crate) struct ConnectionJournal {
+    frames: BufWriter<File>,
+    times: BufWriter<File>,
+    lines: u64,
+    row: Vec<u8>,
+}
+
+impl Journal {
+    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let rest = BufWriter::new(File::create(folder.join("rest.http.jsonl"))?);
+        let mut faults = File::create(folder.join("faults.tsv"))?;
+        faults.write_all(b"at_ns_unix\tfault\n")?;
+        let (rest, faults) = (Arc::new(Mutex::new(rest)), Arc::new(Mutex::new(faults)));
+        Ok(Self { folder: folder.to_owned(), rest, faults })
+    }
+
+    pub(crate) fn connection(&self, number: u64) -> io::Result<ConnectionJournal> {
+        let create = |suffix| File::create(self.folder.join(format!("{number:06}.{suffix}")));
+        let frames = BufWriter::with_capacity(BUFFER_BYTES, create("jsonl")?);
+        let mut times = BufWriter::with_capacity(BUFFER_BYTES, create("recv.tsv")?);
+        times.write_all(b"line\trecv_ns_unix\n")?;
+        Ok(ConnectionJournal { frames, times, lines: 0, row: Vec::new() })
+    }
+
+    /// One REST exchange, in the shape of `*.http.jsonl` captures.
+    pub(crate) fn rest(&self, method: &str, url: &str, status: u16, at: UnixNanos, body: &str) -> io::Result<()> {
+        let mut time = Vec::new();
+        push_rfc3339(at, 6, &mut time);
+        let at = String::from_utf8_lossy(&time);
+        let exchange = serde_json::json!({"method": method, "url": url, "status": status, "at": at, "request": null, "body": body});
+        let mut file = self.rest.lock().expect("no holder of this lock panics");
+        writeln!(file, "{exchange}")?;
+        file.flush()
+    }
+
+    pub(crate) fn fault(&self, at: UnixNanos, fault: &crate::Fault) -> io::Result<()> {
+        writeln!(self.faults.lock().expect("no holder of this lock panics"), "{at}\t{fault:?}")
+    }
+}
+
+impl ConnectionJournal {
+    pub(crate) fn frame(&mut self, frame: &[u8], sent: UnixNanos) -> io::Result<()> {
+        self.frames.write_all(frame)?;
+        self.frames.write_all(b"\n")?;
+        self.lines += 1;
+        self.row.clear();
+        push_u64(self.lines, &mut self.row);
+        self.row.push(b'\t');
+        push_u64(sent.0, &mut self.row);
+        self.row.push(b'\n');
+        self.times.write_all(&self.row)
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.frames.flush()?;
+        self.times.flush()
+    }
+}

@@ -1,0 +1,126 @@
+//! Kraken's public REST paths: HTTP 200 with `error` and `result`, whatever happened.
+
+use feed::websocket::handshake::RequestHead;
+use model::UnixNanos;
+use serde_json::{Map, Value, json};
+
+use super::{altname, asset_key, result_key, wsname};
+use crate::http::{Response, percent_decoded};
+use crate::market::{Market, Pair};
+use crate::text::{push_padded, push_rfc3339};
+
+/// Levels of a depth answer unless asked otherwise.
+const DEPTH_DEFAULT: usize = 100;
+const DEPTH_MAX: usize = 500;
+
+/// Answers one request.
+pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Response {
+    if !["GET", "POST"].contains(&head.method.as_str()) {
+        return Response::json(405, failed("EGeneral:Unknown method"));
+    }
+    let body = match head.path.as_str() {
+        "/0/public/Time" => {
+            let mut time = Vec::new();
+            push_rfc3339(now, 0, &mut time);
+            ok(json!({"unixtime": now.0 / 1_000_000_000, "rfc1123": String::from_utf8_lossy(&time)}))
+        }
+        "/0/public/SystemStatus" => {
+            let mut time = Vec::new();
+            push_rfc3339(now, 0, &mut time);
+            ok(json!({"status": "online", "timestamp": String::from_utf8_lossy(&time)}))
+        }
+        "/0/public/AssetPairs" => asset_pairs(head, market.pairs()),
+        "/0/public/Depth" => depth(head, market, now),
+        path => {
+            tracing::warn!(path, "no such Kraken REST path in the emulator");
+            failed("EGeneral:Unknown method")
+        }
+    };
+    Response::json(200, body)
+}
+
+fn ok(result: Value) -> String {
+    json!({"error": [], "result": result}).to_string()
+}
+
+fn failed(error: &str) -> String {
+    json!({"error": [error]}).to_string()
+}
+
+fn text(mantissa: i64, scale: u8) -> String {
+    let mut out = Vec::new();
+    push_padded(mantissa, scale, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Whether a client means this pair: clients say `XBTUSD`, `XXBTZUSD`, `XBT/USD`, `BTC/USD` or `BTCUSD`.
+fn is_meant(pair: &Pair, asked: &str) -> bool {
+    let plain = pair.symbol.replace('/', "");
+    [altname(pair), result_key(pair), wsname(pair), pair.symbol.clone(), plain].iter().any(|name| name == asked)
+}
+
+fn asset_pairs(head: &RequestHead, pairs: &[Pair]) -> String {
+    let asked = head.query_value("pair").map(percent_decoded);
+    let mut result = Map::new();
+    for name in asked.iter().flat_map(|asked| asked.split(',')) {
+        if !pairs.iter().any(|pair| is_meant(pair, name)) {
+            return failed("EQuery:Unknown asset pair");
+        }
+    }
+    for pair in pairs {
+        if asked.as_ref().is_none_or(|asked| asked.split(',').any(|name| is_meant(pair, name))) {
+            result.insert(result_key(pair), asset_pair(pair));
+        }
+    }
+    ok(Value::Object(result))
+}
+
+fn asset_pair(pair: &Pair) -> Value {
+    json!({
+        "altname": altname(pair),
+        "wsname": wsname(pair),
+        "aclass_base": "currency",
+        "base": asset_key(&pair.base),
+        "aclass_quote": "currency",
+        "quote": asset_key(&pair.quote),
+        "lot": "unit",
+        "cost_decimals": 5,
+        "pair_decimals": pair.price_scale,
+        "lot_decimals": pair.size_scale,
+        "lot_multiplier": 1,
+        "leverage_buy": [],
+        "leverage_sell": [],
+        "fees": [[0, 0.4]],
+        "fees_maker": [[0, 0.25]],
+        "fee_volume_currency": "ZUSD",
+        "margin_call": 80,
+        "margin_stop": 40,
+        "ordermin": text(pair.lot.0, pair.size_scale),
+        "costmin": "0.5",
+        "tick_size": text(pair.tick.0, pair.price_scale),
+        "status": "online",
+    })
+}
+
+fn depth(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> String {
+    let asked = head.query_value("pair").map(percent_decoded).unwrap_or_default();
+    let Some(at) = market.pairs().iter().position(|pair| is_meant(pair, &asked)) else {
+        return failed("EQuery:Unknown asset pair");
+    };
+    let count = head.query_value("count").map_or(Some(DEPTH_DEFAULT), |count| count.parse().ok());
+    let Some(count) = count.filter(|count| (1..=DEPTH_MAX).contains(count)) else {
+        return failed("EGeneral:Invalid arguments:count");
+    };
+    let pair = market.pairs()[at].clone();
+    let book = market.book(at, count).unwrap_or_default();
+    let seconds = now.0 / 1_000_000_000;
+    let side = |levels: &[book::Level]| -> Vec<Value> {
+        let level = |level: &book::Level| {
+            json!([text(level.price.0, pair.price_scale), text(level.size.0, pair.size_scale), seconds])
+        };
+        levels.iter().map(level).collect()
+    };
+    let mut result = Map::new();
+    result.insert(result_key(&pair), json!({"asks": side(&book.asks), "bids": side(&book.bids)}));
+    ok(Value::Object(result))
+}

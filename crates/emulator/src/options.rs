@@ -1,0 +1,190 @@
+//! What an emulated venue is told at its start. Everything has a default but the venue and the session.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::faults::ScriptedFault;
+use crate::market::simulation::SimulatedPair;
+
+/// The venues that can be emulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmulatedVenue {
+    /// Kraken spot: WebSocket v2 on `/v2`, REST under `/0/public`.
+    Kraken,
+    /// Binance spot: WebSocket on `/ws` and `/stream`, REST under `/api/v3`.
+    Binance,
+}
+
+impl EmulatedVenue {
+    /// The name used in paths, flags and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kraken => "kraken",
+            Self::Binance => "binance",
+        }
+    }
+}
+
+/// How fast a session is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many frames a second, when trades, quotes and batched book changes of all pairs are read.
+    FramesPerSecond(u32),
+    /// A recording's own rhythm, so many thousandths as fast: 1000 is as recorded, 10,000 ten times. A generated
+    /// session has no rhythm of its own and takes 1000 as 100 frames a second.
+    Thousandths(u32),
+    /// As fast as the slowest client reads.
+    FlatOut,
+}
+
+/// When a generated book tells its changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BookPace {
+    /// As the venue does: Kraken each change, Binance every 100 ms (and every second).
+    Venue,
+    /// After each change behind the touch, together with what happened at the touch since: the load mix of 50 % quotes,
+    /// 30 % trades and 20 % small book updates.
+    Batched,
+}
+
+/// A session made up from a seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeneratedSession {
+    /// Same seed, same events.
+    pub seed: u64,
+    /// What is traded; empty: three pairs of the venue.
+    pub pairs: Vec<SimulatedPair>,
+    /// Levels a side of each book.
+    pub levels: usize,
+    /// When books tell their changes.
+    pub book_pace: BookPace,
+}
+
+impl Default for GeneratedSession {
+    fn default() -> Self {
+        Self { seed: 1, pairs: Vec::new(), levels: 250, book_pace: BookPace::Venue }
+    }
+}
+
+/// Whether a recording's times are moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// As recorded.
+    Recorded,
+    /// So that a frame is as old when it is sent as it was when it was recorded.
+    Now,
+}
+
+/// A recorded session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedSession {
+    /// Files or folders: `*.jsonl[.gz]` with `*.recv.tsv[.gz]` beside, `*.depth_snapshot.jsonl`, `*.http.jsonl[.gz]`,
+    /// `instrument_snapshot.json`. Several are merged by receive time.
+    pub paths: Vec<PathBuf>,
+    /// Whether times are moved to now.
+    pub times: Times,
+    /// How often the session may be served from its start; `None`: without end. Each pass ends by closing every
+    /// connection; ids of the next are larger.
+    pub passes: Option<u64>,
+}
+
+/// Where the frames come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// Made up from a seed.
+    Generated(GeneratedSession),
+    /// Replayed from files.
+    Recorded(RecordedSession),
+}
+
+/// What is written down of what was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalOptions {
+    /// Counts and a running CRC-32 per connection, in [`crate::Stats`].
+    Counts,
+    /// Every frame and REST answer, in files in this folder, which is made if need be.
+    Folder(PathBuf),
+}
+
+/// Certificate and key to serve TLS with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// PEM file with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// The venue's own limits, adjustable so that tests need not wait for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time; more are answered with status 503.
+    pub connections: usize,
+    /// Binance pings this often.
+    pub ping_every: Duration,
+    /// Binance gives up on a client that did not answer a ping for so long.
+    pub pong_within: Duration,
+    /// Binance cuts each connection at this age.
+    pub connection_age: Duration,
+    /// Binance's messages a second and connection; more end it with code 1008.
+    pub messages_per_s: usize,
+    /// Kraken closes a connection without traffic after this time.
+    pub idle: Duration,
+    /// Kraken sends a heartbeat after so much silence.
+    pub heartbeat: Duration,
+    /// Binance's request weight a minute.
+    pub weight_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            ping_every: Duration::from_secs(20),
+            pong_within: Duration::from_secs(60),
+            connection_age: Duration::from_secs(24 * 3600),
+            messages_per_s: 5,
+            idle: Duration::from_secs(60),
+            heartbeat: Duration::from_secs(1),
+            weight_per_minute: 6000,
+        }
+    }
+}
+
+/// Everything a [`crate::Server`] is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whose protocol is spoken.
+    pub venue: EmulatedVenue,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// `None` serves plain HTTP and WebSocket.
+    pub tls: Option<TlsIdentity>,
+    /// What is served.
+    pub session: Session,
+    /// How fast.
+    pub rate: Rate,
+    /// What is written down.
+    pub journal: JournalOptions,
+    /// Faults at set times after the start, as [`crate::parse_script`] reads them.
+    pub script: Vec<ScriptedFault>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// A generated session at 100 frames a second on a free port of the loopback, plain, counted only.
+    pub fn new(venue: EmulatedVenue) -> Self {
+        Self {
+            venue,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: None,
+            session: Session::Generated(GeneratedSession::default()),
+            rate: Rate::FramesPerSecond(100),
+            journal: JournalOptions::Counts,
+            script: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The relay: fans the rings out to Unix sockets, and never waits for a client.
+//! doorbell or socket event -> [`Server::run`]'s one loop -> per client and ring one batch -> its socket.
+//!
+//! Invariants: no queue per client (one cursor per ring and at most one partly written batch); a socket without room
+//! costs nothing until it has room; what a client missed is told exactly. Nothing here would be missed by a restart.
+
+mod control;
+mod encode;
+mod listener;
+mod stats;
+mod subscriber;
+
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::client::system_clock;
+use crate::path::SocketPathError;
+use crate::rings::Rings;
+use control::{Control, READABLE, WRITABLE};
+use encode::Encoder;
+use listener::Listener;
+use model::UnixNanos;
+use ring::RingError;
+use subscriber::{Greeted, Peer, Subscriber};
+
+pub use stats::{ClientStats, RingStats, Stats, StatsHandle};
+
+/// Connections a relay holds by default: more consumers than a machine of this kind feeds.
+pub const CLIENTS_MAX_DEFAULT: usize = 256;
+/// The longest sleep: how late a request to stop may be noticed.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// How often idle clients are told how far the relay looked.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// How often the numbers are renewed.
+const STATS_EVERY: Duration = Duration::from_millis(250);
+/// Turns taken to hand out what is there when the relay is stopped.
+const DRAIN_TURNS_MAX: usize = 64;
+
+/// How to run a relay.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Directory of the rings.
+    pub rings: PathBuf,
+    /// Where to listen; at most [`crate::SOCKET_PATH_MAX`] bytes.
+    pub socket: PathBuf,
+    /// Connections at a time; more are refused.
+    pub clients_max: usize,
+    /// Users allowed beside the relay's own and root.
+    pub uids: Vec<u32>,
+    /// Nanoseconds since the Unix epoch, for the records the relay makes itself (overruns).
+    pub clock: fn() -> UnixNanos,
+}
+
+impl ServerOptions {
+    /// Defaults: [`CLIENTS_MAX_DEFAULT`], no users but the relay's own and root, the system's clock.
+    pub fn new(rings: PathBuf, socket: PathBuf) -> ServerOptions {
+        ServerOptions { rings, socket, clients_max: CLIENTS_MAX_DEFAULT, uids: Vec::new(), clock: system_clock }
+    }
+}
+
+/// Why a relay cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The path cannot be a socket's.
+    #[error(transparent)]
+    Path(#[from] SocketPathError),
+    /// Another relay.
+    #[error("somebody listens at {path} already: stop that relay or choose another path")]
+    Busy {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path belongs to something else.
+    #[error("{path} exists and is not a socket: remove it or choose another path")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The rings' directory.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+/// A relay that listens.
+pub struct Server {
+    options: ServerOptions,
+    rings: Rings,
+    listener: Listener,
+    control: Control,
+    /// By slot.
+    clients: Vec<Option<Subscriber>>,
+    encoder: Encoder,
+    filters: u64,
+    own_uid: u32,
+    accept_again: bool,
+    stats: StatsHandle,
+    totals: Stats,
+    beat_at: Instant,
+    stats_at: Instant,
+}
+
+impl Server {
+    /// Opens the rings' directory and listens. Clients are served by [`Server::run`].
+    pub fn bind(options: ServerOptions) -> Result<Server, ServerError> {
+        let rings = Rings::open(&options.rings)?;
+        let listener = Listener::bind(&options.socket)?;
+        let io = |action| {
+            let path = options.socket.clone();
+            move |source| ServerError::Io { action, path, source }
+        };
+        let slots = options.clients_max + 1;
+        let control = Control::start(slots, rings.directory().doorbell().clone()).map_err(io("wait for sockets at"))?;
+        control.add(options.clients_max, &listener.socket).map_err(io("wait for clients at"))?;
+        let now = Instant::now();
+        Ok(Server {
+            clients: (0..options.clients_max).map(|_| None).collect(),
+            rings,
+            listener,
+            control,
+            encoder: Encoder::default(),
+            filters: 0,
+            own_uid: rustix::process::geteuid().as_raw(),
+            accept_again: true,
+            stats: StatsHandle::default(),
+            totals: Stats::default(),
+            beat_at: now + BEAT_EVERY,
+            stats_at: now,
+            options,
+        })
+    }
+
+    /// Its numbers, for another thread.
+    pub fn stats(&self) -> StatsHandle {
+        self.stats.clone()
+    }
+
+    /// Serves until `stop` turns true, then hands out what is there and closes.
+    pub fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            self.on_sockets();
+            self.on_time();
+            let progressed = self.serve();
+            self.follow();
+            if !progressed {
+                self.sleep();
+            }
+        }
+        for _ in 0..DRAIN_TURNS_MAX {
+            if !self.serve() {
+                break;
+            }
+        }
+    }
+
+    /// One batch per client and ring at most, so that nobody waits for one with much to catch up on.
+    fn serve(&mut self) -> bool {
+        let now = (self.options.clock)();
+        let mut progressed = false;
+        for at in 0..self.rings.len() {
+            for client in self.clients.iter_mut().flatten() {
+                progressed |= client.serve(at, &mut self.rings, &mut self.encoder, &self.control, now);
+            }
+        }
+        self.drop_the_gone();
+        progressed
+    }
+
+    fn drop_the_gone(&mut self) {
+        for client in &mut self.clients {
+            let Some(over) = client.take_if(|client| client.is_over()) else { continue };
+            self.totals.bytes_sent += over.bytes_sent;
+            self.totals.batches_sent += over.batches_sent;
+            tracing::info!(pid = over.peer().pid, "client gone");
+        }
+    }
+
+    /// The indexes keep up, so that whoever joins later need not wait.
+    fn follow(&mut self) {
+        for ring in self.rings.list_mut() {
+            if let Err(error) = ring.index.advance() {
+                tracing::warn!(venue = %ring.venue, %error, "ring cannot be followed");
+            }
+        }
+    }
+
+    fn sleep(&mut self) {
+        self.control.going_to_sleep();
+        let doorbell = self.rings.directory().doorbell();
+        let ticket = doorbell.arm();
+        if !self.control.has_news() && !self.clients.iter().flatten().any(Subscriber::has_work) {
+            doorbell.wait(ticket, Some(SLEEP_MAX));
+        }
+        self.control.awake();
+    }
+
+    fn on_sockets(&mut self) {
+        if !self.control.has_news() && !self.accept_again {
+            return;
+        }
+        let mut wanting = Vec::new();
+        let (clients, totals, control) = (&mut self.clients, &mut self.totals, &self.control);
+        let mut accept = std::mem::take(&mut self.accept_again);
+        control.take(|slot, events| {
+            let Some(entry) = clients.get_mut(slot) else {
+                accept = true;
+                return;
+            };
+            let Some(client) = entry else { return };
+            if events & WRITABLE != 0 {
+                client.on_writable(control);
+            }
+            if events & READABLE != 0 {
+                match client.on_readable(control) {
+                    Greeted::Waiting => {}
+                    Greeted::Wants(subscription) => wanting.push((slot, subscription)),
+                    Greeted::Refused => totals.refused += 1,
+                }
+            }
+        });
+        for (slot, subscription) in wanting {
+            let Some(mut client) = self.clients[slot].take() else { continue };
+            let (clients, filters) = (&self.clients, &mut self.filters);
+            let filter_of = |key: &_| {
+                let same = clients.iter().flatten().filter_map(Subscriber::streaming).find(|other| other.key == *key);
+                same.map_or_else(
+                    || {
+                        *filters += 1;
+                        *filters
+                    },
+                    |other| other.filter,
+                )
+            };
+            client.begin(subscription, filter_of, &mut self.rings, &self.control);
+            self.clients[slot] = Some(client);
+        }
+        if accept {
+            self.accept();
+        }
+        self.drop_the_gone();
+    }
+
+    fn accept(&mut self) {
+        loop {
+            match self.listener.socket.accept() {
+                Ok((stream, _)) => self.admit(stream),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // Out of descriptors, say. The one who waits is not announced again, so try at the next turn.
+                    tracing::warn!(%error, "cannot accept a client");
+                    self.accept_again = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: UnixStream) {
+        let Ok(credentials) = rustix::net::sockopt::socket_peercred(&stream) else { return };
+        let peer = Peer { pid: credentials.pid.as_raw_nonzero().get(), uid: credentials.uid.as_raw() };
+        if stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        let free = self.clients.iter().position(Option::is_none);
+        // A refused client is told, never watched: its slot is that of nobody.
+        let slot = free.unwrap_or(self.options.clients_max);
+        let mut client = Subscriber::new(stream, slot, peer, Instant::now());
+        let reason = if !self.allows(peer.uid) {
+            Some(format!("user {} may not connect: allow it in the relay's configuration", peer.uid))
+        } else if free.is_none() {
+            Some(format!("{} clients are connected, that is the limit", self.options.clients_max))
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.totals.refused += 1;
+            client.refuse(reason, &self.control);
+            return;
+        }
+        if client.watch(&self.control) {
+            self.totals.accepted += 1;
+            self.clients[slot] = Some(client);
+        }
+    }
+
+    fn allows(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.own_uid || self.options.uids.contains(&uid)
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        let rescanned = self.rings.refresh(now).unwrap_or_else(|error| {
+            tracing::warn!(%error, "new rings are not seen until the directory can be read again");
+            false
+        });
+        if rescanned {
+            for client in self.clients.iter_mut().flatten() {
+                client.on_rescan(&mut self.rings, now);
+                if client.is_late(now) {
+                    self.totals.refused += 1;
+                    let limit = subscriber::HELLO_TIMEOUT.as_secs();
+                    client.refuse(format!("no subscription within {limit} s"), &self.control);
+                }
+            }
+        }
+        if now >= self.beat_at {
+            self.beat_at = now + BEAT_EVERY;
+            for client in self.clients.iter_mut().flatten() {
+                client.beat(&mut self.encoder, &self.control);
+            }
+        }
+        if now >= self.stats_at {
+            self.stats_at = now + STATS_EVERY;
+            self.publish_stats();
+        }
+    }
+
+    fn publish_stats(&self) {
+        let live = self.clients.iter().flatten();
+        self.stats.set(Stats {
+            batches_encoded: self.encoder.encoded,
+            batches_sent: self.totals.batches_sent + live.clone().map(|client| client.batches_sent).sum::<u64>(),
+            bytes_sent: self.totals.bytes_sent + live.clone().map(|client| client.bytes_sent).sum::<u64>(),
+            clients: live.filter_map(Subscriber::stats).collect(),
+            rings: self
+                .rings
+                .list()
+                .iter()
+                .map(|ring| RingStats {
+                    venue: ring.venue,
+                    instruments: ring.index.instruments(),
+                    tail: ring.index.reader().tail(),
+                })
+                .collect(),
+            ..self.totals.clone()
+        });
+    }
+}

@@ -1,0 +1,60 @@
+//! Who joins late rebuilds the books the writer has, whenever it joins.
+
+mod common;
+
+use common::*;
+use model::Venue;
+use relay::Subscription;
+use wire::Record;
+
+#[test]
+fn books_rebuilt_by_late_joiners_equal_the_writers() {
+    let rings = folder();
+    let socket = rings.path().join("relay.sock");
+    let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 16, &["BTC", "ETH", "SOL", "ADA"]);
+    feed.publish();
+    let _relay = Running::start(rings.path(), &socket);
+    let mut joiners = Vec::new();
+    for _ in 0..12 {
+        feed.run(777);
+        let before = feed.last();
+        joiners.push((before, over_socket(&socket, Subscription::default())));
+    }
+    feed.run(100);
+    for (joined_after, mut client) in joiners {
+        let mut all = Vec::new();
+        collect_until(&mut client, &mut all, |all| reached(all, 7, feed.last()));
+        let ranges = account(&all, Venue::Kraken);
+        let mut books = Books::default();
+        all.iter().for_each(|got| books.apply(got));
+        assert_eq!(books.books, feed.books);
+        assert_eq!(ranges, [(7, joined_after + 1, feed.last(), "told")]);
+        let caught_up = all.iter().take_while(|got| got.catch_up).count();
+        assert!(all[..caught_up].iter().all(|got| got.sequence <= joined_after), "caught up on what is owed anyway");
+    }
+}
+
+#[test]
+fn definitions_come_before_anything_that_needs_them() {
+    let rings = folder();
+    let socket = rings.path().join("relay.sock");
+    let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 13, &["BTC", "ETH", "SOL"]);
+    feed.run(5_000);
+    let _relay = Running::start(rings.path(), &socket);
+    let mut client = over_socket(&socket, Subscription { symbols: vec!["ETH-USD".into()], ..Subscription::default() });
+    feed.run(500);
+    let mut all = Vec::new();
+    let eth = feed.instruments[1].id;
+    collect_until(&mut client, &mut all, |all| {
+        all.iter().filter(|got| !got.catch_up && matches!(got.record(), Record::Trade(_))).count() >= 5
+    });
+    let mut defined = false;
+    for got in &all {
+        let record = got.record();
+        defined |= matches!(record, Record::Instrument(_));
+        let of = wire::Header::read(&got.words).expect("header").instrument();
+        assert!(of == model::InstrumentId::NONE || (of == eth && defined), "{record:?}");
+    }
+    assert!(client.instruments().find(Venue::Kraken, "ETH-USD").is_some());
+    assert!(client.instruments().find(Venue::Kraken, "BTC-USD").is_none());
+}
