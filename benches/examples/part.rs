@@ -1,5 +1,5 @@
 //! Runs parts of the benchmark without the rest of the program: `part [--smoke|--long] [--markdown] [--pairs N]
-//! [--frames DIR] [--data DIR] PART...`. The program's own door to the same is `alphapulse bench`.
+//! [--data DIR] PART...`. The program's own door to the same is `alphapulse bench`.
 
 use benches::{BenchError, Effort, Options, PARTS, run};
 
@@ -13,7 +13,6 @@ fn main() -> Result<(), BenchError> {
             "--long" => options.effort = Effort::Long,
             "--markdown" => markdown = true,
             "--pairs" => options.pairs = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(options.pairs),
-            "--frames" => options.frames = arguments.next().map(Into::into),
             "--data" => options.data = arguments.next().map(Into::into),
             part => parts.push(part.to_owned()),
         }

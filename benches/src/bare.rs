@@ -53,8 +53,7 @@ impl Shm {
     fn map(file: &File, bytes: usize) -> Result<Shm, BenchError> {
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
         // SAFETY: a new mapping at an address of the kernel's choice; the file is as large as the mapping.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, file.as_raw_fd(), 0) };
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, file.as_raw_fd(), 0) };
         if start == libc::MAP_FAILED {
             return Err(BenchError::system("map shared memory")(io::Error::last_os_error()));
         }

@@ -7,15 +7,24 @@
 //! starts. Nothing here fails on a slow machine: goals are printed as met or missed.
 
 mod bare;
-mod clock;
+pub mod clock;
+mod fixed_order;
+pub mod frames;
 mod machine;
 mod pairs;
+mod parse;
+pub mod random;
 mod record;
+mod recorded;
 mod report;
 mod ring;
+mod typed;
+pub mod venue;
 
+pub use fixed_order::Arena;
 pub use machine::Machine;
 pub use pairs::{Pairs, Spread};
+pub use parse::machine_ns;
 pub use report::{Goal, Report, Row};
 
 use std::io;
@@ -28,15 +37,13 @@ pub struct Options {
     pub pairs: usize,
     /// How much work one half of a pair does.
     pub effort: Effort,
-    /// Folder of generated frames (`binance_trade.jsonl` and so on); made in memory when absent.
-    pub frames: Option<PathBuf>,
     /// Folder of recorded venue data; its rows are left out by name when absent.
     pub data: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { pairs: 9, effort: Effort::Normal, frames: None, data: None }
+        Options { pairs: 9, effort: Effort::Normal, data: None }
     }
 }
 
@@ -101,12 +108,13 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 2] = ["record", "ring"];
+pub const PARTS: [&str; 3] = ["parse", "record", "ring"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
     let mut report = Report::new(part);
     match part {
+        "parse" => parse::measure(options, &mut report)?,
         "record" => record::measure(options, &mut report)?,
         "ring" => ring::measure(options, &mut report)?,
         other => return Err(BenchError::UnknownPart { part: other.to_owned() }),
@@ -119,9 +127,5 @@ pub(crate) fn agree<T: PartialEq + std::fmt::Debug>(what: &str, ours: &T, refere
     if ours == reference {
         return Ok(());
     }
-    Err(BenchError::Disagree {
-        what: what.to_owned(),
-        ours: format!("{ours:?}"),
-        reference: format!("{reference:?}"),
-    })
+    Err(BenchError::Disagree { what: what.to_owned(), ours: format!("{ours:?}"), reference: format!("{reference:?}") })
 }

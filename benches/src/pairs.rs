@@ -74,7 +74,8 @@ impl Pairs {
     }
 
     fn ratios(&self, ratio: impl Fn(f64, f64) -> f64) -> Spread {
-        let ratios: Vec<f64> = self.reference.iter().zip(&self.ours).map(|(theirs, ours)| ratio(*theirs, *ours)).collect();
+        let ratios: Vec<f64> =
+            self.reference.iter().zip(&self.ours).map(|(theirs, ours)| ratio(*theirs, *ours)).collect();
         Spread::of(&ratios)
     }
 }

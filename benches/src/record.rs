@@ -1,5 +1,6 @@
 //! A trade's fields into a 48-byte record and back out with every check, beside `memcpy` of the same bytes.
 
+use crate::random::Random;
 use crate::{BenchError, Options, Pairs, Report, Row, agree, clock};
 use model::{InstrumentId, Price, Qty, Side, SideSource, UnixNanos, Venue};
 use std::hint::black_box;
@@ -21,7 +22,7 @@ struct Trade {
 }
 
 fn trades() -> Vec<Trade> {
-    let mut random = Xorshift(88_172_645_463_325_252);
+    let mut random = Random::new(7);
     let (mut time, mut price) = (1_755_460_800_000_000_000, 11_673_661_000_000);
     (0..RECORDS as u64)
         .map(|index| {
@@ -89,41 +90,29 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
 
     let mut copy = vec![0u64; words.len()];
     let mut memcpy = || {
-        let start = clock::ticks();
+        let start = clock::cpu_ns();
         for _ in 0..repeats {
             black_box(&mut copy[..]).copy_from_slice(black_box(&words));
         }
-        Ok(clock::ns(clock::ticks() - start) / units)
+        Ok((clock::cpu_ns() - start) as f64 / units)
     };
     let encoding = Pairs::measure(options.pairs, &mut memcpy, || {
-        let start = clock::ticks();
+        let start = clock::cpu_ns();
         for _ in 0..repeats {
             encode(black_box(&trades), &mut buffer);
             black_box(buffer.words());
         }
-        Ok(clock::ns(clock::ticks() - start) / units)
+        Ok((clock::cpu_ns() - start) as f64 / units)
     })?;
     report.row(Row::cost("encode: fields to record", "memcpy of the records", &encoding, "ns"));
     let decoding = Pairs::measure(options.pairs, &mut memcpy, || {
-        let start = clock::ticks();
+        let start = clock::cpu_ns();
         for _ in 0..repeats {
             black_box(decode(black_box(&words)));
         }
-        Ok(clock::ns(clock::ticks() - start) / units)
+        Ok((clock::cpu_ns() - start) as f64 / units)
     })?;
     report.row(Row::cost("decode: checked, every field read", "memcpy of the records", &decoding, "ns"));
     report.note("The goals of this stage, ≥ 1× and ≥ 3× dbn, are measured by `benches/peers`, which links it.");
     Ok(())
-}
-
-/// Small, seeded and good enough for test data.
-pub(crate) struct Xorshift(pub u64);
-
-impl Xorshift {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
 }

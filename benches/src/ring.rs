@@ -212,7 +212,11 @@ fn throughput<P: Pen, E: Eye>(
 }
 
 /// One-way times of `count` records published one by one every `gap_ns`, reader spinning.
-fn one_way<P: Pen, E: Eye>((mut pen, mut eyes): (P, Vec<E>), count: u64, gap_ns: f64) -> Result<Percentiles, BenchError> {
+fn one_way<P: Pen, E: Eye>(
+    (mut pen, mut eyes): (P, Vec<E>),
+    count: u64,
+    gap_ns: f64,
+) -> Result<Percentiles, BenchError> {
     let mut eye = eyes.pop().expect("one reader");
     let gap = (gap_ns * ticks_per_ns()) as u64;
     let ready = Barrier::new(2);

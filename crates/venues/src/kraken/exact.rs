@@ -182,7 +182,7 @@ impl<'a> Frame<'a, '_> {
             match self.target(symbol, json.offset())? {
                 Some(target) => {
                     let learn = self.learns(target, channel, kind);
-                    read(self, json, Element { target, learn, scales: self.scales(target) })?;
+                    read(self, json, Element { target, learn, scales: self.scales(target), digits: (0, 0) })?;
                 }
                 None => {
                     json.skip_value().of("data")?;
@@ -246,6 +246,7 @@ impl<'a> Frame<'a, '_> {
     fn price(&mut self, json: &mut Json<'a>, e: &mut Element, field: &'static str, least: i64) -> Result<i64> {
         let offset = json.offset();
         let (value, scale) = number(json, e.scales.price, e.learn, field)?;
+        e.digits.0 = e.digits.0.max(scale);
         if scale > e.scales.price {
             e.scales.price = scale;
             self.scratch.again = true;
@@ -259,6 +260,7 @@ impl<'a> Frame<'a, '_> {
     fn size(&mut self, json: &mut Json<'a>, e: &mut Element, field: &'static str) -> Result<i64> {
         let offset = json.offset();
         let (value, scale) = number(json, e.scales.size, e.learn, field)?;
+        e.digits.1 = e.digits.1.max(scale);
         if scale > e.scales.size {
             e.scales.size = scale;
             self.scratch.again = true;
@@ -302,7 +304,8 @@ impl<'a> Frame<'a, '_> {
         }
         let checksum = require(checksum, json, "checksum")?;
         let (bids, asks) = (bids_from..self.scratch.bids.len(), asks_from..self.scratch.asks.len());
-        self.scratch.books.push(BookMessage { target: e.target, bids, asks, checksum, time });
+        let digits = e.learn.then_some(e.digits);
+        self.scratch.books.push(BookMessage { target: e.target, bids, asks, checksum, time, digits });
         Ok(())
     }
 
@@ -463,6 +466,8 @@ struct Element {
     /// The digits as written tell the scale.
     learn: bool,
     scales: Scales,
+    /// The most decimals of prices and sizes so far, where they are learnt from.
+    digits: (u8, u8),
 }
 
 fn kind(json: &mut Json<'_>) -> Result<Kind> {

@@ -84,6 +84,7 @@ fn book(c: &mut Cursor<'_>, kind: Kind, view: View<'_>, scratch: &mut Scratch) -
         asks: 0..scratch.asks.len(),
         checksum,
         time: UnixNanos(time),
+        digits: None,
     });
     Some(())
 }

@@ -204,17 +204,20 @@ impl Kraken {
             let (price, size) = s.map_or((0, 0), |s| (s.price, s.size));
             self.define(pairs::provisional(name, price, size), true, Divisors::default(), now, out);
         }
+        // A book tells the precision its checksum is made with; other streams leave it as it was.
+        let books = !self.scratch.books.is_empty();
         for s in &scales {
-            if let Target::Known(k) = s.target {
-                // What the venue writes now is its precision.
-                let by = |known: i64, wider: bool| if wider { 1 } else { known };
-                let m = &self.markets[k as usize];
-                let (price, size) = (s.price.max(m.price_scale), s.size.max(m.size_scale));
-                let by =
-                    Divisors { price: by(m.by.price, price > m.price_scale), size: by(m.by.size, size > m.size_scale) };
-                let definition = widened(self.instruments.get(k), price, size).expect("checked above");
-                self.define(definition, m.provisional, by, now, out);
-            }
+            let Target::Known(k) = s.target else { continue };
+            let m = &self.markets[k as usize];
+            let by = |known: i64, from: u8, to: u8| match to.saturating_sub(from) {
+                0 => known,
+                _ if books => 1,
+                more => known.saturating_mul(10i64.pow(u32::from(more))),
+            };
+            let by =
+                Divisors { price: by(m.by.price, m.price_scale, s.price), size: by(m.by.size, m.size_scale, s.size) };
+            let definition = widened(self.instruments.get(k), s.price, s.size).expect("checked above");
+            self.define(definition, m.provisional, by, now, out);
         }
         (self.scratch.names, self.scratch.scales) = (names, scales);
         Ok(())

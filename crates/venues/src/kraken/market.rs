@@ -97,6 +97,12 @@ impl Market {
         }
     }
 
+    /// The venue writes numbers with so many decimals, which are at most our scales.
+    pub fn learn_precision(&mut self, price: u8, size: u8) {
+        let factor = |scale: u8, precision: u8| 10i64.pow(u32::from(scale.saturating_sub(precision)));
+        self.by = Divisors { price: factor(self.price_scale, price), size: factor(self.size_scale, size) };
+    }
+
     /// By what mantissas grow when the scales do; scales never shrink.
     fn factors(&self, price_scale: u8, size_scale: u8) -> (i64, i64) {
         let factor = |from: u8, to: u8| 10i64.pow(u32::from(to.saturating_sub(from)));

@@ -46,6 +46,8 @@ pub struct BookMessage {
     pub asks: Range<usize>,
     pub checksum: u32,
     pub time: UnixNanos,
+    /// The most decimals of prices and sizes as written, where they are to be learnt from.
+    pub digits: Option<(u8, u8)>,
 }
 
 /// A ticker's best bid and offer.

@@ -15,7 +15,7 @@ use wire::{SnapshotReason, Status};
 /// How long the snapshot may take after a subscription. The largest come within a second.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
 
-/// Attempts in a row to bring a book back. With the waits between them they last about three minutes; a book that
+/// Attempts in a row to bring a book back. With the waits between them they last over two minutes; a book that
 /// still fails then is not mended by another try.
 const ATTEMPTS_MAX: u32 = 8;
 
@@ -79,6 +79,9 @@ impl Kraken {
             // A capture without its acknowledgements: the least depth that holds the snapshot.
             let levels = u32::try_from(bids.len().max(asks.len())).unwrap_or(u32::MAX);
             m.ladder.depth = subscribe::depth(levels).unwrap_or(levels);
+        }
+        if let (true, Some((price, size))) = (m.provisional, message.digits) {
+            m.learn_precision(price, size);
         }
         m.ladder.book.clear();
         for (side, levels) in [(Side::Buy, bids), (Side::Sell, asks)] {

@@ -384,7 +384,7 @@ pub fn a_refresh_repeats_definition_state_and_book<C: Case>() {
             Line::Book(b) if b.symbol == symbol && b.kind == "snapshot" => Some(format!("periodic {}", b.periodic)),
             _ => None,
         });
-        assert!(told.len() >= 6 && told.len() % 3 == 0, "{told:?}");
+        assert!(told.len() >= 6 && told.len().is_multiple_of(3), "{told:?}");
         for round in told.chunks(3) {
             assert_eq!(round, ["definition 1", "book live", "periodic true"], "{symbol}");
         }
