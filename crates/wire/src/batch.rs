@@ -1,6 +1,6 @@
 //! The envelope of records on a socket and in the journal: a 64-byte header, then the records back to back.
 
-use crate::{Envelope, Records, WIRE_VERSION};
+use crate::{Envelope, WIRE_VERSION};
 use model::Venue;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -127,21 +127,21 @@ impl BatchHeader {
         let list_words = if listed { (self.count as usize).div_ceil(2) } else { 0 };
         let short = BatchError::Count { expected: self.count, found: 0 };
         let (list, records) = body.split_at_checked(list_words).ok_or(short)?;
-        let mut found = 0u32;
-        let mut walk = Records::new(records);
-        for record in walk.by_ref() {
-            if found == self.count {
-                return Err(BatchError::Count { expected: self.count, found: found + 1 });
-            }
+        let mut rest = records;
+        for found in 0..self.count {
+            let wrong = BatchError::Count { expected: self.count, found };
+            // Byte 1 of a record is its length in words.
+            let words = rest.first().map_or(0, |head| (head >> 8 & 0xff) as usize);
+            let (record, behind) = rest.split_at_checked(words).filter(|_| words > 0).ok_or(wrong)?;
             let distance = match list.get(found as usize / 2) {
-                Some(pair) => u64::from((pair >> (32 * (found % 2))) as u32),
-                None => u64::from(found),
+                Some(pair) if listed => u64::from((pair >> (32 * (found % 2))) as u32),
+                _ => u64::from(found),
             };
             f(Envelope { epoch: self.epoch, sequence: self.first.wrapping_add(distance) }, record);
-            found += 1;
+            rest = behind;
         }
-        if found != self.count || !walk.rest().is_empty() {
-            return Err(BatchError::Count { expected: self.count, found });
+        if !rest.is_empty() {
+            return Err(BatchError::Count { expected: self.count, found: self.count.saturating_add(1) });
         }
         Ok(())
     }

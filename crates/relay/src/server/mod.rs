@@ -33,6 +33,8 @@ pub const CLIENTS_MAX_DEFAULT: usize = 256;
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// How often idle clients are told how far the relay looked.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// Slots an index follows per turn.
+const FOLLOW_SLOTS: usize = 2048;
 /// How often the numbers are renewed.
 const STATS_EVERY: Duration = Duration::from_millis(250);
 /// Turns taken to hand out what is there when the relay is stopped.
@@ -129,7 +131,7 @@ impl Server {
             rings,
             listener,
             control,
-            encoder: Encoder::default(),
+            encoder: Encoder::new(),
             filters: 0,
             own_uid: rustix::process::geteuid().as_raw(),
             accept_again: true,
@@ -152,8 +154,7 @@ impl Server {
             self.on_sockets();
             self.on_time();
             let progressed = self.serve();
-            self.follow();
-            if !progressed {
+            if self.follow() && !progressed {
                 self.sleep();
             }
         }
@@ -186,13 +187,17 @@ impl Server {
         }
     }
 
-    /// The indexes keep up, so that whoever joins later need not wait.
-    fn follow(&mut self) {
+    /// The indexes keep up, so that whoever joins later need not wait. A step as long as a batch or two, whose slots
+    /// are still in the cache. True when there is no more to follow.
+    fn follow(&mut self) -> bool {
+        let mut done = true;
         for ring in self.rings.list_mut() {
-            if let Err(error) = ring.index.advance() {
-                tracing::warn!(venue = %ring.venue, %error, "ring cannot be followed");
+            match ring.index.advance(FOLLOW_SLOTS) {
+                Ok(all) => done &= all,
+                Err(error) => tracing::warn!(venue = %ring.venue, %error, "ring cannot be followed"),
             }
         }
+        done
     }
 
     fn sleep(&mut self) {
