@@ -252,7 +252,8 @@ impl Machine {
     /// A frame the fast reader does not take.
     #[cold]
     fn on_unusual(&mut self, bytes: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
-        let frame = Frame::read(bytes)?;
+        let mut frame = Frame::of(bytes);
+        frame.check()?;
         match frame.shape {
             Shape::Trade(_) | Shape::Depth | Shape::Quote => self.on_exact(&frame, received, out)?,
             Shape::Bar => self.on_bar(&frame, received, out)?,
