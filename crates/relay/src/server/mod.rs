@@ -248,6 +248,8 @@ impl Server {
                 )
             };
             client.begin(subscription, filter_of, &mut self.rings, &self.control);
+            // What came with the line, or its end right behind it, is not announced again.
+            client.on_readable(&self.control);
             self.clients[slot] = Some(client);
         }
         if accept {

@@ -151,7 +151,11 @@ impl Subscriber {
             let searched = line.len();
             line.extend_from_slice(&piece[..got]);
             if let Some(end) = line[searched..].iter().position(|byte| *byte == b'\n') {
-                let line = line[..searched + end].to_vec();
+                let (line, behind) = line.split_at(searched + end);
+                if behind.len() > 1 {
+                    return self.refuse("the first line is followed by more; nothing may follow".to_owned(), control);
+                }
+                let line = line.to_vec();
                 return match handshake::read_hello(&line) {
                     Ok(subscription) => Greeted::Wants(subscription),
                     Err(reason) => self.refuse(reason, control),
