@@ -8,24 +8,28 @@
 
 mod bare;
 pub mod clock;
+mod e2e;
+mod fanout;
 mod fixed_order;
 pub mod frames;
 pub mod machine;
 mod pairs;
 mod parse;
+pub mod plant;
 pub mod random;
 mod record;
 mod recorded;
 mod report;
 mod ring;
+mod steady;
 mod typed;
 pub mod venue;
 
+pub use crate::ring::deliver_ns;
 pub use fixed_order::Arena;
 pub use machine::Machine;
 pub use pairs::{Pairs, Spread};
 pub use parse::machine_ns;
-pub use crate::ring::deliver_ns;
 pub use report::{Goal, Report, Row};
 
 use std::io;
@@ -82,6 +86,15 @@ pub enum BenchError {
     /// The ring.
     #[error(transparent)]
     Ring(#[from] ::ring::RingError),
+    /// The feed.
+    #[error(transparent)]
+    Feed(#[from] Box<feed::FeedError>),
+    /// A subscriber.
+    #[error(transparent)]
+    Client(#[from] Box<relay::ClientError>),
+    /// The relay.
+    #[error(transparent)]
+    Relay(#[from] Box<relay::ServerError>),
     /// The operating system.
     #[error("failed to {what}: {source}")]
     System {
@@ -102,6 +115,17 @@ pub enum BenchError {
     },
 }
 
+macro_rules! boxed {
+    ($($error:ty),+) => {
+        $(impl From<$error> for BenchError {
+            fn from(error: $error) -> BenchError {
+                Box::new(error).into()
+            }
+        })+
+    };
+}
+boxed!(feed::FeedError, relay::ClientError, relay::ServerError);
+
 impl BenchError {
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> BenchError {
         move |source| BenchError::System { what, source }
@@ -109,7 +133,7 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 3] = ["parse", "record", "ring"];
+pub const PARTS: [&str; 6] = ["parse", "record", "ring", "relay", "e2e", "steady"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
@@ -117,6 +141,9 @@ pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
     match part {
         "parse" => parse::measure(options, &mut report)?,
         "record" => record::measure(options, &mut report)?,
+        "relay" => fanout::measure(options, &mut report)?,
+        "e2e" => e2e::measure(options, &mut report)?,
+        "steady" => steady::measure(options, &mut report)?,
         "ring" => ring::measure(options, &mut report)?,
         other => return Err(BenchError::UnknownPart { part: other.to_owned() }),
     }

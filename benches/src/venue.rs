@@ -44,15 +44,10 @@ pub fn ready(shape: Shape, frames: &[impl AsRef<[u8]>]) -> (Box<dyn VenueMachine
 ///
 /// # Panics
 /// As [`ready`].
-pub fn ready_for(
-    shape: Shape,
-    frames: &[impl AsRef<[u8]>],
-    streams: &[StreamKind],
-) -> (Box<dyn VenueMachine>, Outbox) {
+pub fn ready_for(shape: Shape, frames: &[impl AsRef<[u8]>], streams: &[StreamKind]) -> (Box<dyn VenueMachine>, Outbox) {
     let venue = venue_of(shape);
     let settings = Settings { streams: streams.to_vec(), ..settings(venue) };
-    let mut machine =
-        machine(venue, &settings, &[]).expect("the venue has an adapter that offers these streams");
+    let mut machine = machine(venue, &settings, &[]).expect("the venue has an adapter that offers these streams");
     let mut out = Outbox::new();
     machine.on_connected(NOW, &mut out);
     if venue == Venue::Kraken {

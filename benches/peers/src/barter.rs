@@ -76,10 +76,13 @@ pub fn measure(pairs: usize, report: &mut Report) -> Result<(), Failure> {
     let per = |s: Spread| Spread { median: s.median / 19.0, min: s.min / 19.0, max: s.max / 19.0 };
     report.row(Row::figure("of it a level", per(measured.ours()), "ns").goal(Goal::AtMost(35.0)));
 
-    let measured = Pairs::measure(pairs, || Ok(with_book(&depth, open())), || {
-        Ok(machine_ns(Shape::BinanceDepth, &depth, &Arena::of(&depth[1..]), PASSES))
-    })?;
-    let row = Row::speed("Binance depth of 19 levels, book kept", "barter-data 0.13.0 and its OrderBook", &measured, "ns");
+    let measured = Pairs::measure(
+        pairs,
+        || Ok(with_book(&depth, open())),
+        || Ok(machine_ns(Shape::BinanceDepth, &depth, &Arena::of(&depth[1..]), PASSES)),
+    )?;
+    let row =
+        Row::speed("Binance depth of 19 levels, book kept", "barter-data 0.13.0 and its OrderBook", &measured, "ns");
     report.row(row);
     Ok(())
 }

@@ -146,11 +146,17 @@ pub fn measure(pairs: usize, report: &mut Report) -> Result<(), Failure> {
     if decode_ours() != (expected, RECORDS) || by_value(&bytes)? != (expected, RECORDS) {
         return Err("the decoders do not tell the same trades".into());
     }
-    for (name, decode) in [("decode_record", by_value as fn(&[u8]) -> Result<(i64, usize), Failure>), ("decode_record_ref", by_reference)] {
+    for (name, decode) in
+        [("decode_record", by_value as fn(&[u8]) -> Result<(i64, usize), Failure>), ("decode_record_ref", by_reference)]
+    {
         let decoding = Pairs::measure(
             pairs,
             || Ok(per_record(|| drop(black_box(decode(&bytes))))),
-            || Ok(per_record(|| { black_box(decode_ours()); })),
+            || {
+                Ok(per_record(|| {
+                    black_box(decode_ours());
+                }))
+            },
         )?;
         let row = Row::speed("decode a 48-byte trade, checked", format!("dbn 0.73.0 {name}"), &decoding, "ns");
         report.row(row.goal(Goal::AtLeast(3.0)));

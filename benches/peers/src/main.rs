@@ -34,6 +34,10 @@ fn main() -> Result<(), Failure> {
     if wants("iceoryx2") {
         shared::measure(pairs, &mut report)?;
     }
-    if markdown { println!("{}", report.markdown()) } else { println!("{report}") }
+    if markdown {
+        println!("{}", report.markdown())
+    } else {
+        println!("{report}")
+    }
     Ok(())
 }
