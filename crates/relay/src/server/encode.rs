@@ -110,7 +110,7 @@ impl Memo {
 impl Encoder {
     pub(super) fn new() -> Encoder {
         Encoder {
-            builder: BatchBuilder::new(),
+            builder: BatchBuilder::with_capacity(MEMO_BYTES),
             memos: Vec::with_capacity(MEMOS_MAX),
             // Written to now, so that a burst in a week does not make the process grow.
             spare: (0..MEMOS_MAX).map(|_| vec![u8::MAX; MEMO_BYTES]).collect(),

@@ -23,14 +23,20 @@ use encode::Encoder;
 use listener::Listener;
 use model::UnixNanos;
 use ring::RingError;
+use rustix::event::{PollFd, Timespec};
 use subscriber::{Greeted, Peer, Subscriber};
 
 pub use stats::{ClientStats, RingStats, Stats, StatsHandle};
 
 /// Connections a relay holds by default: more consumers than a machine of this kind feeds.
 pub const CLIENTS_MAX_DEFAULT: usize = 256;
+/// Bytes asked for as a client's socket's buffer (Linux grants twice that, for its own book-keeping). A full socket
+/// counts as having room once three quarters of it are read: the larger, the fewer wake-ups per byte.
+const SEND_BUFFER_BYTES: usize = 512 * 1024;
 /// The longest sleep: how late a request to stop may be noticed.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// The longest direct wait for room, in which no index follows its ring.
+const ROOM_WAIT_MAX: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 /// How often idle clients are told how far the relay looked.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// Slots an index follows per turn.
@@ -107,6 +113,8 @@ pub struct Server {
     filters: u64,
     own_uid: u32,
     accept_again: bool,
+    /// Something was handed out since the sockets were last waited for directly.
+    served_since_wait: bool,
     stats: StatsHandle,
     totals: Stats,
     beat_at: Instant,
@@ -135,6 +143,7 @@ impl Server {
             filters: 0,
             own_uid: rustix::process::geteuid().as_raw(),
             accept_again: true,
+            served_since_wait: false,
             stats: StatsHandle::default(),
             totals: Stats::default(),
             beat_at: now + BEAT_EVERY,
@@ -154,7 +163,8 @@ impl Server {
             self.on_sockets();
             self.on_time();
             let progressed = self.serve();
-            if self.follow() && !progressed {
+            self.served_since_wait |= progressed;
+            if self.follow() && !progressed && !self.wait_for_room() {
                 self.sleep();
             }
         }
@@ -198,6 +208,28 @@ impl Server {
             }
         }
         done
+    }
+
+    /// Where all sockets are full, what the rings have is nobody's for now: waits for room itself, which saves the
+    /// hop through the other thread. Once and briefly after something was handed out; whoever takes longer than that
+    /// to read is waited for like everything else. False when there was nothing to wait for.
+    fn wait_for_room(&mut self) -> bool {
+        let all_full = self.clients.iter().flatten().all(Subscriber::is_blocked);
+        if !std::mem::take(&mut self.served_since_wait) || !all_full || self.control.has_news() {
+            return false;
+        }
+        let mut full: Vec<&mut Subscriber> = self.clients.iter_mut().flatten().collect();
+        let ready: Vec<bool> = {
+            let mut fds: Vec<PollFd> = full.iter().map(|client| client.room_poll()).collect();
+            // A signal and the end of the time mean the same: nothing is ready.
+            let _ = rustix::event::poll(&mut fds, Some(&ROOM_WAIT_MAX));
+            fds.iter().map(|fd| !fd.revents().is_empty()).collect()
+        };
+        for (client, _) in full.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
+            client.on_writable(&self.control);
+            self.served_since_wait = true;
+        }
+        true
     }
 
     fn sleep(&mut self) {
@@ -280,6 +312,8 @@ impl Server {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
+        // Where the system grants less it is less: then the relay is only woken more often.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
         let free = self.clients.iter().position(Option::is_none);
         // A refused client is told, never watched: its slot is that of nobody.
         let slot = free.unwrap_or(self.options.clients_max);

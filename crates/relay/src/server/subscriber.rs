@@ -14,6 +14,7 @@ use crate::handshake::{self, Answer, HELLO_BYTES_MAX, PROTOCOL_VERSION, RingAnsw
 use crate::rings::Rings;
 use crate::subscription::{Position, Subscription};
 use model::UnixNanos;
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
@@ -123,6 +124,11 @@ impl Subscriber {
     /// Its socket is full.
     pub(super) fn is_blocked(&self) -> bool {
         self.rest_from < self.rest.len()
+    }
+
+    /// Its socket, to be polled for room.
+    pub(super) fn room_poll(&self) -> PollFd<'_> {
+        PollFd::new(&self.stream, PollFlags::OUT)
     }
 
     pub(super) fn streaming(&self) -> Option<&Streaming> {
