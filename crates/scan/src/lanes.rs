@@ -291,7 +291,8 @@ mod tests {
         fn short_texts_are_padded_with_zeros(text in prop::collection::vec(any::<u8>(), 0..40), at in 0usize..45) {
             let mut expected = text.clone();
             expected.resize(64, 0);
-            prop_assert_eq!(word_at(&text, at).to_le_bytes().as_slice(), &expected[at..at + 8]);
+            let word = word_at(&text, at).to_le_bytes();
+            prop_assert_eq!(&word[..], &expected[at..at + 8]);
             let window = padded(&text);
             prop_assert_eq!(window.as_slice(), &expected[..WINDOW]);
         }
