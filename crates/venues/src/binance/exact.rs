@@ -26,7 +26,8 @@ pub(super) struct Fields<'a> {
 }
 
 /// Keys of more than one letter that are read.
-const NAMES: [&str; 10] = ["stream", "data", "result", "id", "code", "msg", "error", "lastUpdateId", "bids", "asks"];
+pub(super) const NAMES: [&str; 10] =
+    ["stream", "data", "result", "id", "code", "msg", "error", "lastUpdateId", "bids", "asks"];
 
 fn letter(key: &[u8]) -> Option<usize> {
     match key {
@@ -35,8 +36,14 @@ fn letter(key: &[u8]) -> Option<usize> {
     }
 }
 
-fn mask(letters: &str) -> u64 {
-    letters.bytes().fold(0, |m, b| m | 1 << (b - b'A'))
+/// The letters as bits.
+pub(super) const fn mask(letters: &str) -> u64 {
+    let (letters, mut bits, mut at) = (letters.as_bytes(), 0, 0);
+    while at < letters.len() {
+        bits |= 1 << (letters[at] - b'A');
+        at += 1;
+    }
+    bits
 }
 
 /// A JSON error as a frame error of a field.

@@ -1,6 +1,10 @@
 //! Stories of the protocol that the conformance suite and the captures do not tell, and the equality of both readers.
 
+use super::any_order;
 use super::books::BUFFER_EVENTS_MAX;
+use super::choices::TimeUnit;
+use super::exact::{Frame, Numbers};
+use super::messages::{Hot, Scales};
 use crate::{Counts, Input, Outbox, Reply, Request, Session, SessionSettings, Settings};
 use model::{Reason, StreamKind, UnixNanos, Venue};
 use proptest::prelude::*;
@@ -534,6 +538,39 @@ proptest! {
         prop_assert_eq!((&fast.bad, &exact.bad), (&vec![], &vec![]));
         prop_assert_eq!(fast.counts().slow_path, 0);
         prop_assert!(fast.words == exact.words, "{:?}\n{:?}", fast.told(), exact.told());
+    }
+
+    #[test]
+    fn what_is_read_in_any_order_is_what_the_exact_reader_reads(
+        spelling in spelling(), id: u64, price: u32, size: u32, maker: bool, combined: bool,
+        at: prop::sample::Index, byte in prop_oneof![any::<u8>(), prop::sample::select(b"\"{}:,.0e-]t ".as_slice())],
+        damage in 0u8..3,
+    ) {
+        let spelling = Spelling { escape: false, exponent: false, ..spelling };
+        let mut fields = Message::Trade(id, price, size, maker).fields(&spelling, 0);
+        fields.push(("X", "null".to_owned()));
+        let mut frame = spelling.object(&fields);
+        if combined {
+            frame = spelling.object(&[("stream", "\"btcusdt@trade\"".to_owned()), ("data", frame)]);
+        }
+        let mut frame = frame.into_bytes();
+        let at = at.index(frame.len());
+        match damage {
+            0 => frame[at] = byte,
+            1 => frame.truncate(at),
+            _ => {}
+        }
+        let (unit, scales) = (TimeUnit::Millis, Scales { price: 8, size: 8 });
+        let read = any_order::trade(&frame, unit, |symbol| (symbol == b"BTCUSDT").then_some((0, scales)));
+        prop_assert!(read.is_some() || damage < 2);
+        if let Some((_, trade, unknown)) = read {
+            let (mut exact, mut name) = (Frame::of(&frame), [0; 64]);
+            prop_assert_eq!(exact.check(), Ok(()));
+            prop_assert_eq!(exact.symbol(&mut name), Ok("BTCUSDT"));
+            let hot = exact.hot(unit, &mut Numbers::at(scales), &mut vec![]);
+            prop_assert_eq!(hot, Ok(Hot::Trade(trade)));
+            prop_assert_eq!(exact.unknown_fields(), unknown);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::choices::{ChecksumRule, Choices, Heartbeat, TradeIds};
 use super::market::Market;
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
-use super::{exact, fast, map, pairs, subscribe};
+use super::{any_order, exact, fast, map, pairs, subscribe};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings,
     VenueMachine, Watch,
@@ -164,8 +164,14 @@ impl Kraken {
 
     #[inline(never)]
     fn read_exact(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
-        self.scratch.answer = Default::default();
         let view = View { instruments: &self.instruments, markets: &self.markets, wanted: &self.wanted };
+        if let Some(message) = any_order::trades(frame, view, &mut self.scratch) {
+            self.counts.slow_path += 1;
+            self.counts.unknown_fields += self.scratch.unknown_fields;
+            self.apply(message, received, out);
+            return Ok(());
+        }
+        self.scratch.answer = Default::default();
         let message = exact::read(frame, view, &mut self.scratch)?;
         if let Message::Pairs(kind) = message {
             self.apply_pairs(kind, received, out)?;
