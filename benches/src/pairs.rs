@@ -92,7 +92,7 @@ mod tests {
         }
         assert_eq!(pairs.speed(), Spread { median: 2.0, min: 0.5, max: 4.0 });
         assert_eq!(pairs.cost(), Spread { median: 0.5, min: 0.25, max: 2.0 });
-        assert_eq!(pairs.ours().median, 5.0);
-        assert_eq!(Spread::of(&[1.0, 3.0]).median, 2.0);
+        assert_eq!(pairs.ours(), Spread { median: 5.0, min: 2.0, max: 25.0 });
+        assert_eq!(Spread::of(&[1.0, 3.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
     }
 }

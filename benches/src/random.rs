@@ -10,7 +10,7 @@ impl Random {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -19,12 +19,12 @@ impl Random {
 
     /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 16) % limit
+        (self.draw() >> 16) % limit
     }
 
     /// Exponentially distributed around `mean`.
     pub fn exponential(&mut self, mean: f64) -> f64 {
-        let unit = ((self.next() >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
+        let unit = ((self.draw() >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
         -unit.ln() * mean
     }
 }

@@ -26,12 +26,12 @@ fn trades() -> Vec<Trade> {
     let (mut time, mut price) = (1_755_460_800_000_000_000, 11_673_661_000_000);
     (0..RECORDS as u64)
         .map(|index| {
-            time += random.next() % 2_000_000;
-            price += (random.next() % 5) as i64 * 1_000_000 - 2_000_000;
+            time += random.draw() % 2_000_000;
+            price += (random.draw() % 5) as i64 * 1_000_000 - 2_000_000;
             Trade {
-                side: if random.next() & 1 == 0 { Side::Buy } else { Side::Sell },
+                side: if random.draw() & 1 == 0 { Side::Buy } else { Side::Sell },
                 price: Price(price),
-                size: Qty((random.next() % 100_000_000) as i64 + 1),
+                size: Qty((random.draw() % 100_000_000) as i64 + 1),
                 id: 5_210_000_000 + index,
                 event: UnixNanos(time),
                 received: UnixNanos(time + 500_000),

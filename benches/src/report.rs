@@ -116,8 +116,8 @@ impl Row {
             _ => String::new(),
         };
         let spread = match self.ours {
-            s if s.min == s.max => String::new(),
-            s => format!(" [{}..{}]", figure(s.min), figure(s.max)),
+            s if s.max > s.min => format!(" [{}..{}]", figure(s.min), figure(s.max)),
+            _ => String::new(),
         };
         [self.stage.clone(), format!("{} {}{spread}", figure(self.ours.median), self.unit), name, theirs, ratio, goal]
     }
@@ -126,7 +126,7 @@ impl Row {
 /// Three significant digits, no more than a shared machine can bear.
 fn figure(value: f64) -> String {
     match value.abs() {
-        v if v >= 99.5 || v == v.trunc() => format!("{value:.0}"),
+        v if v >= 99.5 || v.fract() <= 0.0 => format!("{value:.0}"),
         v if v >= 9.95 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
