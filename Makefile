@@ -6,6 +6,8 @@ SHELL := bash
 # One build folder for all clones of this user: the second clone builds in seconds.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/alphapulse
 export CARGO_TARGET_DIR ?= $(CACHE)/target
+# Where rustup puts cargo, for shells that read no profile.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
 .PHONY: help run build test fmt lint bench bench-peers soak fuzz loom miri clean
@@ -42,14 +44,18 @@ soak: build ## 20 minutes of more than 100,000 frames a second
 	@python3 scripts/soak.py $(PROGRAM) --minutes 20
 
 fuzz: ## fuzz every target for a minute each (needs nightly and cargo-fuzz)
-	@for t in decimal timestamp json wire kraken binance; do \
-		cargo +nightly fuzz run $$t --fuzz-dir fuzz -- -max_total_time=60; done
+	@if ! cargo +nightly fuzz --version >/dev/null 2>&1; then \
+		echo "SKIPPED fuzz: get it with: rustup toolchain install nightly; cargo install cargo-fuzz"; exit 0; fi; \
+	for t in fuzz/fuzz_targets/*.rs; do \
+		cargo +nightly fuzz run "$$(basename "$$t" .rs)" --fuzz-dir fuzz -- -max_total_time=60; done
 
 loom: ## model-check the ring
 	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p alphapulse-ring --lib
 
 miri: ## run the ring's protocol tests under Miri (needs nightly with miri; some minutes)
-	@MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p alphapulse-ring --lib
+	@if ! cargo +nightly miri --version >/dev/null 2>&1; then \
+		echo "SKIPPED miri: get it with: rustup toolchain install nightly --component miri,rust-src"; exit 0; fi; \
+	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p alphapulse-ring --lib
 
 clean: ## remove what was built
 	@rm -rf "$(CARGO_TARGET_DIR)"
