@@ -1,7 +1,7 @@
 //! One venue's feed: the loop that drives its machine over a real socket and puts what it tells into the ring.
 //!
 //! socket -> [`Decoder`] -> [`Session::step`] -> [`Outbox`] -> ring. One thread, one page: everything that can wake it
-//! is in [`Feed::turn`]. On the good path there is no allocation, no lock and no log line.
+//! is in `Feed::turn`. On the good path there is no allocation, no lock and no log line.
 
 use crate::{
     backoff::{Backoff, BackoffConfig},
