@@ -99,12 +99,23 @@ pub struct BareWriter {
     mask: u64,
     position: u64,
     reserved: u64,
+    wakes: Wakes,
+}
+
+/// Whether a bare writer could wake a sleeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wakes {
+    /// Readers spin; nobody is looked for.
+    Never,
+    /// It orders its publication before a look at a word that says whether somebody sleeps: what any ring pays whose
+    /// readers may sleep and whose writer makes no system call while they do not.
+    Looks,
 }
 
 impl BareWriter {
     /// At position 0 of fresh memory.
-    pub fn new(memory: Shm, slots: u64) -> BareWriter {
-        BareWriter { memory, mask: slots - 1, position: 0, reserved: 0 }
+    pub fn new(memory: Shm, slots: u64, wakes: Wakes) -> BareWriter {
+        BareWriter { memory, mask: slots - 1, position: 0, reserved: 0, wakes }
     }
 
     /// Writes one record.
@@ -126,6 +137,12 @@ impl BareWriter {
     #[inline]
     pub fn publish(&mut self) {
         self.memory.cell(TAIL).store(self.position, Ordering::Release);
+        if self.wakes == Wakes::Looks {
+            fence(Ordering::SeqCst);
+            if self.memory.word().load(Ordering::Relaxed) != 0 {
+                futex_wake(self.memory.word());
+            }
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! From the intended send time of a frame's bytes to the consumer that holds its record, and the same path of raw parts.
 //!
-//! The venue and the consumer are one thread on core 0, so that two cores suffice: it sends a frame when it is due and
-//! waits for the record. The feed runs on core 1. The reference has the same threads and wake-ups: a TCP read, the
+//! The venue and the consumer are one thread, so that two cores suffice: it sends a frame when it is due and waits for
+//! the record. The feed has the other core, or both are left to the scheduler. The reference has the same threads and wake-ups: a TCP read, the
 //! fixed-order scan, one line of shared memory and a futex; through the relay one more thread and a Unix socket.
 
 use crate::bare::{Shm, futex_wait, futex_wake};
 use crate::clock::{Percentiles, spin_until, ticks, ticks_per_ns};
 use crate::fixed_order::{self, Arena};
 use crate::frames::{FIRST_TRADE_ID, Shape, frames};
-use crate::machine::pin;
+use crate::machine::{pin, unpin};
 use crate::plant::Plant;
 use crate::{BenchError, Effort, Goal, Options, Pairs, Report, Row, Spread};
 use feed::Waiting;
@@ -35,14 +35,32 @@ enum Way {
     Relay,
 }
 
+/// Where the two threads run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Venue and consumer on core 0, the feed on core 1.
+    Apart,
+    /// Wherever the scheduler puts them.
+    Free,
+}
+
+impl Place {
+    fn take(self, core: usize) {
+        match self {
+            Place::Apart => pin(core),
+            Place::Free => unpin(),
+        }
+    }
+}
+
 /// One run's latencies, and those of its parts where it is made of parts.
 struct Run {
     whole: Percentiles,
     parts: Vec<Percentiles>,
 }
 
-fn ours(waiting: Waiting, way: Way, count: usize) -> Result<Run, BenchError> {
-    let mut plant = Plant::start(Venue::Binance, waiting, Some(1))?;
+fn ours(waiting: Waiting, way: Way, place: Place, count: usize) -> Result<Run, BenchError> {
+    let mut plant = Plant::start(Venue::Binance, waiting, (place == Place::Apart).then_some(1))?;
     let frames = frames(Shape::BinanceTrade, count + 1);
     let encoded: Vec<Vec<u8>> = frames.iter().map(|frame| plant.encode(std::slice::from_ref(frame))).collect();
     let stop = AtomicBool::new(false);
@@ -52,18 +70,27 @@ fn ours(waiting: Waiting, way: Way, count: usize) -> Result<Run, BenchError> {
             Way::Ring => Source::Rings(plant.rings().to_owned()),
             Way::Relay => {
                 let server = Server::bind(ServerOptions::new(plant.rings().to_owned(), socket.clone()))?;
-                scope.spawn(|| server.run(&stop));
+                scope.spawn(|| {
+                    unpin();
+                    server.run(&stop);
+                });
                 Source::Unix(socket)
             }
         };
-        let measured = follow(&mut plant, source, waiting, &encoded);
+        let measured = follow(&mut plant, source, waiting, place, &encoded);
         stop.store(true, Ordering::Relaxed);
         measured
     })
 }
 
-fn follow(plant: &mut Plant, source: Source, waiting: Waiting, encoded: &[Vec<u8>]) -> Result<Run, BenchError> {
-    pin(0);
+fn follow(
+    plant: &mut Plant,
+    source: Source,
+    waiting: Waiting,
+    place: Place,
+    encoded: &[Vec<u8>],
+) -> Result<Run, BenchError> {
+    place.take(0);
     let options =
         ClientOptions { spin: waiting == Waiting::Spin, reconnect: Reconnect::Never, ..ClientOptions::default() };
     let mut client = Client::open(source, Subscription::default(), options)?;
@@ -87,7 +114,7 @@ fn follow(plant: &mut Plant, source: Source, waiting: Waiting, encoded: &[Vec<u8
 }
 
 /// The raw parts, joined: TCP, scan, shared memory with a futex (or spinning), and for the relay a Unix socket.
-fn raw(waiting: Waiting, way: Way, count: usize) -> Result<Run, BenchError> {
+fn raw(waiting: Waiting, way: Way, place: Place, count: usize) -> Result<Run, BenchError> {
     let failed = |what: &'static str| BenchError::system(what);
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed("listen on loopback"))?;
     let address = listener.local_addr().map_err(failed("ask for a listener's address"))?;
@@ -105,7 +132,7 @@ fn raw(waiting: Waiting, way: Way, count: usize) -> Result<Run, BenchError> {
     let spin = waiting == Waiting::Spin;
     std::thread::scope(|scope| {
         let receiver = scope.spawn(|| {
-            pin(1);
+            place.take(1);
             let mut buffer = [0; 4096];
             let mut stamps = Vec::with_capacity(count);
             for (frame, padded) in arena.iter().zip(arena.with_slack()) {
@@ -133,6 +160,7 @@ fn raw(waiting: Waiting, way: Way, count: usize) -> Result<Run, BenchError> {
         });
         if way == Way::Relay {
             scope.spawn(move || {
+                unpin();
                 for seen in 0..count as u32 {
                     await_word(relay, seen, spin);
                     // The other end is gone only when the run has failed.
@@ -140,7 +168,7 @@ fn raw(waiting: Waiting, way: Way, count: usize) -> Result<Run, BenchError> {
                 }
             });
         }
-        pin(0);
+        place.take(0);
         let gap = (GAP_NS * ticks_per_ns()) as u64;
         let (mut due_times, mut samples) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (seen, frame) in (0u32..).zip(arena.iter()) {
@@ -190,15 +218,16 @@ fn await_bytes(end: &mut UnixStream) -> Result<(), BenchError> {
 
 pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), BenchError> {
     let count = options.effort.of(FRAMES);
-    for (waiting, way, name, limit_ns) in [
-        (Waiting::Block, Way::Ring, "blocking", Some(17_000.0)),
-        (Waiting::Spin, Way::Ring, "spinning", Some(5_000.0)),
-        (Waiting::Block, Way::Relay, "blocking, through the relay", None),
+    for (waiting, way, place, name, limit_ns) in [
+        (Waiting::Block, Way::Ring, Place::Apart, "blocking, two cores", Some(17_000.0)),
+        (Waiting::Block, Way::Ring, Place::Free, "blocking, not pinned", Some(17_000.0)),
+        (Waiting::Spin, Way::Ring, Place::Apart, "spinning, two cores", Some(5_000.0)),
+        (Waiting::Block, Way::Relay, Place::Apart, "blocking, through the relay", None),
     ] {
         let pairs = if options.effort == Effort::Smoke { 1 } else { options.pairs };
         let mut runs = vec![];
         for round in 0..=pairs {
-            let measured = (raw(waiting, way, count)?, ours(waiting, way, count)?);
+            let measured = (raw(waiting, way, place, count)?, ours(waiting, way, place, count)?);
             // The first pair warms up.
             if round > 0 {
                 runs.push(measured);

@@ -138,16 +138,22 @@ pub const PARTS: [&str; 6] = ["parse", "record", "ring", "relay", "e2e", "steady
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
     let mut report = Report::new(part);
-    match part {
-        "parse" => parse::measure(options, &mut report)?,
-        "record" => record::measure(options, &mut report)?,
-        "relay" => fanout::measure(options, &mut report)?,
-        "e2e" => e2e::measure(options, &mut report)?,
-        "steady" => steady::measure(options, &mut report)?,
-        "ring" => ring::measure(options, &mut report)?,
-        other => return Err(BenchError::UnknownPart { part: other.to_owned() }),
-    }
+    // A thread of its own, as the parts pin the thread they run on.
+    std::thread::scope(|scope| scope.spawn(|| measure(part, options, &mut report)).join())
+        .expect("a part returns its failures")?;
     Ok(report)
+}
+
+fn measure(part: &str, options: &Options, report: &mut Report) -> Result<(), BenchError> {
+    match part {
+        "parse" => parse::measure(options, report),
+        "record" => record::measure(options, report),
+        "relay" => fanout::measure(options, report),
+        "e2e" => e2e::measure(options, report),
+        "steady" => steady::measure(options, report),
+        "ring" => ring::measure(options, report),
+        other => Err(BenchError::UnknownPart { part: other.to_owned() }),
+    }
 }
 
 /// Both sides of a pair must tell the same before they are timed.

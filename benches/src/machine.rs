@@ -35,7 +35,7 @@ impl Machine {
         }
         Machine {
             cpu: model.map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.trim().to_owned()),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: cores(),
             kernel: read("/proc/sys/kernel/osrelease"),
             load: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
             commit: commit(),
@@ -72,16 +72,32 @@ fn utc(unix_seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", seconds / 3600, seconds / 60 % 60)
 }
 
-/// Keeps the calling thread on one core, when there is such a core; else leaves it where it is.
+/// Keeps the calling thread, and those it starts from now on, on one core, when there is such a core.
 pub fn pin(core: usize) {
-    if core >= std::thread::available_parallelism().map_or(1, usize::from) {
-        return;
+    if core < cores() {
+        run_on(core..core + 1);
     }
-    // SAFETY: an all-zero `cpu_set_t` is the empty set, the macro-like setter writes inside it, and the kernel only
-    // reads it. Failure leaves the thread unpinned, which is a worse measurement and no error.
+}
+
+/// Lets the calling thread run on every core: threads inherit the place of the one that starts them.
+pub fn unpin() {
+    run_on(0..cores());
+}
+
+/// Cores of the machine, whatever this thread may use of them.
+fn cores() -> usize {
+    // SAFETY: asks for a constant of the system.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1)
+}
+
+fn run_on(cores: std::ops::Range<usize>) {
+    // SAFETY: an all-zero `cpu_set_t` is the empty set, the setter writes inside it for every core Linux can number
+    // here, and the kernel only reads it. Failure leaves the thread where it is: a worse measurement and no error.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
+        for core in cores {
+            libc::CPU_SET(core, &mut set);
+        }
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
     }
 }

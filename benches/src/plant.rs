@@ -5,7 +5,7 @@
 
 use crate::clock::ThreadClock;
 use crate::frames::kraken_definitions;
-use crate::machine::pin;
+use crate::machine::{pin, unpin};
 use crate::ring::Folder;
 use crate::venue::{answer, settings};
 use crate::{BenchError, agree};
@@ -85,9 +85,7 @@ impl Plant {
         let (feed_stop, feed_registry) = (stop.clone(), registry.clone());
         let run = move || -> Result<(), BenchError> {
             let mut feed = Feed::open(options, feed_stop, &feed_registry)?;
-            if let Some(core) = core {
-                pin(core);
-            }
+            core.map_or_else(unpin, pin);
             // The receiver is gone only when the start failed, and then the feed is stopped.
             let _ = opened.send(ThreadClock::of_this());
             Ok(feed.run()?)

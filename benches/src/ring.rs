@@ -3,9 +3,9 @@
 //! Writer on core 0, one reader on core 1; ten readers share both. Lossless: the writer waits for progress words that
 //! belong to the bench, in both halves alike.
 
-use crate::bare::{BareReader, BareWriter, Shm, futex_wait, futex_wake};
+use crate::bare::{BareReader, BareWriter, Shm, Wakes, futex_wait, futex_wake};
 use crate::clock::{Percentiles, spin_until, ticks, ticks_per_ns};
-use crate::machine::pin;
+use crate::machine::{pin, unpin};
 use crate::{BenchError, Goal, Options, Pairs, Report, Row, Spread, agree, clock};
 use ::ring::{Directory, Poll, Reader, Writer, WriterOptions};
 use std::path::PathBuf;
@@ -87,9 +87,9 @@ impl Eye for Reader {
     }
 }
 
-fn bare(readers: usize) -> Result<(BareWriter, Vec<BareReader>), BenchError> {
+fn bare(readers: usize, wakes: Wakes) -> Result<(BareWriter, Vec<BareReader>), BenchError> {
     let mut maps = Shm::mappings(SLOTS, readers + 1)?.into_iter();
-    let writer = BareWriter::new(maps.next().expect("one more than readers"), SLOTS);
+    let writer = BareWriter::new(maps.next().expect("one more than readers"), SLOTS, wakes);
     Ok((writer, maps.map(|map| BareReader::new(map, SLOTS)).collect()))
 }
 
@@ -182,7 +182,9 @@ fn throughput<P: Pen, E: Eye>(
                 let ready = &ready;
                 scope.spawn(move || {
                     if readers == 1 {
-                        pin(1);
+                        pin(1)
+                    } else {
+                        unpin()
                     }
                     ready.wait();
                     follow(eye, records, readers > 1, progress)
@@ -336,7 +338,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
     for (readers, batch, normal) in [(1, 1, 2_000_000), (1, 64, 4_000_000), (10, 1, 200_000), (10, 64, 400_000)] {
         let records = options.effort.of(normal) as u64;
         let what = format!("{readers} reader{}, batch {batch}", if readers == 1 { "" } else { "s" });
-        let (_, theirs) = throughput(bare(readers)?, batch, records.min(100_000))?;
+        let (_, theirs) = throughput(bare(readers, Wakes::Never)?, batch, records.min(100_000))?;
         let (_, ours) = throughput(rings.open(readers)?, batch, records.min(100_000))?;
         agree(&what, &ours, &theirs)?;
         let opened = |rings: &mut Rings, wakes: &mut u64| {
@@ -348,11 +350,20 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
         };
         let pairs = Pairs::measure(
             options.pairs,
-            || Ok(throughput(bare(readers)?, batch, records)?.0),
+            || Ok(throughput(bare(readers, Wakes::Never)?, batch, records)?.0),
             || opened(&mut rings, &mut wakes),
         )?;
         let row = Row::speed(format!("deliver a record: {what}"), "bare protocol", &pairs, "ns");
         report.row(row.goal(Goal::AtLeast(0.8)));
+        if batch == 1 {
+            let pairs = Pairs::measure(
+                options.pairs,
+                || Ok(throughput(bare(readers, Wakes::Looks)?, batch, records)?.0),
+                || opened(&mut rings, &mut wakes),
+            )?;
+            let reference = "bare protocol that looks for sleepers";
+            report.row(Row::speed(format!("deliver a record: {what}"), reference, &pairs, "ns"));
+        }
     }
     let none = Spread::of(&[wakes as f64]);
     report.row(Row::figure("wake-ups by the writer while no reader sleeps", none, "").goal(Goal::AtMost(0.0)));
@@ -360,7 +371,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
     let count = options.effort.of(50_000) as u64;
     let pairs = Pairs::measure(
         options.pairs,
-        || Ok(one_way(bare(1)?, count, 1_000.0)?.p50),
+        || Ok(one_way(bare(1, Wakes::Never)?, count, 1_000.0)?.p50),
         || Ok(one_way(rings.open(1)?, count, 1_000.0)?.p50),
     )?;
     report.row(Row::cost("one way p50, 1 µs apart, spinning", "bare protocol", &pairs, "ns").goal(Goal::AtMost(1.25)));
