@@ -13,8 +13,8 @@ use venues::{Settings, StaleAfter};
 /// Environment variables that begin like this set configuration keys: `ALPHAPULSE_GATEWAY__LISTEN` is
 /// `gateway.listen`.
 pub const ENV_PREFIX: &str = "ALPHAPULSE_";
-/// Variables with the prefix that are no configuration keys.
-const ENV_RESERVED: [&str; 3] = ["ALPHAPULSE_CONFIG", "ALPHAPULSE_TEST_DATA", "ALPHAPULSE_LOG"];
+/// Variables with the prefix that are no configuration keys: where the file is, and what only tests read.
+const ENV_RESERVED: [&str; 2] = ["ALPHAPULSE_CONFIG", "ALPHAPULSE_TEST_"];
 
 /// Everything that can be configured, with the defaults of a first start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -394,7 +394,7 @@ pub fn load(
     }
     for (key, value) in env {
         if let Some(name) = key.strip_prefix(ENV_PREFIX)
-            && !ENV_RESERVED.contains(&key.as_str())
+            && !ENV_RESERVED.iter().any(|reserved| key.starts_with(reserved))
         {
             let path = name.to_lowercase().replace("__", ".");
             set_key(&mut table, &path, &value).with_context(|| format!("environment variable {key}"))?;

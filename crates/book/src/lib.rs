@@ -6,11 +6,14 @@
 //! venue's message; only whole events are judged. Knows nothing of bytes, venues' rules or trust.
 #![forbid(unsafe_code)]
 
+mod fast;
+mod half;
 mod plain;
 mod sorted;
+mod window;
 
+pub use fast::Book;
 pub use plain::PlainBook;
-pub use sorted::Book;
 
 use model::{Price, Qty};
 

@@ -292,6 +292,9 @@ impl<'a> Connection<'a> {
             self.skip_body(&head, &mut bytes)?;
             let close = head.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
             let response = self.answer(&head, now);
+            if response.unknown_path {
+                self.shared.unknown_path(&head.path);
+            }
             self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
             self.respond(&head, response, !close, now)?;
             if close {
@@ -467,6 +470,11 @@ impl<'c, 'a> Session<'c, 'a> {
         let clock = &self.connection.shared.clock;
         let start = clock.now();
         let mut done = self.connection.stream.send(&bytes).is_err();
+        // What was sent before has to be read first, and a client may be slow.
+        while !done && self.connection.stream.wants_write() && clock.now().since(start) < REQUEST_WITHIN {
+            done = self.connection.interrupted() || self.connection.sleep(CLOSE_WITHIN).is_err();
+        }
+        let start = clock.now();
         while !done && clock.now().since(start) < CLOSE_WITHIN {
             done = match self.decoder.fill(&mut self.connection.stream) {
                 Ok(0) => true,
@@ -493,8 +501,11 @@ impl<'c, 'a> Session<'c, 'a> {
             if self.connection.interrupted() {
                 return Err(End::Silent);
             }
-            let next = self.turn()?;
+            let (next, close) = self.turn()?;
             self.send()?;
+            if let Some(close) = close {
+                return Err(End::Close(close));
+            }
             let now = self.connection.shared.clock.now();
             let mut timeout = UnixNanos(next.0.min(self.protocol.next_timer().0)).since(now).min(SLEEP_MAX);
             let congested = self.connection.stream.wants_write();
@@ -519,8 +530,8 @@ impl<'c, 'a> Session<'c, 'a> {
     }
 
     /// Moves the market on and takes what is for this client, unless it still has to read what it has. Says when the
-    /// next frames are due.
-    fn turn(&mut self) -> Result<UnixNanos, End> {
+    /// next frames are due, and whether the connection ends behind those taken now.
+    fn turn(&mut self) -> Result<(UnixNanos, Option<Close>), End> {
         let congested = self.connection.stream.wants_write();
         self.with_desk(|protocol, desk| {
             desk.hub.advance(desk.now);
@@ -528,13 +539,10 @@ impl<'c, 'a> Session<'c, 'a> {
                 take_frames(desk.hub, desk.out, desk.subscribed, desk.number, TURN_BYTES)
                     .map_err(|Lapped| End::Close(Close { code: 1008, reason: "client reads too slowly" }))?;
             }
-            if let Some(close) = protocol.turn(desk) {
-                return Err(End::Close(close));
-            }
-            if desk.hub.is_over_for(desk.number) && !congested {
-                return Err(End::Close(Close { code: 1001, reason: "session over" }));
-            }
-            Ok(desk.hub.market.next_due().unwrap_or(UnixNanos(u64::MAX)))
+            let over = desk.hub.is_over_for(desk.number) && !congested;
+            let over = over.then_some(Close { code: 1001, reason: "session over" });
+            let due = desk.hub.market.next_due().unwrap_or(UnixNanos(u64::MAX));
+            Ok((due, protocol.turn(desk).or(over)))
         })
     }
 

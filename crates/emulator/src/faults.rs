@@ -41,8 +41,8 @@ pub enum Fault {
     Mute(Target, Duration),
     /// The next frames are lost.
     Lose(Target, u32),
-    /// One digit of a size in the next book frame that has one is changed: a wrong checksum at Kraken, a wrong level
-    /// at Binance.
+    /// One digit of a size in the next frame that has one is changed: a wrong checksum at Kraken (as soon as the level is
+    /// among the best ten), a wrong level at Binance.
     Corrupt(Target),
     /// The next frame is sent twice.
     Duplicate(Target),
@@ -215,30 +215,24 @@ impl FrameFaults {
     }
 }
 
-/// Changes the first digit behind the point of a size that is not zero; `false` when the frame has none.
+/// Changes the last digit of the first size that is not zero; `false` when the frame has none.
 fn corrupt(frame: &mut [u8]) -> bool {
-    // Sizes stand behind `"qty":` at Kraken and are the second of a pair of strings at Binance.
-    let kraken = find(frame, b"\"qty\":", 0).map(|at| (at, b"\"qty\":".as_slice()));
-    let Some((mut at, mark)) = kraken.or_else(|| find(frame, b"\",\"", 0).map(|at| (at, b"\",\"".as_slice()))) else {
-        return false;
-    };
-    loop {
+    // Sizes stand behind `"qty":` at Kraken; at Binance they are the second of a pair of strings.
+    let mark: &[u8] = if find(frame, b"\"qty\":", 0).is_some() { b"\"qty\":" } else { b"\",\"" };
+    let mut from = 0;
+    while let Some(at) = find(frame, mark, from) {
         let start = at + mark.len();
         let len = frame[start..].iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
-        let number = &mut frame[start..start + len];
-        let follows = mark[0] == b'"' && mark.len() == 6 || number.contains(&b'.');
-        if follows && number.iter().any(|b| (b'1'..=b'9').contains(b)) {
-            let digit = number.iter_mut().rfind(|b| b.is_ascii_digit());
-            if let Some(digit) = digit {
-                *digit = if *digit == b'9' { b'8' } else { *digit + 1 };
-                return true;
-            }
+        let size = &mut frame[start..start + len];
+        if size.iter().any(|b| (b'1'..=b'9').contains(b))
+            && let Some(digit) = size.iter_mut().rfind(|b| b.is_ascii_digit())
+        {
+            *digit = if *digit == b'9' { b'8' } else { *digit + 1 };
+            return true;
         }
-        match find(frame, mark, start) {
-            Some(next) => at = next,
-            None => return false,
-        }
+        from = start;
     }
+    false
 }
 
 fn find(text: &[u8], mark: &[u8], from: usize) -> Option<usize> {

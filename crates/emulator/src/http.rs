@@ -8,11 +8,13 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: String,
+    /// Nothing is served at this path: worth a line in the log.
+    pub(crate) unknown_path: bool,
 }
 
 impl Response {
     pub(crate) fn json(status: u16, body: impl Into<String>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into() }
+        Self { status, headers: Vec::new(), body: body.into(), unknown_path: false }
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl ToString) -> Self {

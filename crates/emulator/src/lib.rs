@@ -11,6 +11,7 @@ mod clock;
 mod connection;
 mod error;
 mod faults;
+mod frames;
 mod http;
 mod hub;
 mod journal;
@@ -23,6 +24,7 @@ mod text;
 
 pub use error::{CaptureError, StartError};
 pub use faults::{Fault, ScriptError, ScriptedFault, Target, parse_script};
+pub use frames::GeneratedFrames;
 pub use market::Pair;
 pub use market::simulation::SimulatedPair;
 pub use options::{

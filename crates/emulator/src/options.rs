@@ -79,8 +79,9 @@ pub enum Times {
 /// A recorded session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedSession {
-    /// Files or folders: `*.jsonl[.gz]` with `*.recv.tsv[.gz]` beside, `*.depth_snapshot.jsonl`, `*.http.jsonl[.gz]`,
-    /// `instrument_snapshot.json`. Several are merged by receive time.
+    /// Files or folders: `*.jsonl[.gz]` with `*.recv.tsv[.gz]`, `*.depth_snapshot.jsonl` and `*.http.jsonl[.gz]` beside.
+    /// A file stands for all whose names share its first part (up to the first point); a folder for all in it. Several
+    /// are merged by receive time.
     pub paths: Vec<PathBuf>,
     /// Whether times are moved to now.
     pub times: Times,

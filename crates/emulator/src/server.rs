@@ -1,6 +1,6 @@
 //! Listens, starts one thread per connection, and stops them all again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +25,8 @@ use crate::{binance, kraken};
 
 /// How often the script is looked at while nobody connects.
 const TURN: Duration = Duration::from_millis(50);
+/// Unknown paths remembered so that each is logged once; a client that tries more is not worth more lines.
+const UNKNOWN_PATHS_MAX: usize = 64;
 /// Ids of a run start this far apart for each second of its start, so that a later run is above an earlier one.
 const IDS_PER_SECOND: u64 = 1_000_000;
 
@@ -41,9 +43,18 @@ pub(crate) struct Shared {
     drops: AtomicU64,
     refuse: Mutex<Option<(u16, UnixNanos)>>,
     wakers: Mutex<BTreeMap<u64, Arc<Waker>>>,
+    unknown_paths: Mutex<BTreeSet<String>>,
 }
 
 impl Shared {
+    /// Logs a path that nothing is served at, once.
+    pub(crate) fn unknown_path(&self, path: &str) {
+        let mut known = self.unknown_paths.lock().expect("no holder of this lock panics");
+        if known.len() < UNKNOWN_PATHS_MAX && known.insert(path.to_owned()) {
+            tracing::warn!(venue = self.venue.name(), path, "the emulator serves nothing at this path");
+        }
+    }
+
     pub(crate) fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -124,6 +135,7 @@ impl Server {
             drops: AtomicU64::new(0),
             refuse: Mutex::new(None),
             wakers: Mutex::new(BTreeMap::new()),
+            unknown_paths: Mutex::new(BTreeSet::new()),
         });
         let waker = Arc::new(Waker::new().map_err(StartError::Thread)?);
         let acceptor =
@@ -158,13 +170,17 @@ fn market(options: &Options, started: UnixNanos) -> Result<Box<dyn Market>, Star
         let problem = format!("{} levels a side are too few to trade against; give 20 or more", session.levels);
         return Err(StartError::Option { name: "levels", problem });
     }
-    let pace = match options.rate {
+    let first_id = started.0 / 1_000_000_000 * IDS_PER_SECOND;
+    Ok(generated(options.venue, session, pace(options.rate), first_id))
+}
+
+/// The pace of a generated session.
+pub(crate) fn pace(rate: Rate) -> Pace {
+    match rate {
         Rate::FramesPerSecond(rate) => Pace::PerSecond(rate.into()),
         Rate::Thousandths(thousandths) => Pace::PerSecond((u64::from(thousandths) / 10).max(1)),
         Rate::FlatOut => Pace::FlatOut,
-    };
-    let first_id = started.0 / 1_000_000_000 * IDS_PER_SECOND;
-    Ok(generated(options.venue, session, pace, first_id))
+    }
 }
 
 pub(crate) fn generated(

@@ -58,7 +58,7 @@ fn the_journal_is_what_was_received() {
     let read = |name: &str| fs::read_to_string(folder.path().join("journal").join(name)).expect("a journal file");
     let (frames, times) = (read("000001.jsonl"), read("000001.recv.tsv"));
     let lines: Vec<&str> = frames.lines().collect();
-    assert_eq!(&lines[..received.len()], received);
+    assert!(lines[..received.len()] == received, "the journal is not what was received");
     assert_eq!(times.lines().count(), lines.len() + 1);
     let rest: serde_json::Value = serde_json::from_str(read("rest.http.jsonl").trim()).expect("JSON");
     assert_eq!((&rest["url"], &rest["status"]), (&"/0/public/Time".into(), &200.into()));
@@ -71,7 +71,8 @@ fn the_journal_is_what_was_received() {
     let served: Vec<String> =
         all_text(&mut client).into_iter().filter(|text| text.starts_with("{\"channel\":\"book\"")).collect();
     let captured: Vec<&str> = lines.iter().copied().filter(|text| text.starts_with("{\"channel\":\"book\"")).collect();
-    assert_eq!(served, captured);
+    assert_eq!(served.len(), captured.len());
+    assert!(served == captured, "served bytes differ from the capture's");
 }
 
 fn recorded(
@@ -122,7 +123,8 @@ fn a_recorded_kraken_book_is_served_to_the_byte_and_moved_times_keep_its_checksu
     say(&mut client, subscribe);
     let served =
         all_text(&mut client).into_iter().filter(|text| text.starts_with("{\"channel\":\"book\"")).collect::<Vec<_>>();
-    assert_eq!(served, captured);
+    assert_eq!(served.len(), captured.len());
+    assert!(served == captured, "served bytes differ from the capture's");
     let server = recorded(EmulatedVenue::Kraken, vec![path], Times::Now, None);
     let mut client = connect(server.addr(), "/v2");
     say(&mut client, subscribe);
@@ -157,7 +159,8 @@ fn a_recorded_binance_session_is_served_to_the_byte_and_a_second_pass_has_larger
         let mut client = connect(server.addr(), &format!("/stream?streams={list}"));
         let served = all_text(&mut client);
         if pass == 0 {
-            assert_eq!(served, captured);
+            assert_eq!(served.len(), captured.len());
+            assert!(served == captured, "served bytes differ from the capture's");
             first_pass = served;
             continue;
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use telemetry::{Counter, Gauge, Histogram, Registry};
 use venues::{Counts, Session};
+use wire::RecordType;
 
 /// A feed's metrics, all labelled with the venue.
 pub struct FeedMetrics {
@@ -21,6 +22,8 @@ pub struct FeedMetrics {
     pub connected: Gauge,
     /// Age of the newest frame in ms.
     pub frame_age_ms: Gauge,
+    /// Age of the newest record of each kind of stream in ms, with the record type's code.
+    pub stream_age_ms: Vec<(RecordType, Gauge)>,
     /// Frames set aside.
     pub quarantined: Counter,
     /// From the bytes' receive time to the publication of what they told.
@@ -30,6 +33,9 @@ pub struct FeedMetrics {
     /// From the venue's event time to our receive time, where the clocks agree well enough for it to be positive.
     pub venue: Arc<Histogram>,
 }
+
+/// The streams whose age is shown.
+const STREAMS: [RecordType; 4] = [RecordType::Trade, RecordType::BookChange, RecordType::Quote, RecordType::Bar];
 
 /// The metric each counter of a machine is shown as.
 const SHOWN: [(&str, &str, &str); 18] = [
@@ -66,6 +72,20 @@ impl FeedMetrics {
             disconnects: registry.counter("reconnects_total", "Connections lost or not made.", &l),
             connected: registry.gauge("connected", "1 while connected to the venue.", &l),
             frame_age_ms: registry.gauge("frame_age_ms", "Age of the newest frame in milliseconds.", &l),
+            stream_age_ms: STREAMS
+                .iter()
+                .map(|kind| {
+                    let labels = [("venue", venue), ("stream", kind.name())];
+                    (
+                        *kind,
+                        registry.gauge(
+                            "stream_age_ms",
+                            "Age of the newest record of a stream in milliseconds.",
+                            &labels,
+                        ),
+                    )
+                })
+                .collect(),
             quarantined: registry.counter("quarantined_total", "Frames kept aside with the reason.", &l),
             publish: registry.histogram("publish_latency_us", "Socket read to ring, all reads.", &l),
             book: registry.histogram("orderbook_latency_us", "Socket read to ring, reads that changed a book.", &l),

@@ -1,7 +1,7 @@
 //! One venue's feed: the loop that drives its machine over a real socket and puts what it tells into the ring.
 //!
 //! socket -> [`Decoder`] -> [`Session::step`] -> [`Outbox`] -> ring. One thread, one page: everything that can wake it
-//! is in [`Feed::turn`]. On the good path there is no allocation, no lock and no log line.
+//! is in `Feed::turn`. On the good path there is no allocation, no lock and no log line.
 
 use crate::{
     backoff::{Backoff, BackoffConfig},
@@ -191,6 +191,8 @@ pub struct Feed {
     metrics: FeedMetrics,
     housekeeping: UnixNanos,
     last_frame: UnixNanos,
+    /// When a record of each type was last told, by the type's code.
+    newest: [UnixNanos; 32],
     spec: &'static venues::Spec,
 }
 
@@ -228,6 +230,7 @@ impl Feed {
             metrics: FeedMetrics::new(registry, name),
             housekeeping: UnixNanos::ZERO,
             last_frame: UnixNanos::ZERO,
+            newest: [UnixNanos::ZERO; 32],
             endpoint,
             clock,
             writer,
@@ -314,6 +317,8 @@ impl Feed {
         }
         for record in self.out.records.iter() {
             self.writer.push(record);
+            // Byte 0 of a record is its type.
+            self.newest[usize::from(record[0] as u8) % self.newest.len()] = received;
         }
         let published = self.clock.now();
         self.writer.publish(published);
@@ -343,6 +348,11 @@ impl Feed {
         self.housekeeping = now.after(HOUSEKEEPING);
         self.metrics.show(&self.session);
         self.metrics.frame_age_ms.set(now.since(self.last_frame).as_millis() as i64);
+        for (kind, gauge) in &self.metrics.stream_age_ms {
+            let newest = self.newest[*kind as usize];
+            // A stream that never told anything has no age.
+            gauge.set(if newest == UnixNanos::ZERO { -1 } else { now.since(newest).as_millis() as i64 });
+        }
         if let Some(capture) = &mut self.capture {
             capture.flush()?;
         }

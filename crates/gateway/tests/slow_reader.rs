@@ -1,5 +1,7 @@
 //! A client that stops reading is told exactly what it missed; another loses nothing meanwhile.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod market;
 
 use market::{Client, Market};

@@ -1,5 +1,7 @@
 //! A subscriber gets what it asked for, in order, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod market;
 
 use market::Market;
@@ -68,7 +70,7 @@ fn a_new_subscription_replaces_the_old_one() {
 
 #[test]
 fn what_nobody_has_defined_is_named_and_comes_once_it_is() {
-    let market = Market::open(1024);
+    let mut market = Market::open(1024);
     let mut client = market.client();
     client.say(r#"{"op":"subscribe","id":1,"symbols":["BTC-USD","DOGE-USD"]}"#);
     let answer = client.next();
@@ -76,4 +78,9 @@ fn what_nobody_has_defined_is_named_and_comes_once_it_is() {
     assert_eq!(answer["unknown_symbols"], json!(["DOGE-USD"]));
     let warnings = answer["warnings"].as_array().expect("a list");
     assert!(warnings.iter().any(|warning| warning.as_str().is_some_and(|text| text.contains("DOGE-USD"))), "{answer}");
+    market.kraken.define("DOGE-USD", "DOGE/USD");
+    market.kraken.trades("ETH/USD", 1, 1);
+    market.kraken.trades("DOGE/USD", 2, 1);
+    let line = client.data();
+    assert_eq!((&line["symbol"], &line["trade_id"]), (&json!("DOGE-USD"), &json!("2")));
 }

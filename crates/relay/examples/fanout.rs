@@ -1,12 +1,16 @@
-//! What does the relay cost beside bare sockets? Prints, for ten clients: records/s through the relay and through a
-//! bare writer that sends the same bytes in equal batches; what a stopped eleventh client costs the others; and the
-//! latency from publication to a client, beside a bare chain with the same two wake-ups.
+//! What does the relay cost beside bare sockets? Prints, for ten receivers: records/s through the relay, which reads
+//! them from a ring that is being filled, and through a bare loop that writes the same batches, encoded beforehand, to
+//! as many sockets. Both feed the same receivers, which only count records by the batches' headers: the relay is under
+//! test, not the client, and the client library's own rate stands on a line of its own. Then what a stopped eleventh
+//! client costs the others, and the latency from publication to a client, beside a bare chain with the same two
+//! wake-ups.
 //!
-//! `cargo run --release -p relay --example fanout`
+//! `cargo run --release -p relay --example fanout [rounds]`
 
 use model::{InstrumentId, Price, Qty, Side, SideSource, UnixNanos, Venue};
-use relay::{Client, ClientOptions, Server, ServerOptions, Source, Subscription};
+use relay::{Client, ClientOptions, Hello, PROTOCOL_VERSION, Server, ServerOptions, Source, Subscription};
 use ring::{Directory, Writer, WriterOptions};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -14,12 +18,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use wire::batch::{BatchBuilder, BatchHeader, CATCH_UP, HEADER_BYTES, OUT_OF_BAND};
 use wire::{Flags, TradeRecord};
 
 const CLIENTS: usize = 10;
-const RECORDS: u64 = 400_000;
+/// Fewer than the ring holds: the writer does not wait.
+const RECORDS: u64 = 900_000;
 const SLOTS: u64 = 1 << 20;
-const ROUNDS: usize = 5;
+/// Records in a batch: as many as the relay puts into one.
+const BATCH_RECORDS: usize = 1024;
+/// The sockets' buffers are as large as the relay asks for.
+const SEND_BUFFER_BYTES: usize = 512 * 1024;
+const ROUNDS: usize = 9;
 const PINGS: usize = 4_000;
 
 fn trade(id: u64, now: u64) -> TradeRecord {
@@ -51,7 +61,12 @@ impl Plant {
     fn start() -> Plant {
         let folder = tempfile::TempDir::with_prefix_in("relay-fanout-", "/dev/shm").expect("folder");
         let directory = Directory::open(folder.path()).expect("directory");
-        let writer = Writer::open(&directory, "kraken", WriterOptions { slots: SLOTS, epoch: 1 }).expect("writer");
+        let mut writer = Writer::open(&directory, "kraken", WriterOptions { slots: SLOTS, epoch: 1 }).expect("writer");
+        // Once around, so that no page is new to anybody.
+        for id in 0..SLOTS {
+            writer.push(trade(id, 1).as_words());
+        }
+        writer.publish(1);
         let stop = Arc::new(AtomicBool::new(false));
         let server = Server::bind(ServerOptions::new(folder.path().into(), folder.path().join("s"))).expect("bind");
         let flag = stop.clone();
@@ -74,24 +89,107 @@ impl Drop for Plant {
     }
 }
 
-/// Writes `RECORDS` in batches of 64 without waiting, counts until every client has all.
-fn through_relay(stopped: usize) -> (f64, f64) {
+/// What stands at the receiving end.
+#[derive(Clone, Copy)]
+enum Receiver {
+    /// Reads large pieces and counts records by the batches' headers: next to nothing, so that the sender is measured.
+    Counting,
+    /// The client library: checks every batch and walks its records.
+    Client,
+}
+
+/// Follows a stream of batches by their headers alone.
+struct Counter {
+    header: [u8; HEADER_BYTES],
+    /// Bytes of the header there so far.
+    held: usize,
+    /// Bytes of the body still to come.
+    body: usize,
+    records: u64,
+    batches: u64,
+}
+
+impl Counter {
+    fn new() -> Counter {
+        Counter { header: [0; HEADER_BYTES], held: 0, body: 0, records: 0, batches: 0 }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let skipped = self.body.min(bytes.len());
+            self.body -= skipped;
+            bytes = &bytes[skipped..];
+            let part = bytes.len().min(HEADER_BYTES - self.held);
+            self.header[self.held..self.held + part].copy_from_slice(&bytes[..part]);
+            self.held += part;
+            bytes = &bytes[part..];
+            if self.held == HEADER_BYTES {
+                let header = BatchHeader::read(&self.header).expect("a batch").expect("a whole header");
+                self.held = 0;
+                self.body = header.length as usize;
+                if header.flags & (CATCH_UP | OUT_OF_BAND) == 0 {
+                    self.records += u64::from(header.count);
+                    self.batches += u64::from(header.count > 0);
+                }
+            }
+        }
+    }
+
+    /// Until all records are there and the last batch is whole. Returns how many batches held records.
+    fn read_all(mut self, mut stream: UnixStream) -> u64 {
+        let mut buffer = vec![0; 256 * 1024];
+        while self.records < RECORDS || self.body > 0 {
+            let got = stream.read(&mut buffer).expect("read");
+            assert!(got > 0, "the sender stays until all is read");
+            self.take(&buffer[..got]);
+        }
+        self.batches
+    }
+}
+
+/// A subscription to everything, by hand: the socket behind the relay's answer.
+fn subscribe(socket: &Path) -> UnixStream {
+    let mut stream = UnixStream::connect(socket).expect("connect");
+    let hello = Hello { version: PROTOCOL_VERSION, subscribe: Subscription::default() };
+    let mut line = serde_json::to_vec(&hello).expect("JSON");
+    line.push(b'\n');
+    stream.write_all(&line).expect("write");
+    let mut byte = [0];
+    while byte != *b"\n" {
+        stream.read_exact(&mut byte).expect("answer");
+    }
+    stream
+}
+
+/// Through the library, which does not show batches: counts none.
+fn receive_all(mut client: Client) -> u64 {
+    let mut records = 0;
+    while records < RECORDS {
+        let got = client
+            .poll(|delivery, _| records += u64::from(delivery.envelope.sequence != 0 && !delivery.catch_up))
+            .expect("poll");
+        if got == 0 {
+            client.wait(Duration::from_millis(100));
+        }
+    }
+    0
+}
+
+/// Publishes `RECORDS` in batches of 64 without waiting, counts until every receiver has all. Returns records/s to
+/// each and the batches that counting receivers met.
+fn through_relay(receiver: Receiver, stopped: usize) -> (f64, u64) {
     let mut plant = Plant::start();
     let idle: Vec<Client> = (0..stopped).map(|_| plant.client()).collect();
     let readers: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let mut client = plant.client();
-            thread::spawn(move || {
-                let mut records = 0;
-                while records < RECORDS {
-                    let got = client
-                        .poll(|delivery, _| records += u64::from(delivery.envelope.sequence != 0 && !delivery.catch_up))
-                        .expect("poll");
-                    if got == 0 {
-                        client.wait(Duration::from_millis(100));
-                    }
-                }
-            })
+        .map(|_| match receiver {
+            Receiver::Counting => {
+                let stream = subscribe(&plant.folder.path().join("s"));
+                thread::spawn(move || Counter::new().read_all(stream))
+            }
+            Receiver::Client => {
+                let client = plant.client();
+                thread::spawn(move || receive_all(client))
+            }
         })
         .collect();
     let begun = Instant::now();
@@ -102,37 +200,46 @@ fn through_relay(stopped: usize) -> (f64, f64) {
         }
     }
     plant.writer.publish(1);
-    readers.into_iter().for_each(|reader| reader.join().expect("reader"));
+    let batches: u64 = readers.into_iter().map(|reader| reader.join().expect("reader")).sum();
     let seconds = begun.elapsed().as_secs_f64();
-    thread::sleep(Duration::from_millis(1));
     drop(idle);
-    (RECORDS as f64 / seconds, 0.0)
+    (RECORDS as f64 / seconds, batches)
 }
 
-/// The same bytes, already encoded, in batches as large as the relay's, by one thread to `CLIENTS` sockets.
-fn bare() -> f64 {
-    let batch = vec![7u8; 64 + 1024 * 48];
-    let batches = RECORDS.div_ceil(1024) as usize;
-    let total = batch.len() * batches;
+/// The same records in batches as large as the relay's, encoded before the clock starts.
+fn encoded_batches() -> Vec<Vec<u8>> {
+    let ids: Vec<u64> = (0..RECORDS).collect();
+    let encode = |ids: &[u64]| {
+        let mut builder = BatchBuilder::new();
+        for id in ids {
+            builder.push(id + 1, trade(*id, 1).as_words());
+        }
+        let mut bytes = Vec::new();
+        builder.finish(Some(Venue::Kraken), 1, (ids[0] + 1, ids[ids.len() - 1] + 1), 1, 0, &mut bytes);
+        bytes
+    };
+    ids.chunks(BATCH_RECORDS).map(encode).collect()
+}
+
+/// One thread writes ready batches to `CLIENTS` sockets, one after the other, and counting receivers read them. It
+/// waits for whoever has no room; it reads no ring, encodes nothing, and nobody publishes beside it.
+fn bare(batches: &[Vec<u8>]) -> f64 {
     let (mut ends, mut readers) = (Vec::new(), Vec::new());
     for _ in 0..CLIENTS {
-        let (ours, mut theirs) = UnixStream::pair().expect("pair");
+        let (ours, theirs) = UnixStream::pair().expect("pair");
+        set_socket_send_buffer_size(&ours, SEND_BUFFER_BYTES).expect("buffer size");
         ends.push(ours);
-        readers.push(thread::spawn(move || {
-            let mut buffer = vec![0; 256 * 1024];
-            let mut got = 0;
-            while got < total {
-                got += theirs.read(&mut buffer).expect("read");
-            }
-        }));
+        readers.push(thread::spawn(move || Counter::new().read_all(theirs)));
     }
     let begun = Instant::now();
-    for _ in 0..batches {
+    for batch in batches {
         for end in &mut ends {
-            end.write_all(&batch).expect("write");
+            end.write_all(batch).expect("write");
         }
     }
-    readers.into_iter().for_each(|reader| reader.join().expect("reader"));
+    for reader in readers {
+        reader.join().expect("reader");
+    }
     RECORDS as f64 / begun.elapsed().as_secs_f64()
 }
 
@@ -207,7 +314,8 @@ fn latency_bare(folder: &Path) -> Vec<u64> {
         let mut bytes = [0u8; 4096];
         while all.len() < PINGS {
             match theirs.read(&mut bytes) {
-                Ok(_) => {
+                Ok(got) => {
+                    assert!(got >= 88, "one message at a time");
                     let sent = u64::from_le_bytes(bytes[80..88].try_into().expect("8 bytes"));
                     all.push(epoch.elapsed().as_nanos() as u64 - sent);
                     seen.fetch_add(1, Ordering::Relaxed);
@@ -239,28 +347,38 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn main() {
-    let (mut relayed, mut with_stopped, mut raw) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        raw.push(bare());
-        relayed.push(through_relay(0).0);
-        with_stopped.push(through_relay(1).0);
+fn fan_out(rounds: usize) {
+    let batches = encoded_batches();
+    let (mut raw, mut relayed, mut with_stopped, mut clients) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut batch_records = Vec::new();
+    for _ in 0..rounds {
+        raw.push(bare(&batches));
+        let (rate, met) = through_relay(Receiver::Counting, 0);
+        relayed.push(rate);
+        batch_records.push((RECORDS * CLIENTS as u64) as f64 / met as f64);
+        with_stopped.push(through_relay(Receiver::Counting, 1).0);
+        clients.push(through_relay(Receiver::Client, 0).0);
     }
     let ratio = |a: &[f64], b: &[f64]| median(a.iter().zip(b).map(|(a, b)| a / b).collect());
-    println!("fan-out to {CLIENTS} clients, records/s to each, median of {ROUNDS}:");
-    println!("  bare sockets        {:>12.0}", median(raw.clone()));
-    println!("  relay               {:>12.0}  {:.2} of bare", median(relayed.clone()), ratio(&relayed, &raw));
-    println!(
-        "  relay, one stopped  {:>12.0}  {:.2} of relay",
-        median(with_stopped.clone()),
-        ratio(&with_stopped, &relayed)
-    );
+    println!("fan-out to {CLIENTS} receivers, records/s to each, median of {rounds} rounds, ratios within a round:");
+    println!("  records per batch: bare {BATCH_RECORDS}, relay {:.0} on average", median(batch_records));
+    println!("  bare sockets           {:>12.0}", median(raw.clone()));
+    let line = |what: &str, values: &[f64], beside: &[f64], of: &str| {
+        println!("  {what:<22} {:>12.0}  {:.2} of {of}", median(values.to_vec()), ratio(values, beside));
+    };
+    line("relay", &relayed, &raw, "bare");
+    line("relay, one stopped", &with_stopped, &relayed, "relay");
+    line("relay, client library", &clients, &raw, "bare");
+}
+
+fn main() {
+    let rounds = std::env::args().nth(1).map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
+    fan_out(rounds);
     let folder = tempfile::TempDir::with_prefix_in("relay-fanout-", "/dev/shm").expect("folder");
     println!("publication to blocked client, {PINGS} single records:");
-    for _ in 0..2 {
-        let bare = folder.path().join(format!("{}", raw.len()));
+    for round in 0..2 {
+        let bare = folder.path().join(format!("{round}"));
         println!("  bare chain  {}", percentiles(latency_bare(&bare)));
         println!("  relay       {}", percentiles(latency_relay()));
-        raw.push(0.0);
     }
 }

@@ -45,9 +45,9 @@ enum Verdict {
 
 /// What one subscriber gets of one ring.
 pub(crate) struct Filter {
-    /// Bit per record type's code.
+    /// Bit per record type's code, for the codes it has room for.
     types: u32,
-    /// Types this build does not know pass when no choice was made.
+    /// Codes beyond those: types this build does not know pass when no choice was made.
     unknown_types: bool,
     /// Upper case, sorted; empty for all.
     symbols: Vec<String>,
@@ -60,9 +60,11 @@ impl Filter {
         let mut symbols: Vec<String> = subscription.symbols.iter().map(|symbol| symbol.to_ascii_uppercase()).collect();
         symbols.sort_unstable();
         symbols.dedup();
+        let known = RecordType::ALL.iter().fold(0, |types, kind| types | 1u32 << *kind as u32);
+        let unknown_types = subscription.types.is_empty();
         Filter {
-            types: wanted.fold(0, |types, kind| types | 1 << *kind as u32),
-            unknown_types: subscription.types.is_empty(),
+            types: wanted.fold(if unknown_types { !known } else { 0 }, |types, kind| types | 1 << *kind as u32),
+            unknown_types,
             symbols,
             verdicts: IdMap::default(),
         }
@@ -70,10 +72,7 @@ impl Filter {
 
     #[inline]
     pub(crate) fn wants_type(&self, code: u8) -> bool {
-        if u32::from(code) < u32::BITS && RecordType::from_code(code).is_some() {
-            return self.types >> code & 1 != 0;
-        }
-        self.unknown_types
+        if u32::from(code) < u32::BITS { self.types >> code & 1 != 0 } else { self.unknown_types }
     }
 
     pub(crate) fn wants_symbol(&self, symbol: &str, venue_symbol: &str) -> bool {

@@ -8,7 +8,7 @@ use model::Scope;
 use ring::{Entry, Poll, Reader, RingError};
 use wire::{Record, RecordType};
 
-/// Slots per step of following: some 0.1 ms of work.
+/// Slots per step of catching up.
 const ADVANCE_SLOTS: usize = 16 * 1024;
 /// The part of the window nearest to the writer that no join is planned in: it would be gone before it is read.
 const MARGIN_DIVISOR: u64 = 8;
@@ -115,12 +115,12 @@ impl RingIndex {
         self.tables.instruments.values().any(|known| named(&known.symbol) || named(&known.venue_symbol))
     }
 
-    /// Follows the ring for a bounded stretch. True when all that was there at the start was read.
-    pub(crate) fn advance(&mut self) -> Result<bool, RingError> {
+    /// Follows the ring for up to so many slots. True when all that was there at the start was read.
+    pub(crate) fn advance(&mut self, slots: usize) -> Result<bool, RingError> {
         let tables = &mut self.tables;
         let tail = self.reader.tail();
         tables.floor = tail.saturating_sub(self.reader.capacity());
-        Ok(match self.reader.poll(ADVANCE_SLOTS, |entry, words| tables.note(entry, words))? {
+        Ok(match self.reader.poll(slots, |entry, words| tables.note(entry, words))? {
             Poll::Records(_) => self.reader.position() >= tail,
             Poll::Idle | Poll::Retired => true,
             Poll::Lapped(_) => {
@@ -132,7 +132,7 @@ impl RingIndex {
 
     /// Follows the ring to its end. Ends because reading is many times faster than writing.
     pub(crate) fn catch_up(&mut self) -> Result<(), RingError> {
-        while !self.advance()? {}
+        while !self.advance(ADVANCE_SLOTS)? {}
         Ok(())
     }
 

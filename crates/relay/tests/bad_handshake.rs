@@ -33,8 +33,9 @@ fn each_mistake_gets_one_clear_line() {
     feed.run(100);
     let _relay = Running::start(rings.path(), &socket);
     let too_long = vec![b' '; HELLO_BYTES_MAX + 4096];
-    let cases: [(&[u8], &str); 9] = [
-        (b"GET / HTTP/1.1\r\n\r\n", "not a subscription"),
+    let cases: [(&[u8], &str); 10] = [
+        (b"GET / HTTP/1.1\r\n", "not a subscription"),
+        (b"GET / HTTP/1.1\r\n\r\n", "followed by more"),
         (b"\x00\xff\xfe\n", "not a subscription"),
         (b"\n", "not a subscription"),
         (br#"{"version":1,"subscribe":{},"token":"x"}"#, "token"),
@@ -115,4 +116,19 @@ fn who_talks_where_it_should_listen_is_dropped() {
     wait_for(|| relay.stats.get().clients.len() == 1);
     stream.write_all(b"more").expect("write");
     wait_for(|| relay.stats.get().clients.is_empty());
+    // Also when it comes, or the end does, in one piece with the subscription.
+    for (bytes, shut) in
+        [(&b"{\"version\":1,\"subscribe\":{}}\nmore"[..], false), (b"{\"version\":1,\"subscribe\":{}}\n", true)]
+    {
+        let mut stream = UnixStream::connect(&socket).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("time-out");
+        stream.write_all(bytes).expect("write");
+        if shut {
+            stream.shutdown(std::net::Shutdown::Write).expect("shut");
+        }
+        let mut all = Vec::new();
+        // Ends, by a close or a reset, rather than by the time-out.
+        let ended = stream.read_to_end(&mut all);
+        assert!(!matches!(ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
+    }
 }

@@ -3,8 +3,12 @@
 //! Every step answers `None` at the first surprise (another key order, a space, an escape, a number that does not fit)
 //! and says no more: the caller starts the frame again with [`crate::Json`], which either reads it or explains. So a
 //! cursor may only accept what `Json` reads to the same value; it never guesses.
+//!
+//! An object whose keys come in another order is read with [`Cursor::open`], [`Cursor::key`] and [`Cursor::more`], which
+//! also take white space between tokens: values are converted where they stand, or remembered by copying the cursor.
 
-use crate::lanes::plain_len;
+use crate::lanes::{is_plain, plain_len};
+use crate::number::number_len;
 use crate::{DayCache, decimal, integer};
 
 /// A place in a frame. Copy it to try one shape and come back for another.
@@ -59,8 +63,17 @@ impl<'a> Cursor<'a> {
     /// An unsigned integer. A point or an exponent after it is left for the next literal to stumble over.
     #[inline(always)]
     pub fn u64(&mut self) -> Option<u64> {
-        let (value, len) = integer::u64_at(self.rest).ok()?;
+        let (value, len) = integer::whole_at(self.rest)?;
         self.advance(len)?;
+        Some(value)
+    }
+
+    /// [`Cursor::u64`] where nearly every one has `N` digits, such as times: what follows is then read without waiting
+    /// for the length of this one.
+    #[inline(always)]
+    pub fn u64_likely<const N: usize>(&mut self) -> Option<u64> {
+        let Some(value) = self.rest.first_chunk().and_then(integer::whole_of::<N>) else { return self.u64() };
+        self.advance(N)?;
         Some(value)
     }
 
@@ -75,7 +88,7 @@ impl<'a> Cursor<'a> {
     /// A decimal without quotes, in units of 10^-`scale`.
     #[inline(always)]
     pub fn fixed(&mut self, scale: u8) -> Option<i64> {
-        let (mantissa, len) = decimal::fixed(self.rest, scale).ok()?;
+        let (mantissa, len) = decimal::fixed_at(self.rest, scale)?;
         self.advance(len)?;
         Some(mantissa)
     }
@@ -114,15 +127,95 @@ impl<'a> Cursor<'a> {
     /// An RFC 3339 time without its quotes, in nanoseconds since the Unix epoch.
     #[inline(always)]
     pub fn rfc3339_nanos(&mut self, days: &mut DayCache) -> Option<u64> {
-        let (nanos, len) = days.rfc3339_nanos(self.rest).ok()?;
+        let (nanos, len) = days.nanos_at(self.rest)?;
         self.advance(len)?;
         Some(nanos)
+    }
+
+    /// Steps over white space and the bracket that opens an object or array.
+    #[inline(always)]
+    pub fn open(&mut self, bracket: u8) -> Option<()> {
+        self.space();
+        self.byte(bracket)?;
+        self.space();
+        Some(())
+    }
+
+    /// The key that is next, with its colon. Between items the cursor stands as [`Cursor::open`] and [`Cursor::more`]
+    /// leave it.
+    #[inline(always)]
+    pub fn key(&mut self) -> Option<&'a [u8]> {
+        let key = match self.rest {
+            [b'"', letter, b'"', b':', rest @ ..] if is_plain(*letter) => {
+                let key = std::slice::from_ref(letter);
+                self.rest = rest;
+                key
+            }
+            _ => {
+                let key = self.text()?;
+                self.space();
+                self.byte(b':')?;
+                key
+            }
+        };
+        self.space();
+        Some(key)
+    }
+
+    /// Whether another item follows the one just read; when not, the closing bracket is read.
+    #[inline(always)]
+    pub fn more(&mut self, bracket: u8) -> Option<bool> {
+        self.space();
+        let more = self.byte(b',').is_some();
+        if !more {
+            self.byte(bracket)?;
+        }
+        self.space();
+        Some(more)
+    }
+
+    /// A plain string with its quotes, as the bytes between them.
+    #[inline(always)]
+    pub fn text(&mut self) -> Option<&'a [u8]> {
+        self.byte(b'"')?;
+        let text = self.until_quote()?;
+        self.byte(b'"')?;
+        Some(text)
+    }
+
+    /// Steps over a number without quotes.
+    #[inline(always)]
+    pub fn skip_number(&mut self) -> Option<()> {
+        self.advance(number_len(self.rest).ok()?)
+    }
+
+    /// Steps over a plain string, a number, a bool or `null`; objects and arrays are a surprise.
+    #[inline]
+    pub fn skip_flat(&mut self) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.text().map(drop),
+            b't' | b'f' => self.bool().map(drop),
+            b'n' => self.literal(b"null"),
+            _ => self.skip_number(),
+        }
     }
 
     /// Nothing is left.
     #[inline]
     pub fn end(&self) -> Option<()> {
         self.rest.is_empty().then_some(())
+    }
+
+    #[inline(always)]
+    fn byte(&mut self, expected: u8) -> Option<()> {
+        self.literal(&[expected])
+    }
+
+    #[inline(always)]
+    fn space(&mut self) {
+        while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
     }
 
     #[inline(always)]

@@ -37,6 +37,15 @@ pub fn fixed(text: &[u8], scale: u8) -> Result<(i64, usize), NumberError> {
     }
 }
 
+/// [`fixed`] without the reason of a refusal, and always inlined: a frame's numbers are then read side by side.
+#[inline(always)]
+pub(crate) fn fixed_at(text: &[u8], scale: u8) -> Option<(i64, usize)> {
+    match text.first_chunk().and_then(|window| fixed_in(window, scale)) {
+        Some(read) => Some(read),
+        None => fixed_outside(text, scale).ok(),
+    }
+}
+
 /// A sign, more digits, or the short tail of a buffer, which gets a window of its own; the rest is unusual.
 #[inline(never)]
 fn fixed_outside(text: &[u8], scale: u8) -> Result<(i64, usize), NumberError> {

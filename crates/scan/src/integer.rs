@@ -14,6 +14,24 @@ pub fn u64_at(text: &[u8]) -> Result<(u64, usize), NumberError> {
     }
 }
 
+/// [`u64_at`] without the reason of a refusal, and always inlined.
+#[inline(always)]
+pub(crate) fn whole_at(text: &[u8]) -> Option<(u64, usize)> {
+    match text.first_chunk().and_then(u64_in) {
+        Some(read) => Some(read),
+        None => u64_outside(text).ok(),
+    }
+}
+
+/// A number of exactly `N` digits, at most 16; any other is `None`.
+#[inline(always)]
+pub(crate) fn whole_of<const N: usize>(window: &Window) -> Option<u64> {
+    const { assert!(N > 1 && N <= 16) };
+    let digits = (1u32 << N) - 1;
+    let exactly = digit_mask(window) & (digits << 1 | 1) == digits;
+    (exactly && window[0] != b'0').then(|| sixteen_digits(window, N))
+}
+
 /// Reads the integer with an optional minus at the start of `text`, with the number of bytes it took.
 #[inline]
 pub fn i64_at(text: &[u8]) -> Result<(i64, usize), NumberError> {

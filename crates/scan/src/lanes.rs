@@ -30,6 +30,13 @@ pub(crate) fn plain_len(bytes: &[u8]) -> usize {
         }
         rest = after;
     }
+    if let Some((word, after)) = rest.split_first_chunk() {
+        let special = special_bits(u64::from_le_bytes(*word));
+        if special != 0 {
+            return bytes.len() - rest.len() + (special.trailing_zeros() / 8) as usize;
+        }
+        rest = after;
+    }
     bytes.len() - rest.len() + rest.iter().take_while(|&&byte| is_plain(byte)).count()
 }
 
@@ -41,8 +48,18 @@ fn special_mask(chunk: &[u8; 16]) -> u32 {
     return portable::special_mask(chunk);
 }
 
+/// The lowest bit set is the top bit of the first byte that is not plain; bits above it mean nothing, as borrows reach
+/// them.
 #[inline(always)]
-fn is_plain(byte: u8) -> bool {
+fn special_bits(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let below = |word: u64, least: u64| word.wrapping_sub(least * ONES) & !word;
+    let equal = |byte: u8| below(word ^ (u64::from(byte) * ONES), 1);
+    (word | below(word, 0x20) | equal(b'"') | equal(b'\\')) & (0x80 * ONES)
+}
+
+#[inline(always)]
+pub(crate) fn is_plain(byte: u8) -> bool {
     (0x20..0x80).contains(&byte) && byte != b'"' && byte != b'\\'
 }
 
@@ -54,13 +71,42 @@ pub(crate) fn load(window: &Window, at: usize) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// The eight bytes from `at`, the first in the lowest byte; zero bytes where the text ends before.
+#[inline(always)]
+pub(crate) fn word_at(text: &[u8], at: usize) -> u64 {
+    let rest = text.get(at..).unwrap_or_default();
+    if let Some(word) = rest.first_chunk() {
+        return u64::from_le_bytes(*word);
+    }
+    match text.last_chunk() {
+        // The last eight bytes of the text, of which only those from `at` on are wanted.
+        Some(word) => (u128::from(u64::from_le_bytes(*word)) >> (64 - 8 * rest.len())) as u64,
+        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    }
+}
+
 /// The window over `text`, padded with zero bytes where the text is shorter.
 #[inline]
 pub(crate) fn padded(text: &[u8]) -> Window {
     let mut window = [0; WINDOW];
     let len = text.len().min(WINDOW);
-    window[..len].copy_from_slice(&text[..len]);
+    // Two copies of a fixed size that overlap: one of any size is a call, which costs more than reading the number.
+    copy_ends::<16>(&mut window, &text[..len])
+        .or_else(|| copy_ends::<8>(&mut window, &text[..len]))
+        .unwrap_or_else(|| window[..len].iter_mut().zip(text).for_each(|(to, from)| *to = *from));
     window
+}
+
+/// Copies a text of `N` to `2 * N` bytes; `None` for any other.
+#[inline(always)]
+fn copy_ends<const N: usize>(window: &mut Window, text: &[u8]) -> Option<()> {
+    let (first, last) = (text.first_chunk::<N>()?, text.last_chunk::<N>()?);
+    if text.len() > 2 * N {
+        return None;
+    }
+    *window[..text.len()].first_chunk_mut()? = *first;
+    *window[..text.len()].last_chunk_mut()? = *last;
+    Some(())
 }
 
 /// Keeps the first `count` bytes of a word, 1..=8.
@@ -239,6 +285,16 @@ mod tests {
         fn plain_len_is_the_first_special_byte(text in "[ -~é\\\\\"\\n]{0,70}") {
             let expected = text.bytes().take_while(|&byte| is_plain(byte)).count();
             prop_assert_eq!(plain_len(text.as_bytes()), expected);
+        }
+
+        #[test]
+        fn short_texts_are_padded_with_zeros(text in prop::collection::vec(any::<u8>(), 0..40), at in 0usize..45) {
+            let mut expected = text.clone();
+            expected.resize(64, 0);
+            let word = word_at(&text, at).to_le_bytes();
+            prop_assert_eq!(&word[..], &expected[at..at + 8]);
+            let window = padded(&text);
+            prop_assert_eq!(window.as_slice(), &expected[..WINDOW]);
         }
 
         #[test]

@@ -3,7 +3,7 @@
 //! A venue's messages share their date for a whole day, so [`DayCache`] compares ten bytes instead of computing a date.
 //! `T` and `Z` must be upper case: RFC 3339 lets a reader insist, and no venue writes them otherwise.
 
-use crate::lanes::{Window, digits_leading, eight_digits, keep_first, load, padded};
+use crate::lanes::{digits_leading, eight_digits, keep_first, word_at};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -61,24 +61,32 @@ impl Default for DayCache {
 }
 
 impl DayCache {
-    /// [`rfc3339_nanos`], fastest when the date is that of the call before and 32 bytes are readable.
+    /// [`rfc3339_nanos`], fastest when the date is that of the call before.
     #[inline]
     pub fn rfc3339_nanos(&mut self, text: &[u8]) -> Result<(u64, usize), TimestampError> {
-        match text.first_chunk().and_then(|window| self.same_day(window)) {
+        match self.same_day(text) {
             Some(read) => Ok(read),
             None => self.rfc3339_outside(text),
         }
     }
 
-    /// The remembered date, a valid time of day, `Z`; `None` leaves it to [`Civil`].
+    /// The same without the reason of a refusal.
     #[inline(always)]
-    fn same_day(&self, window: &Window) -> Option<(u64, usize)> {
-        if window.first_chunk() != Some(&self.date) {
+    pub(crate) fn nanos_at(&mut self, text: &[u8]) -> Option<(u64, usize)> {
+        self.same_day(text).or_else(|| self.rfc3339_outside(text).ok())
+    }
+
+    /// The remembered date, a valid time of day, `Z`; `None` leaves it to [`Civil`]. Reads as far as the time goes and no
+    /// further, because times stand at the end of many frames.
+    #[inline(always)]
+    fn same_day(&self, text: &[u8]) -> Option<(u64, usize)> {
+        let head = text.first_chunk::<20>()?;
+        if head.first_chunk() != Some(&self.date) {
             return None;
         }
         // Each byte minus what it must at least be ("00:00:00"), then one addition carries into the top bit of every
         // byte that is more than it may be ("29:59:59"). Hours 24 to 29 are left to the last comparison.
-        let clock = load(window, 11) ^ u64::from_le_bytes(*b"00:00:00");
+        let clock = word_at(head, 11) ^ u64::from_le_bytes(*b"00:00:00");
         let above = clock.wrapping_add(0x7f7f_7f7f_7f7f_7f7f - u64::from_le_bytes([2, 9, 0, 5, 9, 0, 5, 9]));
         if (clock | above) & 0x8080_8080_8080_8080 != 0 {
             return None;
@@ -89,34 +97,31 @@ impl DayCache {
             return None;
         }
         let (mut nanos, mut len) = (0, 19);
-        if window[19] == b'.' {
-            let digits = load(window, 20);
+        if head[19] == b'.' {
+            let digits = word_at(text, 20);
             let count = digits_leading(digits);
             if count == 0 {
                 return None;
             }
             nanos = eight_digits(keep_first(digits, count)) * 10;
             len = 20 + count;
-            if count == 8 && window[28].is_ascii_digit() {
-                nanos += u64::from(window[28] - b'0');
+            if count == 8
+                && let Some(digit @ b'0'..=b'9') = text.get(28)
+            {
+                nanos += u64::from(digit - b'0');
                 len = 29;
             }
         }
-        if window[len] != b'Z' {
+        if text.get(len) != Some(&b'Z') {
             return None;
         }
         let seconds = hour * 3_600 + minute * 60 + second;
         Some((self.start_ns + seconds * NANOS_PER_SECOND + nanos, len + 1))
     }
 
-    /// A new date, an offset, the last bytes of a buffer, or an error.
+    /// A new date, an offset, or an error.
     #[inline(never)]
     fn rfc3339_outside(&mut self, text: &[u8]) -> Result<(u64, usize), TimestampError> {
-        if text.len() < size_of::<Window>()
-            && let Some(read) = self.same_day(&padded(text))
-        {
-            return Ok(read);
-        }
         let civil = Civil::of(text)?;
         let read = (civil.nanos()?, civil.len);
         let start = u64::try_from(civil.day * SECONDS_PER_DAY).ok();

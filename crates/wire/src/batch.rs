@@ -1,6 +1,6 @@
 //! The envelope of records on a socket and in the journal: a 64-byte header, then the records back to back.
 
-use crate::{Envelope, Records, WIRE_VERSION};
+use crate::{Envelope, WIRE_VERSION};
 use model::Venue;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -127,33 +127,39 @@ impl BatchHeader {
         let list_words = if listed { (self.count as usize).div_ceil(2) } else { 0 };
         let short = BatchError::Count { expected: self.count, found: 0 };
         let (list, records) = body.split_at_checked(list_words).ok_or(short)?;
-        let mut found = 0u32;
-        let mut walk = Records::new(records);
-        for record in walk.by_ref() {
-            if found == self.count {
-                return Err(BatchError::Count { expected: self.count, found: found + 1 });
-            }
+        let mut rest = records;
+        for found in 0..self.count {
+            let wrong = BatchError::Count { expected: self.count, found };
+            // Byte 1 of a record is its length in words.
+            let words = rest.first().map_or(0, |head| (head >> 8 & 0xff) as usize);
+            let (record, behind) = rest.split_at_checked(words).filter(|_| words > 0).ok_or(wrong)?;
             let distance = match list.get(found as usize / 2) {
-                Some(pair) => u64::from((pair >> (32 * (found % 2))) as u32),
-                None => u64::from(found),
+                Some(pair) if listed => u64::from((pair >> (32 * (found % 2))) as u32),
+                _ => u64::from(found),
             };
             f(Envelope { epoch: self.epoch, sequence: self.first.wrapping_add(distance) }, record);
-            found += 1;
+            rest = behind;
         }
-        if found != self.count || !walk.rest().is_empty() {
-            return Err(BatchError::Count { expected: self.count, found });
+        if !rest.is_empty() {
+            return Err(BatchError::Count { expected: self.count, found: self.count.saturating_add(1) });
         }
         Ok(())
     }
 }
 
-/// Builds batches into a byte buffer that is used again.
+/// Builds batches, one after the other, in buffers that are used again.
+///
+/// Records are written where they will be sent from: behind room for the header. Only a list of sequences, known to be
+/// needed when the first hole shows, moves them once more.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
-    words: Vec<u64>,
-    distances: Vec<u32>,
+    /// Room for the header, then the records; empty before the first record.
+    bytes: Vec<u8>,
+    count: u32,
     first: u64,
-    contiguous: bool,
+    last: u64,
+    /// Distances of all records from the first; empty while there is no hole.
+    distances: Vec<u32>,
 }
 
 impl BatchBuilder {
@@ -162,41 +168,60 @@ impl BatchBuilder {
         BatchBuilder::default()
     }
 
+    /// An empty builder with room for a batch of `bytes`, its header included.
+    pub fn with_capacity(bytes: usize) -> BatchBuilder {
+        BatchBuilder { bytes: Vec::with_capacity(bytes), ..BatchBuilder::default() }
+    }
+
     /// Adds a record with its sequence; sequences rise within a batch and span less than 2^32.
     #[inline]
     pub fn push(&mut self, sequence: u64, record: &[u64]) {
+        if self.count == 0 {
+            self.begin(sequence);
+        } else if !self.distances.is_empty() || self.last.checked_add(1) != Some(sequence) {
+            self.note_distance(sequence);
+        }
+        self.last = sequence;
+        self.count += 1;
+        self.bytes.extend_from_slice(record.as_bytes());
+    }
+
+    fn begin(&mut self, sequence: u64) {
+        self.first = sequence;
+        self.bytes.clear();
+        self.bytes.resize(HEADER_BYTES, 0);
+    }
+
+    /// Sequences are listed from the first hole on: those before it are caught up on.
+    fn note_distance(&mut self, sequence: u64) {
         if self.distances.is_empty() {
-            self.first = sequence;
-            self.contiguous = true;
+            self.distances.extend(0..self.count);
         }
         let distance = sequence.checked_sub(self.first).and_then(|d| u32::try_from(d).ok());
-        let distance = distance.expect("sequences rise within a batch and span less than 2^32");
-        self.contiguous &= distance as usize == self.distances.len();
-        self.distances.push(distance);
-        self.words.extend_from_slice(record);
+        self.distances.push(distance.expect("sequences rise within a batch and span less than 2^32"));
     }
 
     /// Bytes the body has so far, the list of sequences with it: to be finished before it passes [`BODY_MAX`].
     pub fn body_bytes(&self) -> usize {
-        self.words.len() * 8 + self.list_bytes()
+        self.bytes.len().saturating_sub(HEADER_BYTES) + self.list_bytes()
     }
 
     fn list_bytes(&self) -> usize {
-        let listed = !self.contiguous && !self.distances.is_empty();
-        if listed { self.distances.len().div_ceil(2) * 8 } else { 0 }
+        self.distances.len().div_ceil(2) * 8
     }
 
     /// Records so far.
     pub fn len(&self) -> usize {
-        self.distances.len()
+        self.count as usize
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.distances.is_empty()
+        self.count == 0
     }
 
-    /// Appends the finished batch to `out` and starts over. `scanned` are the first and last sequence looked at.
+    /// Appends the finished batch to `out` and starts over. `scanned` are the first and last sequence looked at. An
+    /// empty `out` is exchanged for the buffer the batch was built in, which saves copying it.
     pub fn finish(
         &mut self,
         venue: Option<Venue>,
@@ -206,16 +231,19 @@ impl BatchBuilder {
         flags: u8,
         out: &mut Vec<u8>,
     ) {
-        let list_bytes = self.list_bytes();
         assert!(self.body_bytes() <= BODY_MAX, "a batch is finished before its body passes the limit");
+        if self.count == 0 {
+            self.begin(0);
+        }
+        let listed = !self.distances.is_empty();
         let mut header = BatchHeader {
             magic: MAGIC,
             version: WIRE_VERSION,
             venue: venue.map_or(0, Venue::code),
-            flags: flags | if list_bytes > 0 { SEQUENCES_LISTED } else { 0 },
+            flags: flags | if listed { SEQUENCES_LISTED } else { 0 },
             reserved: [0; 3],
             length: self.body_bytes() as u32,
-            count: self.distances.len() as u32,
+            count: self.count,
             epoch,
             first: self.first,
             scan_first: scanned.0,
@@ -225,17 +253,22 @@ impl BatchBuilder {
             reserved_tail: 0,
         };
         let start = out.len();
-        out.extend_from_slice(header.as_bytes());
-        if list_bytes > 0 {
+        if listed {
+            out.extend_from_slice(&self.bytes[..HEADER_BYTES]);
             out.extend_from_slice(self.distances.as_bytes());
-            out.resize(start + HEADER_BYTES + list_bytes, 0);
+            out.resize(start + HEADER_BYTES + self.list_bytes(), 0);
+            out.extend_from_slice(&self.bytes[HEADER_BYTES..]);
+        } else if start == 0 {
+            std::mem::swap(out, &mut self.bytes);
+        } else {
+            out.extend_from_slice(&self.bytes);
         }
-        out.extend_from_slice(self.words.as_bytes());
+        out[start..start + HEADER_BYTES].copy_from_slice(header.as_bytes());
         header.checksum = crc32c::crc32c(&out[start..]);
         out[start..start + HEADER_BYTES].copy_from_slice(header.as_bytes());
-        self.words.clear();
+        self.bytes.clear();
         self.distances.clear();
-        self.first = 0;
+        self.count = 0;
     }
 }
 
@@ -262,7 +295,7 @@ mod tests {
 
     #[test]
     fn sequences_come_back_with_and_without_holes() {
-        for sequences in [&[3u64, 4, 5][..], &[3, 9, 40], &[]] {
+        for sequences in [&[3u64, 4, 5][..], &[3, 9, 40], &[3, 4, 5, 9, 10], &[]] {
             let bytes = batch(sequences);
             let header = BatchHeader::read(&bytes).expect("a batch").expect("whole");
             let body = words(&bytes[HEADER_BYTES..]);
@@ -276,6 +309,20 @@ mod tests {
                 .expect("whole");
             assert_eq!(seen, sequences);
         }
+    }
+
+    #[test]
+    fn batches_appended_equal_batches_made_in_fresh_buffers() {
+        let mut builder = BatchBuilder::with_capacity(1024);
+        let (mut all, mut one_by_one) = (vec![], vec![]);
+        for sequences in [&[3u64, 4, 5, 9, 10][..], &[11, 12], &[], &[13, 15]] {
+            for &s in sequences {
+                builder.push(s, HeartbeatRecord::new(Venue::Kraken, s + 1, UnixNanos(7)).as_words());
+            }
+            builder.finish(Some(Venue::Kraken), 9, (1, 40), 5, 0, &mut all);
+            one_by_one.extend(batch(sequences));
+        }
+        assert_eq!(all, one_by_one);
     }
 
     #[test]

@@ -42,10 +42,17 @@ pub struct Site {
     pub config: PathBuf,
 }
 
-/// Ports that were free a moment ago, all different.
+/// Ports that were free a moment ago, all different. Below the range from which the system takes ports for
+/// connections, so that none of the many on a busy machine takes one before its server does.
 pub fn free_ports(n: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect()
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let candidates = std::iter::repeat_with(|| {
+        let step = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        10_000 + (start.wrapping_add(step) % 20_000) as u16
+    });
+    candidates.filter(free).take(n).collect()
 }
 
 impl Site {

@@ -199,7 +199,9 @@ impl Writer for BinanceWriter {
         let (slow_depth, klines) = (crossed(SLOW_DEPTH_TICKS), crossed(KLINE_TICKS));
         self.next_tick = UnixNanos((tick + 1) * TICK_NS);
         for (at, pair) in market.pairs().iter().enumerate() {
-            self.write_depth(at, false, boundary, pair, readers, log);
+            if self.book_pace == BookPace::Venue {
+                self.write_depth(at, false, boundary, pair, readers, log);
+            }
             if slow_depth {
                 self.write_depth(at, true, boundary, pair, readers, log);
             }

@@ -40,7 +40,7 @@ impl Rest {
         }
         self.weighed(match answer(head, market, now) {
             Ok(body) => Response::json(200, body),
-            Err((status, code, text)) => failure(status, code, &text),
+            Err((status, code, text)) => Response { unknown_path: status == 404, ..failure(status, code, &text) },
         })
     }
 
@@ -92,10 +92,7 @@ fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Answer
             let (_, seconds) = interval.ok_or((400, -1120, "Invalid interval.".to_owned()))?;
             Ok(klines(&market.pairs()[at], &market.bars(at, *seconds), limit))
         }
-        path => {
-            tracing::warn!(path, "no such Binance REST path in the emulator");
-            Err((404, -1000, format!("The emulator does not serve {path}.")))
-        }
+        path => Err((404, -1000, format!("The emulator does not serve {path}."))),
     }
 }
 

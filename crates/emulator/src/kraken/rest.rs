@@ -31,9 +31,9 @@ pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos
         }
         "/0/public/AssetPairs" => asset_pairs(head, market.pairs()),
         "/0/public/Depth" => depth(head, market, now),
-        path => {
-            tracing::warn!(path, "no such Kraken REST path in the emulator");
-            failed("EGeneral:Unknown method")
+        _ => {
+            let response = Response::json(200, failed("EGeneral:Unknown method"));
+            return Response { unknown_path: true, ..response };
         }
     };
     Response::json(200, body)

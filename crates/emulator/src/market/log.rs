@@ -56,6 +56,11 @@ impl Log {
         self.first + self.entries.len() as u64
     }
 
+    /// Frames not yet spent.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.spent
+    }
+
     /// Bytes not yet spent.
     pub(crate) fn backlog_bytes(&self) -> usize {
         self.bytes.len() - self.entries.get(self.spent).map_or(self.bytes.len(), |entry| entry.start)

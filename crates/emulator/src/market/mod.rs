@@ -5,14 +5,16 @@
 //! whatever the number of readers, and only where somebody reads. Knows nothing of sockets and of clocks: time is
 //! handed in.
 
+mod capture;
 mod generated;
 mod log;
 mod recorded;
 pub(crate) mod simulation;
 
+pub(crate) use capture::{CaptureFormat, CapturedFrame, Patch, PatchKind, read_capture, walk};
 pub(crate) use generated::{Generated, Pace, Writer};
 pub(crate) use log::{Lapped, Log};
-pub(crate) use recorded::{CaptureFormat, CapturedFrame, Patch, PatchKind, Recorded, read_capture, walk};
+pub(crate) use recorded::Recorded;
 
 use book::Level;
 use model::{Price, Qty, Side, StreamKind, UnixNanos};

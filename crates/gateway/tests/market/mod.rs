@@ -42,11 +42,18 @@ impl Feed {
         let mut feed = Feed { venue, writer, clock: 1_700_000_000_000_000_000 };
         feed.write(|venue, now, out| {
             out.push_session_start(venue, EPOCH, 1, Origin::Simulated, "here", "0.1.0", now).unwrap();
-            for (symbol, venue_symbol) in symbols {
-                out.push_instrument(&definition(venue, symbol, venue_symbol), UnixNanos::ZERO, now).unwrap();
-            }
         });
+        for (symbol, venue_symbol) in symbols {
+            feed.define(symbol, venue_symbol);
+        }
         feed
+    }
+
+    /// Defines an instrument.
+    pub fn define(&mut self, symbol: &str, venue_symbol: &str) -> u64 {
+        self.write(|venue, now, out| {
+            out.push_instrument(&definition(venue, symbol, venue_symbol), UnixNanos::ZERO, now).unwrap();
+        })
     }
 
     /// Writes records and publishes them at once; returns the sequence of the last.
@@ -107,6 +114,7 @@ impl Feed {
                 ts_recv: now.0,
                 levels: 2,
                 checksum: 0,
+                reserved: 0,
                 update_id: 0,
             });
         })
@@ -130,7 +138,8 @@ fn level(
     size: i64,
     now: UnixNanos,
 ) -> BookChangeRecord {
-    BookChangeRecord::new(venue, id, side, flags, now, now, Price(price), Qty(size), BookAction::Change)
+    let action = if size == 0 { BookAction::Delete } else { BookAction::Change };
+    BookChangeRecord::new(venue, id, side, flags, now, now, Price(price), Qty(size), action)
 }
 
 fn definition(venue: Venue, symbol: &str, venue_symbol: &str) -> Instrument {
@@ -198,7 +207,7 @@ impl Client {
     }
 
     /// Upgrades a connection, with these headers instead of the usual; a refusal is the server's answer.
-    pub fn over(stream: TcpStream, headers: &[(&'static str, &str)]) -> Result<Client, Response<Option<Vec<u8>>>> {
+    pub fn over(stream: TcpStream, headers: &[(&'static str, &str)]) -> Result<Client, Box<Response<Option<Vec<u8>>>>> {
         stream.set_read_timeout(Some(HANG)).unwrap();
         let mut request = format!("ws://{}/v1/stream", stream.peer_addr().unwrap()).into_client_request().unwrap();
         for (name, value) in headers {
@@ -206,7 +215,7 @@ impl Client {
         }
         match tungstenite::client(request, stream) {
             Ok((socket, _)) => Ok(Client { socket }),
-            Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => Err(*answer),
+            Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => Err(answer),
             Err(other) => panic!("neither an upgrade nor an answer: {other}"),
         }
     }

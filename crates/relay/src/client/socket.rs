@@ -152,22 +152,23 @@ impl SocketSource {
         let mut told = 0;
         for _ in 0..READS_PER_POLL {
             let Some(connection) = &mut self.connection else { break };
-            // What came with the answer, or was left by an error, is told before more is read.
-            let received = match connection.read(self.buffer.room()) {
+            let room = self.buffer.room();
+            let room_bytes = room.len();
+            let received = match connection.read(room) {
                 Ok(0) => Received::End,
                 Ok(bytes) => {
                     self.buffer.end += bytes;
-                    Received::Bytes
+                    if bytes < room_bytes { Received::All } else { Received::Some }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Received::All,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 // The relay died with our bytes unread, say: the end, told differently.
                 Err(_) => Received::End,
             };
             told += self.tell(&mut f)?;
             match received {
-                Received::Bytes => {}
-                Received::Nothing => break,
+                Received::Some => {}
+                Received::All => break,
                 Received::End => {
                     self.lost_connection(told)?;
                     break;
@@ -315,8 +316,10 @@ impl SocketSource {
 }
 
 enum Received {
-    Bytes,
-    Nothing,
+    /// There may be more.
+    Some,
+    /// What was there.
+    All,
     End,
 }
 

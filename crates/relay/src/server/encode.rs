@@ -7,12 +7,16 @@ use crate::cursor::{Kind, RingCursor, Scan, Step};
 use crate::index::RingIndex;
 use model::{UnixNanos, Venue};
 use ring::{Point, Reader, RingError};
-use wire::batch::{BatchBuilder, CATCH_UP, FINAL, OUT_OF_BAND};
+use wire::batch::{BatchBuilder, CATCH_UP, FINAL, HEADER_BYTES, OUT_OF_BAND};
 
-/// Slots per batch: some 60 KiB, a third of a socket's usual buffer.
+/// Slots per batch at most: some 60 KiB, a third of a socket's usual buffer. Batches end where the position passes a
+/// multiple of it, so that clients that drifted apart come to the same places again.
 const BATCH_SLOTS: usize = 1024;
-/// Batches remembered: as many different filters as are likely to be served in turn.
-const MEMOS_MAX: usize = 8;
+const _: () = assert!(BATCH_SLOTS.is_power_of_two());
+/// Batches remembered: a few different filters, and clients a few batches apart. 2 MiB when all are full.
+const MEMOS_MAX: usize = 32;
+/// Bytes of a batch of that many slots, its header and a list of its sequences.
+const MEMO_BYTES: usize = HEADER_BYTES + BATCH_SLOTS * (56 + 4);
 /// "None was looked at", for batches that stand beside the sequence.
 const NO_SCAN: (u64, u64) = (1, 0);
 
@@ -66,10 +70,11 @@ pub(super) enum What {
     Last,
 }
 
-#[derive(Default)]
 pub(super) struct Encoder {
     builder: BatchBuilder,
     memos: Vec<Memo>,
+    /// Buffers for memos to come.
+    spare: Vec<Vec<u8>>,
     next_memo: usize,
     scratch: Vec<u8>,
     /// Batches encoded.
@@ -93,7 +98,28 @@ impl Lane {
     }
 }
 
+impl Memo {
+    /// A short batch, made when there was no more, would only slow down whoever is far behind by now.
+    fn is_worth_sending(&self, lane: &Lane) -> bool {
+        let end = self.after.position();
+        let whole = self.place.position / BATCH_SLOTS as u64 != end / BATCH_SLOTS as u64;
+        whole || lane.cursor.reader().tail().saturating_sub(end) < BATCH_SLOTS as u64
+    }
+}
+
 impl Encoder {
+    pub(super) fn new() -> Encoder {
+        Encoder {
+            builder: BatchBuilder::with_capacity(MEMO_BYTES),
+            memos: Vec::with_capacity(MEMOS_MAX),
+            // Written to now, so that a burst in a week does not make the process grow.
+            spare: (0..MEMOS_MAX).map(|_| vec![u8::MAX; MEMO_BYTES]).collect(),
+            next_memo: 0,
+            scratch: Vec::new(),
+            encoded: 0,
+        }
+    }
+
     /// The next batch of a lane.
     pub(super) fn next(
         &mut self,
@@ -108,7 +134,7 @@ impl Encoder {
         }
         let (mapping, position) = (lane.mapping, lane.cursor.reader().position());
         let place = Place { ring, mapping, filter, position, reported: lane.reported };
-        if let Some(at) = self.memos.iter().position(|memo| memo.place == place)
+        if let Some(at) = self.memos.iter().position(|memo| memo.place == place && memo.is_worth_sending(lane))
             && lane.cursor.stand_with(&self.memos[at].after)
         {
             let memo = &self.memos[at];
@@ -127,7 +153,8 @@ impl Encoder {
     ) -> Result<Encoded<'_>, RingError> {
         let before = lane.cursor.owed();
         let builder = &mut self.builder;
-        let step = lane.cursor.poll(BATCH_SLOTS, now, index, |_, envelope, words| {
+        let slots = BATCH_SLOTS - place.position as usize % BATCH_SLOTS;
+        let step = lane.cursor.poll(slots, now, index, |_, envelope, words| {
             builder.push(envelope.sequence, words);
         })?;
         let (told, scan) = match step {
@@ -158,8 +185,8 @@ impl Encoder {
 
     /// A buffer to encode into: the one remembered longest.
     fn take_memo(&mut self) -> Vec<u8> {
-        let mut bytes =
-            self.memos.get_mut(self.next_memo).map(|memo| std::mem::take(&mut memo.bytes)).unwrap_or_default();
+        let used = self.memos.get_mut(self.next_memo).map(|memo| std::mem::take(&mut memo.bytes));
+        let mut bytes = used.or_else(|| self.spare.pop()).unwrap_or_default();
         bytes.clear();
         bytes
     }

@@ -23,16 +23,24 @@ use encode::Encoder;
 use listener::Listener;
 use model::UnixNanos;
 use ring::RingError;
+use rustix::event::{PollFd, Timespec};
 use subscriber::{Greeted, Peer, Subscriber};
 
 pub use stats::{ClientStats, RingStats, Stats, StatsHandle};
 
 /// Connections a relay holds by default: more consumers than a machine of this kind feeds.
 pub const CLIENTS_MAX_DEFAULT: usize = 256;
+/// Bytes asked for as a client's socket's buffer (Linux grants twice that, for its own book-keeping). A full socket
+/// counts as having room once three quarters of it are read: the larger, the fewer wake-ups per byte.
+const SEND_BUFFER_BYTES: usize = 512 * 1024;
 /// The longest sleep: how late a request to stop may be noticed.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// The longest direct wait for room, in which no index follows its ring.
+const ROOM_WAIT_MAX: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 /// How often idle clients are told how far the relay looked.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// Slots an index follows per turn.
+const FOLLOW_SLOTS: usize = 2048;
 /// How often the numbers are renewed.
 const STATS_EVERY: Duration = Duration::from_millis(250);
 /// Turns taken to hand out what is there when the relay is stopped.
@@ -105,6 +113,8 @@ pub struct Server {
     filters: u64,
     own_uid: u32,
     accept_again: bool,
+    /// Something was handed out since the sockets were last waited for directly.
+    served_since_wait: bool,
     stats: StatsHandle,
     totals: Stats,
     beat_at: Instant,
@@ -129,10 +139,11 @@ impl Server {
             rings,
             listener,
             control,
-            encoder: Encoder::default(),
+            encoder: Encoder::new(),
             filters: 0,
             own_uid: rustix::process::geteuid().as_raw(),
             accept_again: true,
+            served_since_wait: false,
             stats: StatsHandle::default(),
             totals: Stats::default(),
             beat_at: now + BEAT_EVERY,
@@ -152,8 +163,8 @@ impl Server {
             self.on_sockets();
             self.on_time();
             let progressed = self.serve();
-            self.follow();
-            if !progressed {
+            self.served_since_wait |= progressed;
+            if self.follow() && !progressed && !self.wait_for_room() {
                 self.sleep();
             }
         }
@@ -186,13 +197,39 @@ impl Server {
         }
     }
 
-    /// The indexes keep up, so that whoever joins later need not wait.
-    fn follow(&mut self) {
+    /// The indexes keep up, so that whoever joins later need not wait. A step as long as a batch or two, whose slots
+    /// are still in the cache. True when there is no more to follow.
+    fn follow(&mut self) -> bool {
+        let mut done = true;
         for ring in self.rings.list_mut() {
-            if let Err(error) = ring.index.advance() {
-                tracing::warn!(venue = %ring.venue, %error, "ring cannot be followed");
+            match ring.index.advance(FOLLOW_SLOTS) {
+                Ok(all) => done &= all,
+                Err(error) => tracing::warn!(venue = %ring.venue, %error, "ring cannot be followed"),
             }
         }
+        done
+    }
+
+    /// Where all sockets are full, what the rings have is nobody's for now: waits for room itself, which saves the
+    /// hop through the other thread. Once and briefly after something was handed out; whoever takes longer than that
+    /// to read is waited for like everything else. False when there was nothing to wait for.
+    fn wait_for_room(&mut self) -> bool {
+        let all_full = self.clients.iter().flatten().all(Subscriber::is_blocked);
+        if !std::mem::take(&mut self.served_since_wait) || !all_full || self.control.has_news() {
+            return false;
+        }
+        let mut full: Vec<&mut Subscriber> = self.clients.iter_mut().flatten().collect();
+        let ready: Vec<bool> = {
+            let mut fds: Vec<PollFd> = full.iter().map(|client| client.room_poll()).collect();
+            // A signal and the end of the time mean the same: nothing is ready.
+            let _ = rustix::event::poll(&mut fds, Some(&ROOM_WAIT_MAX));
+            fds.iter().map(|fd| !fd.revents().is_empty()).collect()
+        };
+        for (client, _) in full.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
+            client.on_writable(&self.control);
+            self.served_since_wait = true;
+        }
+        true
     }
 
     fn sleep(&mut self) {
@@ -243,6 +280,8 @@ impl Server {
                 )
             };
             client.begin(subscription, filter_of, &mut self.rings, &self.control);
+            // What came with the line, or its end right behind it, is not announced again.
+            client.on_readable(&self.control);
             self.clients[slot] = Some(client);
         }
         if accept {
@@ -273,6 +312,8 @@ impl Server {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
+        // Where the system grants less it is less: then the relay is only woken more often.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
         let free = self.clients.iter().position(Option::is_none);
         // A refused client is told, never watched: its slot is that of nobody.
         let slot = free.unwrap_or(self.options.clients_max);

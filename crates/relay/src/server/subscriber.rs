@@ -14,6 +14,7 @@ use crate::handshake::{self, Answer, HELLO_BYTES_MAX, PROTOCOL_VERSION, RingAnsw
 use crate::rings::Rings;
 use crate::subscription::{Position, Subscription};
 use model::UnixNanos;
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
@@ -125,6 +126,11 @@ impl Subscriber {
         self.rest_from < self.rest.len()
     }
 
+    /// Its socket, to be polled for room.
+    pub(super) fn room_poll(&self) -> PollFd<'_> {
+        PollFd::new(&self.stream, PollFlags::OUT)
+    }
+
     pub(super) fn streaming(&self) -> Option<&Streaming> {
         match &self.state {
             State::Streaming(streaming) => Some(streaming),
@@ -151,7 +157,11 @@ impl Subscriber {
             let searched = line.len();
             line.extend_from_slice(&piece[..got]);
             if let Some(end) = line[searched..].iter().position(|byte| *byte == b'\n') {
-                let line = line[..searched + end].to_vec();
+                let (line, behind) = line.split_at(searched + end);
+                if behind.len() > 1 {
+                    return self.refuse("the first line is followed by more; nothing may follow".to_owned(), control);
+                }
+                let line = line.to_vec();
                 return match handshake::read_hello(&line) {
                     Ok(subscription) => Greeted::Wants(subscription),
                     Err(reason) => self.refuse(reason, control),

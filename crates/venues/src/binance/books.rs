@@ -14,7 +14,7 @@ use crate::{Counts, FrameError, Known, Outbox, Reply, RequestId};
 use book::{Book, Effect, Level};
 use model::{BookState, GapCause, InstrumentId, Reason, Side, StreamKind, UnixNanos};
 use std::time::Duration;
-use wire::{BookAction, Flags, Record, SnapshotReason, Status};
+use wire::{BookAction, Flags, Header, RecordType, SnapshotReason, Status};
 
 /// Depth messages kept for a snapshot: more than three minutes of the fastest stream.
 pub(super) const BUFFER_EVENTS_MAX: usize = 2048;
@@ -233,16 +233,14 @@ impl SymbolBook {
     }
 }
 
+/// Written without a branch of its own: which effect comes next is as good as random.
 #[inline]
 fn action(effect: Effect, absent: &mut u64) -> BookAction {
+    *absent += u64::from(effect == Effect::Absent);
     match effect {
         Effect::Added => BookAction::Add,
         Effect::Changed => BookAction::Change,
-        Effect::Deleted => BookAction::Delete,
-        Effect::Absent => {
-            *absent += 1;
-            BookAction::Delete
-        }
+        Effect::Deleted | Effect::Absent => BookAction::Delete,
     }
 }
 
@@ -251,13 +249,18 @@ impl Machine {
     #[inline]
     pub(super) fn on_depth(&mut self, known: Known, d: &Depth, received: UnixNanos, out: &mut Outbox) {
         let book = &mut self.symbols[known as usize].book;
-        if book.phase != Phase::Live || d.last <= book.last || d.first > book.last.saturating_add(1) {
+        let trust = match book.phase {
+            Phase::Live => Flags::EMPTY,
+            Phase::Blind => Flags::NOT_TRUSTED,
+            Phase::Cold | Phase::Syncing => return self.on_depth_unusual(known, d, received, out),
+        };
+        if d.last <= book.last || d.first > book.last.saturating_add(1) {
             return self.on_depth_unusual(known, d, received, out);
         }
         let mark = out.records.mark();
-        book.apply(d, &self.levels, Flags::EMPTY, received, &mut self.counts, out);
+        book.apply(d, &self.levels, trust, received, &mut self.counts, out);
         self.counts.sequences_ok += 1;
-        if book.levels.is_crossed() || book.crossed > 0 {
+        if (book.levels.is_crossed() || book.crossed > 0) && book.phase == Phase::Live {
             self.judge_crossed(known, mark, received, out);
         }
         self.seen(known, StreamKind::Book, received, out);
@@ -278,9 +281,7 @@ impl Machine {
         let missing = (d.first > next).then(|| (next, d.first - 1));
         match book.phase {
             Phase::Blind => {
-                if missing.is_some() {
-                    book.gap(GapCause::Sequence, missing, received, &mut self.counts, out);
-                }
+                book.gap(GapCause::Sequence, missing, received, &mut self.counts, out);
                 book.apply(d, &self.levels, Flags::NOT_TRUSTED, received, &mut self.counts, out);
             }
             Phase::Live => {
@@ -565,15 +566,11 @@ impl Machine {
 
 /// Marks the book changes told since `mark` as not to be trusted.
 fn distrust(mark: (usize, usize), out: &mut Outbox) {
-    let (mut at, mut found) = (mark.0, vec![]);
-    for words in wire::Records::new(&out.records.words()[mark.0..]) {
-        if let Ok(Record::BookChange(record)) = Record::read(words) {
-            let header = record.header;
-            found.push((at, header.with_flags(header.flags() | Flags::NOT_TRUSTED)));
+    let mut at = mark.0;
+    while let Ok(&header) = Header::read(&out.records.words()[at..]) {
+        if header.record_type() == Some(RecordType::BookChange) {
+            out.records.set_header(at, header.with_flags(header.flags() | Flags::NOT_TRUSTED));
         }
-        at += words.len();
-    }
-    for (at, header) in found {
-        out.records.set_header(at, header);
+        at += header.words();
     }
 }

@@ -1,6 +1,6 @@
 //! Reads any frame of the venue in any legal JSON spelling: the judge of the fast reader, and its fallback.
 //!
-//! Two steps, so that nothing is used of a frame that turns out to be malformed: [`Frame::read`] checks the whole text
+//! Two steps, so that nothing is used of a frame that turns out to be malformed: [`Frame::check`] checks the whole text
 //! and notes where each field's value stands; the typed readers below then read the values they need. Numbers that need
 //! more decimals than the instrument has are reported in [`Numbers::need`], and the message is read again at that scale.
 
@@ -12,8 +12,8 @@ use book::Level;
 use model::{Price, Qty, SCALE_MAX, UnixNanos};
 use scan::{Json, JsonError, Kind, NameBuffer, NumberError, ReadError, Text};
 
-/// Where the values of an object stand. Keys of one letter are found by their letter.
-#[derive(Clone, Copy)]
+/// Where the values of an object stand. Keys of one letter are found by their letter. Filled in place: it is too large
+/// to be handed about.
 pub(super) struct Fields<'a> {
     frame: &'a [u8],
     start: usize,
@@ -26,7 +26,8 @@ pub(super) struct Fields<'a> {
 }
 
 /// Keys of more than one letter that are read.
-const NAMES: [&str; 10] = ["stream", "data", "result", "id", "code", "msg", "error", "lastUpdateId", "bids", "asks"];
+pub(super) const NAMES: [&str; 10] =
+    ["stream", "data", "result", "id", "code", "msg", "error", "lastUpdateId", "bids", "asks"];
 
 fn letter(key: &[u8]) -> Option<usize> {
     match key {
@@ -35,8 +36,14 @@ fn letter(key: &[u8]) -> Option<usize> {
     }
 }
 
-fn mask(letters: &str) -> u64 {
-    letters.bytes().fold(0, |m, b| m | 1 << (b - b'A'))
+/// The letters as bits.
+pub(super) const fn mask(letters: &str) -> u64 {
+    let (letters, mut bits, mut at) = (letters.as_bytes(), 0, 0);
+    while at < letters.len() {
+        bits |= 1 << (letters[at] - b'A');
+        at += 1;
+    }
+    bits
 }
 
 /// A JSON error as a frame error of a field.
@@ -52,33 +59,43 @@ fn read_error(field: &'static str, error: ReadError) -> FrameError {
 }
 
 impl<'a> Fields<'a> {
-    /// Notes the fields of the object that comes next, and checks all of it.
-    fn collect(frame: &'a [u8], json: &mut Json<'a>, data: &mut Option<Fields<'a>>) -> Result<Fields<'a>, JsonError> {
-        let start = json.offset();
-        let mut fields = Fields { frame, start, letters: [0; 58], named: [0; NAMES.len()], seen: 0, others: 0 };
+    fn of(frame: &'a [u8]) -> Fields<'a> {
+        Fields { frame, start: 0, letters: [0; 58], named: [0; NAMES.len()], seen: 0, others: 0 }
+    }
+
+    /// Notes the fields of the object that comes next, and checks all of it. The payload of a combined frame is walked
+    /// through on the way; `true` when there was one.
+    fn collect(&mut self, json: &mut Json<'a>, mut data: Option<&mut Fields<'a>>) -> Result<bool, JsonError> {
+        self.start = json.offset();
         let mut buffer: NameBuffer = [0; 64];
+        let mut found = false;
         json.object()?;
         while let Some(key) = json.key()? {
             // An offset fits: frames are limited to far less than 4 GB before they get here.
             let at = json.offset() as u32;
             let key = key.name(&mut buffer);
             if let Some(index) = letter(key) {
-                fields.letters[index] = at;
-                fields.seen |= 1 << index;
-            } else if let Some(index) = NAMES.iter().position(|n| n.as_bytes() == key) {
-                fields.named[index] = at;
-                if key == b"data" {
-                    // Read in place, so that the payload is walked through once.
-                    *data = None;
-                    if json.kind()? == Kind::Object {
-                        *data = Some(Fields::collect(frame, json, &mut None)?);
-                    }
+                self.letters[index] = at;
+                self.seen |= 1 << index;
+                continue;
+            }
+            let Some(index) = NAMES.iter().position(|n| n.as_bytes() == key) else {
+                self.others += 1;
+                continue;
+            };
+            self.named[index] = at;
+            if key == b"data"
+                && let Some(data) = data.as_deref_mut()
+            {
+                // Of two, the last counts.
+                *data = Fields::of(self.frame);
+                found = json.kind()? == Kind::Object;
+                if found {
+                    data.collect(json, None)?;
                 }
-            } else {
-                fields.others += 1;
             }
         }
-        Ok(fields)
+        Ok(found)
     }
 
     fn offset(&self, key: &'static str) -> Option<usize> {
@@ -109,7 +126,15 @@ impl<'a> Fields<'a> {
     }
 
     fn u64(&self, key: &'static str) -> Result<u64, FrameError> {
-        self.json(key)?.u64().map_err(|e| read_error(key, e))
+        let mut json = self.json(key)?;
+        // The text is known to be JSON: digits with no point or exponent behind them are the whole number.
+        let text = &self.frame[json.offset()..];
+        if let Ok((value, len)) = scan::u64_at(text)
+            && !matches!(text.get(len), Some(b'.' | b'e' | b'E'))
+        {
+            return Ok(value);
+        }
+        json.u64().map_err(|e| read_error(key, e))
     }
 
     fn bool(&self, key: &'static str) -> Result<bool, FrameError> {
@@ -153,10 +178,12 @@ pub(super) enum Shape {
 
 /// A frame whose JSON is known to be good.
 pub(super) struct Frame<'a> {
+    top: Fields<'a>,
+    /// Inside a combined frame.
+    data: Fields<'a>,
     /// What it is.
     pub shape: Shape,
-    top: Fields<'a>,
-    payload: Fields<'a>,
+    combined: bool,
 }
 
 /// Numbers at an instrument's scales, and the scales they turned out to need.
@@ -229,27 +256,31 @@ fn fixed(json: &mut Json<'_>, scale: u8, need: &mut u8, field: &'static str) -> 
 }
 
 impl<'a> Frame<'a> {
-    /// Checks the frame's JSON to its last byte and says what it is.
-    pub(super) fn read(frame: &'a [u8]) -> Result<Frame<'a>, FrameError> {
+    /// A frame that is not read yet.
+    pub(super) fn of(bytes: &'a [u8]) -> Frame<'a> {
+        Frame { top: Fields::of(bytes), data: Fields::of(bytes), shape: Shape::Unused, combined: false }
+    }
+
+    /// Checks the frame's JSON to its last byte and finds what it is.
+    pub(super) fn check(&mut self) -> Result<(), FrameError> {
         let wrap = json_error("frame");
-        let mut json = Json::new(frame);
-        let mut data = None;
+        let mut json = Json::new(self.top.frame);
         if json.kind().map_err(&wrap)? == Kind::Array {
-            // An array of tickers on a raw stream.
+            // Tickers on a raw stream.
             json.skip_value().map_err(&wrap)?;
-            json.end().map_err(&wrap)?;
-            let nothing = Fields { frame, start: 0, letters: [0; 58], named: [0; NAMES.len()], seen: 0, others: 0 };
-            return Ok(Frame { shape: Shape::Unused, top: nothing, payload: nothing });
+            return json.end().map_err(&wrap);
         }
-        let top = Fields::collect(frame, &mut json, &mut data).map_err(&wrap)?;
+        let object = self.top.collect(&mut json, Some(&mut self.data)).map_err(&wrap)?;
         json.end().map_err(&wrap)?;
-        let combined = top.offset("stream").is_some() && top.offset("data").is_some();
-        let payload = if combined { data } else { Some(top) };
-        let Some(payload) = payload else {
-            return Ok(Frame { shape: Shape::Unused, top, payload: top });
-        };
-        let shape = shape(&top, &payload, combined)?;
-        Ok(Frame { shape, top, payload })
+        self.combined = self.top.offset("stream").is_some() && self.top.offset("data").is_some();
+        if object || !self.combined {
+            self.shape = shape(&self.top, self.payload(), self.combined)?;
+        }
+        Ok(())
+    }
+
+    fn payload(&self) -> &Fields<'a> {
+        if self.combined { &self.data } else { &self.top }
     }
 
     /// The symbol the payload speaks of, in `buffer` where it is written with escapes.
@@ -257,8 +288,8 @@ impl<'a> Frame<'a> {
     where
         'a: 's,
     {
-        let text = self.payload.text("s")?;
-        let too_long = || frame_error(self.payload.start, "s", "is longer than any symbol");
+        let text = self.payload().text("s")?;
+        let too_long = || frame_error(self.payload().start, "s", "is longer than any symbol");
         text.unescape(buffer).ok_or_else(too_long)
     }
 
@@ -273,12 +304,12 @@ impl<'a> Frame<'a> {
             Shape::Bar => "eEsk",
             _ => return 0,
         };
-        self.payload.unknown(letters)
+        self.payload().unknown(letters)
     }
 
     /// The message of a hot shape.
     pub(super) fn hot(&self, unit: TimeUnit, n: &mut Numbers, levels: &mut Vec<Level>) -> Result<Hot, FrameError> {
-        let f = &self.payload;
+        let f = self.payload();
         match self.shape {
             Shape::Trade(kind) => {
                 f.time("E", unit)?;
@@ -313,8 +344,8 @@ impl<'a> Frame<'a> {
 
     /// The message of a bar, and how many of its fields are not known.
     pub(super) fn bar(&self, unit: TimeUnit, n: &mut Numbers) -> Result<(Bar, u64), FrameError> {
-        let mut json = self.payload.json("k")?;
-        let k = Fields::collect(self.payload.frame, &mut json, &mut None).map_err(json_error("k"))?;
+        let mut k = Fields::of(self.top.frame);
+        k.collect(&mut self.payload().json("k")?, None).map_err(json_error("k"))?;
         let (open_time, close_time) = (k.time("t", unit)?, k.time("T", unit)?);
         let name = k.text("i")?;
         let interval_s = match name.plain().and_then(interval_seconds) {
@@ -326,7 +357,7 @@ impl<'a> Frame<'a> {
         };
         let (notional, taker_buy_notional, notional_scale) = notionals(&k)?;
         let bar = Bar {
-            time: self.payload.time("E", unit)?,
+            time: self.payload().time("E", unit)?,
             open_time,
             interval_s,
             open: Price(n.price_of(&k, "o")?),
@@ -351,11 +382,10 @@ impl<'a> Frame<'a> {
 
     /// An error's code and words.
     pub(super) fn error_text(&self) -> String {
-        let nested = self.top.offset("error").map(|at| {
-            let mut json = Json::at(self.top.frame, at);
-            Fields::collect(self.top.frame, &mut json, &mut None).ok()
-        });
-        let fields = nested.flatten().unwrap_or(self.top);
+        let mut nested = Fields::of(self.top.frame);
+        let mut json = self.top.json("error").ok();
+        let is_nested = json.as_mut().is_some_and(|json| nested.collect(json, None).is_ok());
+        let fields = if is_nested { &nested } else { &self.top };
         let mut buffer = [0; 512];
         let words = fields.text("msg").ok();
         let words = words.and_then(|text| text.unescape(&mut buffer)).unwrap_or("no words given");
@@ -440,7 +470,8 @@ pub(super) struct FetchedBook {
 pub(super) fn fetched_book(body: &[u8], n: &mut Numbers, levels: &mut Vec<Level>) -> Result<FetchedBook, FrameError> {
     let wrap = json_error("body");
     let mut json = Json::new(body);
-    let f = Fields::collect(body, &mut json, &mut None).map_err(&wrap)?;
+    let mut f = Fields::of(body);
+    f.collect(&mut json, None).map_err(&wrap)?;
     json.end().map_err(&wrap)?;
     let key = "lastUpdateId";
     let update_id = f.json(key)?.i64().map_err(|e| read_error(key, e))?;

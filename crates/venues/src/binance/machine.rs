@@ -3,15 +3,14 @@
 //! Books are in `books.rs`, definitions and subscriptions in `symbols.rs`. A frame is read whole before anything of it
 //! is used, so a malformed one changes nothing.
 
-use super::SPEC;
 use super::books::SymbolBook;
 use super::choices::{Choices, TradeIds, TradeKind};
 use super::definitions::PROVISIONAL;
 use super::exact::{Frame, Numbers, Shape};
-use super::map;
 use super::messages::{Hot, Quote, Scales, Trade, fast, frame_error};
 use super::subscribe::{Budget, Streams};
 use super::symbols::Wanted;
+use super::{SPEC, any_order, map};
 use crate::{
     Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, VenueMachine,
     Watch,
@@ -250,9 +249,21 @@ impl Machine {
     }
 
     /// A frame the fast reader does not take.
-    #[cold]
+    #[inline(never)]
     fn on_unusual(&mut self, bytes: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
-        let frame = Frame::read(bytes)?;
+        let (instruments, symbols) = (&self.instruments, &self.symbols);
+        let find = |symbol: &[u8]| {
+            let known = instruments.find(symbol)?;
+            Some((known, symbols[known as usize].scales))
+        };
+        if let Some((known, trade, unknown)) = any_order::trade(bytes, self.choices.time_unit, find) {
+            self.counts.slow_path += 1;
+            self.counts.unknown_fields += unknown;
+            self.on_trade(known, &trade, received, out);
+            return Ok(());
+        }
+        let mut frame = Frame::of(bytes);
+        frame.check()?;
         match frame.shape {
             Shape::Trade(_) | Shape::Depth | Shape::Quote => self.on_exact(&frame, received, out)?,
             Shape::Bar => self.on_bar(&frame, received, out)?,

@@ -9,6 +9,9 @@ use book::Level;
 use model::{Price, Qty, UnixNanos};
 use scan::Cursor;
 
+/// Digits of a time in milliseconds, from 2001 to 2286.
+pub(super) const TIME_DIGITS: usize = 13;
+
 /// Decimals of an instrument's mantissas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scales {
@@ -130,7 +133,7 @@ fn trade(
     unit: TimeUnit,
     find: impl Fn(&[u8]) -> Option<(Known, Scales)>,
 ) -> Option<(Known, Hot)> {
-    unit.nanos(c.u64()?)?;
+    unit.nanos(c.u64_likely::<TIME_DIGITS>()?)?;
     c.literal(b",\"s\":\"")?;
     let (symbol, scales) = find(c.until_quote()?)?;
     match kind {
@@ -151,7 +154,7 @@ fn trade(
     } else {
         c.literal(b"\",\"T\":")?;
     }
-    let time = unit.nanos(c.u64()?)?;
+    let time = unit.nanos(c.u64_likely::<TIME_DIGITS>()?)?;
     c.literal(b",\"m\":")?;
     let buyer_is_maker = c.bool()?;
     c.literal(b",\"M\":")?;
@@ -171,7 +174,7 @@ fn depth(
     levels: &mut Vec<Level>,
 ) -> Option<(Known, Hot)> {
     c.literal(b"{\"e\":\"depthUpdate\",\"E\":")?;
-    let time = unit.nanos(c.u64()?)?;
+    let time = unit.nanos(c.u64_likely::<TIME_DIGITS>()?)?;
     c.literal(b",\"s\":\"")?;
     let (symbol, scales) = find(c.until_quote()?)?;
     c.literal(b"\",\"U\":")?;

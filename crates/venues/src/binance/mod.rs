@@ -1,6 +1,7 @@
 //! Binance spot: public market data over combined or raw streams, books bridged to a fetched snapshot.
 //! README.md says what is read, what is proven by which capture, and what is left open.
 
+mod any_order;
 mod books;
 mod choices;
 mod definitions;

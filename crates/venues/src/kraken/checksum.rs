@@ -6,7 +6,6 @@
 
 use book::{Book, Level};
 use model::{Price, Qty, Side};
-use scan::push_digits;
 
 /// Levels a side that the checksum covers.
 pub const LEVELS: usize = 10;
@@ -26,16 +25,67 @@ impl Default for Divisors {
     }
 }
 
+/// Room for ten levels of two numbers of at most 19 digits, and for the eight bytes that each write may touch.
+const TEXT: usize = LEVELS * 2 * 19 + 8;
+
 /// The text of one side.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SideText {
     levels: [Option<Level>; LEVELS],
     /// Where each level's text begins.
     starts: [usize; LEVELS],
-    text: Vec<u8>,
+    text: [u8; TEXT],
+    len: usize,
+}
+
+impl Default for SideText {
+    fn default() -> SideText {
+        SideText { levels: [None; LEVELS], starts: [0; LEVELS], text: [0; TEXT], len: 0 }
+    }
+}
+
+/// Eight decimal digits of a number below 10^8, one a byte, the first lowest: each step splits all parts in two.
+#[inline]
+fn eight_digits(n: u64) -> u64 {
+    let fours = (n / 10_000) | ((n % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - 100 * hundreds) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - 10 * tens) << 8)
 }
 
 impl SideText {
+    fn bytes(&self) -> &[u8] {
+        &self.text[..self.len]
+    }
+
+    /// Appends the digits of a number that is not negative, without leading zeros; nothing for 0.
+    #[inline(always)]
+    fn push(&mut self, number: i64) {
+        const PART: u64 = 100_000_000;
+        let n = number.unsigned_abs();
+        if n < PART {
+            return self.put(eight_digits(n), false);
+        }
+        let (high, low) = (n / PART, n % PART);
+        if high < PART {
+            self.put(eight_digits(high), false);
+        } else {
+            self.put(eight_digits(high / PART), false);
+            self.put(eight_digits(high % PART), true);
+        }
+        self.put(eight_digits(low), true);
+    }
+
+    /// Appends eight digits, or those that are left without leading zeros.
+    #[inline(always)]
+    fn put(&mut self, digits: u64, all: bool) {
+        let zeros = if all { 0 } else { digits.trailing_zeros() / 8 };
+        let ascii = (digits | 0x3030_3030_3030_3030).unbounded_shr(8 * zeros);
+        self.text[self.len..self.len + 8].copy_from_slice(&ascii.to_le_bytes());
+        self.len += 8 - zeros as usize;
+    }
+
     /// Writes the text again from the first level that differs; `true` when there was one.
     fn follow(&mut self, mut levels: impl Iterator<Item = Level>, by: Divisors) -> bool {
         let mut changed = false;
@@ -48,14 +98,17 @@ impl SideText {
                 continue;
             }
             if !changed && self.levels[n].is_some() {
-                self.text.truncate(self.starts[n]);
+                self.len = self.starts[n];
             }
             changed = true;
             self.levels[n] = level;
-            self.starts[n] = self.text.len();
+            self.starts[n] = self.len;
             if let Some(Level { price: Price(price), size: Qty(size) }) = level {
-                push_digits(price / by.price, &mut self.text);
-                push_digits(size / by.size, &mut self.text);
+                // A division costs more than all the rest, and is nearly always by one.
+                let (price, size) =
+                    if by == Divisors::default() { (price, size) } else { (price / by.price, size / by.size) };
+                self.push(price);
+                self.push(size);
             }
         }
         changed
@@ -81,11 +134,11 @@ impl Checksum {
         let asks = self.asks.follow(book.levels(Side::Sell), by);
         let bids = self.bids.follow(book.levels(Side::Buy), by);
         if asks {
-            self.asks_crc = crc32fast::hash(&self.asks.text);
+            self.asks_crc = crc32fast::hash(self.asks.bytes());
         }
         if asks || bids {
             let mut crc = crc32fast::Hasher::new_with_initial(self.asks_crc);
-            crc.update(&self.bids.text);
+            crc.update(self.bids.bytes());
             self.crc = crc.finalize();
         }
         self.crc
@@ -163,7 +216,25 @@ mod tests {
         crc32fast::hash((side(Side::Sell) + &side(Side::Buy)).as_bytes())
     }
 
+    #[test]
+    fn every_count_of_digits_is_written() {
+        for n in (0..19).flat_map(|e| [10i64.pow(e) - 1, 10i64.pow(e), 10i64.pow(e) + 7]).chain([i64::MAX]) {
+            let mut side = SideText::default();
+            side.push(n);
+            let digits = if n == 0 { String::new() } else { n.to_string() };
+            assert_eq!(std::str::from_utf8(side.bytes()), Ok(digits.as_str()));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_number_is_written(n in 1..=i64::MAX, shift in 0u32..63) {
+            let (n, mut side) = ((n >> shift).max(1), SideText::default());
+            let digits = n.to_string();
+            side.push(n);
+            prop_assert_eq!(std::str::from_utf8(side.bytes()), Ok(digits.as_str()));
+        }
+
         #[test]
         fn what_is_kept_from_before_never_shows(
             steps in prop::collection::vec((any::<bool>(), 1i64..40, prop_oneof![Just(0i64), 1i64..2000]), 1..200),

@@ -4,11 +4,11 @@
 //! [`super::resync`]'s.
 
 use super::checksum::Divisors;
-use super::choices::{ChecksumRule, Choices, Heartbeat, TickerTrigger, TradeIds, TradeSnapshot};
+use super::choices::{ChecksumRule, Choices, Heartbeat, TradeIds};
 use super::market::Market;
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
-use super::{exact, fast, map, pairs, subscribe};
+use super::{any_order, exact, fast, map, pairs, subscribe};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings,
     VenueMachine, Watch,
@@ -26,9 +26,6 @@ const DEFINITIONS_WAIT: Duration = Duration::from_secs(10);
 /// Requests whose answers we can still tell apart; older ones were answered long ago.
 const REQUESTS_KEPT: usize = 1024;
 
-/// Depths heard of in acknowledgements before their instruments, when captures are decoded.
-const DEPTHS_KEPT: usize = 4096;
-
 /// A symbol that was asked for, in either spelling.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -45,7 +42,7 @@ impl Wanted {
 
 /// What is known of the connection.
 #[derive(Debug, Default)]
-struct Connection {
+pub(super) struct Connection {
     open: bool,
     /// When the last sound frame came, or the connection was opened.
     heard: UnixNanos,
@@ -56,7 +53,7 @@ struct Connection {
     /// Until when the instrument snapshot must have come.
     definitions_by: Option<UnixNanos>,
     /// Requests sent, with the stream they were for.
-    requests: VecDeque<(u64, StreamKind)>,
+    pub(super) requests: VecDeque<(u64, StreamKind)>,
 }
 
 /// The machine.
@@ -70,12 +67,12 @@ pub struct Kraken {
     pub(super) watch: Watch,
     /// When the first book is to be asked for again.
     pub(super) next_retry: Option<UnixNanos>,
-    depth: u32,
-    bar_minutes: u32,
+    pub(super) depth: u32,
+    pub(super) bar_minutes: u32,
     wanted: Vec<Wanted>,
     memories: Vec<(InstrumentId, Memory)>,
-    depths: Vec<(String, u32)>,
-    connection: Connection,
+    pub(super) depths: Vec<(String, u32)>,
+    pub(super) connection: Connection,
     last_request: u64,
     /// Index of the first instrument the frame at hand teaches.
     learnt_from: Known,
@@ -167,8 +164,14 @@ impl Kraken {
 
     #[inline(never)]
     fn read_exact(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
-        self.scratch.answer = Default::default();
         let view = View { instruments: &self.instruments, markets: &self.markets, wanted: &self.wanted };
+        if let Some(message) = any_order::trades(frame, view, &mut self.scratch) {
+            self.counts.slow_path += 1;
+            self.counts.unknown_fields += self.scratch.unknown_fields;
+            self.apply(message, received, out);
+            return Ok(());
+        }
+        self.scratch.answer = Default::default();
         let message = exact::read(frame, view, &mut self.scratch)?;
         if let Message::Pairs(kind) = message {
             self.apply_pairs(kind, received, out)?;
@@ -317,82 +320,6 @@ impl Kraken {
         }
     }
 
-    /// Subscribes to everything that is defined and was not asked for on this connection.
-    fn subscribe(&mut self, now: UnixNanos, out: &mut Outbox) {
-        if !self.connection.open || self.learns() {
-            return;
-        }
-        let new: Vec<Known> =
-            (0..self.markets.len() as Known).filter(|k| !self.markets[*k as usize].subscribed).collect();
-        for stream in self.settings.streams.clone() {
-            for batch in new.chunks(subscribe::SYMBOLS_PER_REQUEST) {
-                self.subscribe_stream(stream, batch, now, out);
-            }
-        }
-        for k in new {
-            self.markets[k as usize].subscribed = true;
-        }
-    }
-
-    fn subscribe_stream(&mut self, stream: StreamKind, batch: &[Known], now: UnixNanos, out: &mut Outbox) {
-        let params = match stream {
-            StreamKind::Trade => {
-                let (fill, plain): (Vec<Known>, Vec<Known>) = batch.iter().partition(|k| self.fills_trades(**k));
-                self.subscribe_channel(stream, r#","snapshot":true"#, &fill, now, out);
-                self.subscribe_channel(stream, r#","snapshot":false"#, &plain, now, out);
-                return;
-            }
-            StreamKind::Book => {
-                self.books_asked_for(batch, self.depth, now, out);
-                self.book_params()
-            }
-            StreamKind::Quote => {
-                let trigger = if self.choices.ticker_trigger == TickerTrigger::Bbo { "bbo" } else { "trades" };
-                format!(r#","event_trigger":"{trigger}","snapshot":true"#)
-            }
-            StreamKind::Bar => format!(r#","interval":{},"snapshot":true"#, self.bar_minutes),
-            StreamKind::Instrument | StreamKind::Connection => return,
-        };
-        self.subscribe_channel(stream, &params, batch, now, out);
-    }
-
-    /// What a book's subscription says beside channel and symbols.
-    pub(super) fn book_params(&self) -> String {
-        format!(r#","depth":{},"snapshot":true"#, self.depth)
-    }
-
-    /// Whether the venue is asked for the last trades of an instrument.
-    fn fills_trades(&self, k: Known) -> bool {
-        match self.choices.trade_snapshot {
-            TradeSnapshot::Always => true,
-            TradeSnapshot::Never => false,
-            TradeSnapshot::Missed => {
-                let t = &self.markets[k as usize].trades;
-                t.last_id.is_some() && t.cause != GapCause::Sequence
-            }
-        }
-    }
-
-    pub(super) fn subscribe_channel(
-        &mut self,
-        stream: StreamKind,
-        more: &str,
-        batch: &[Known],
-        now: UnixNanos,
-        out: &mut Outbox,
-    ) {
-        if batch.is_empty() {
-            return;
-        }
-        let channel = subscribe::channel(stream).expect("only streams with a channel are subscribed to");
-        let symbols = subscribe::symbols(batch.iter().map(|k| self.instruments.get(*k).venue_symbol.as_str()));
-        let params = format!(r#""channel":"{channel}","symbol":{symbols}{more}"#);
-        self.send(stream, "subscribe", &params, out);
-        for k in batch {
-            self.watch.start(*k, stream, now);
-        }
-    }
-
     #[inline]
     fn apply(&mut self, message: Message, received: UnixNanos, out: &mut Outbox) {
         match message {
@@ -482,79 +409,6 @@ impl Kraken {
             self.seen(k, StreamKind::Bar, told.received, out);
         }
         self.scratch.bars = bars;
-    }
-
-    fn apply_systems(&mut self, now: UnixNanos, out: &mut Outbox) {
-        for s in std::mem::take(&mut self.scratch.systems) {
-            self.counts.venue_status += 1;
-            let (state, reason) = match s.system.as_str() {
-                "online" => (StreamState::Live, Reason::Ok),
-                "maintenance" => (StreamState::Halted, Reason::Venue),
-                // Data flows on while orders are restricted; the word is in the text.
-                _ => (StreamState::Live, Reason::Venue),
-            };
-            let connection = s.connection.map_or(String::new(), |id| format!(", connection {id}"));
-            let text = format!("{}, version {}{connection}", s.system, s.version);
-            self.tell(None, Status::Venue(state), (reason, &text), now, out);
-        }
-    }
-
-    fn apply_answer(&mut self, now: UnixNanos, out: &mut Outbox) {
-        let answer = std::mem::take(&mut self.scratch.answer);
-        match (answer.method.as_str(), answer.success) {
-            ("pong", _) => self.counts.heartbeats += 1,
-            ("subscribe" | "unsubscribe", Some(true)) => {
-                self.counts.acks += 1;
-                if let (true, "book", Some(depth)) =
-                    (answer.method == "subscribe", answer.channel.as_str(), answer.depth)
-                {
-                    self.learn_depth(answer.symbol, depth);
-                }
-            }
-            ("subscribe" | "unsubscribe" | "ping", Some(false)) => {
-                self.counts.refusals += 1;
-                if answer.method == "subscribe" {
-                    self.tell_refusal(&answer, now, out);
-                }
-            }
-            (
-                "add_order"
-                | "amend_order"
-                | "edit_order"
-                | "cancel_order"
-                | "cancel_all"
-                | "cancel_all_orders_after"
-                | "cancel_after"
-                | "batch_add"
-                | "batch_cancel",
-                _,
-            ) => self.counts.unused_types += 1,
-            _ => self.counts.unknown_types += 1,
-        }
-    }
-
-    /// The depth a book is sent with. What a capture was subscribed to stands only in its acknowledgements.
-    fn learn_depth(&mut self, symbol: String, depth: u32) {
-        if let Some(k) = self.instruments.find(symbol.as_bytes()) {
-            self.markets[k as usize].ladder.depth = depth;
-        } else if self.learns() && self.depths.len() < DEPTHS_KEPT {
-            self.depths.retain(|(known, _)| *known != symbol);
-            self.depths.push((symbol, depth));
-        }
-    }
-
-    /// The venue refused a subscription: told of its instrument where we can tell which it is. The documents do not say
-    /// where a refusal names its symbol, so both its field and its text are looked at.
-    fn tell_refusal(&mut self, answer: &super::messages::Answer, now: UnixNanos, out: &mut Outbox) {
-        let sent = self.connection.requests.iter().find(|(id, _)| Some(*id) == answer.request);
-        let stream = sent.map_or(StreamKind::Connection, |(_, stream)| *stream);
-        let mut words = std::iter::once(answer.symbol.as_str()).chain(answer.error.split_whitespace());
-        let of = words.find_map(|word| self.instruments.find(word.as_bytes()));
-        let text = match (of, answer.symbol.as_str()) {
-            (Some(_), _) | (None, "") => answer.error.clone(),
-            (None, symbol) => format!("{symbol}: {}", answer.error),
-        };
-        self.tell(of, Status::Stream(stream, StreamState::Down), (Reason::Refused, &text), now, out);
     }
 
     /// When the venue is pinged for want of any other sign of life.

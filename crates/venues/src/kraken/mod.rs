@@ -1,5 +1,7 @@
 //! Kraken spot, WebSocket v2, public market data. What is proven and what is not: see this folder's README.
 
+mod answers;
+mod any_order;
 mod checksum;
 mod choices;
 mod exact;

@@ -1,9 +1,10 @@
 //! What we say to the venue.
 
-use super::choices::{Choices, RequestId};
+use super::choices::{Choices, RequestId, TickerTrigger, TradeSnapshot};
+use super::machine::Kraken;
 use super::spec::SPEC;
-use crate::{MachineError, Settings};
-use model::StreamKind;
+use crate::{Known, MachineError, Outbox, Settings};
+use model::{GapCause, StreamKind, UnixNanos};
 
 /// Depths a book can be subscribed to with.
 const DEPTHS: [u32; 5] = [10, 25, 100, 500, 1000];
@@ -12,7 +13,7 @@ const DEPTHS: [u32; 5] = [10, 25, 100, 500, 1000];
 const MINUTES: [u32; 9] = [1, 5, 15, 30, 60, 240, 1440, 10080, 21600];
 
 /// Symbols in one request. The venue names no limit; its own clients send hundreds.
-pub const SYMBOLS_PER_REQUEST: usize = 100;
+const SYMBOLS_PER_REQUEST: usize = 100;
 
 /// The least depth the venue offers that is at least `levels`.
 pub fn depth(levels: u32) -> Option<u32> {
@@ -43,7 +44,7 @@ pub fn check(settings: &Settings) -> Result<(u32, u32), MachineError> {
 }
 
 /// The venue's name of a stream, where it has such a channel.
-pub fn channel(stream: StreamKind) -> Option<&'static str> {
+fn channel(stream: StreamKind) -> Option<&'static str> {
     match stream {
         StreamKind::Trade => Some("trade"),
         StreamKind::Book => Some("book"),
@@ -66,4 +67,82 @@ pub fn request(method: &str, params: &str, id: u64, choices: &Choices) -> String
 pub fn symbols<'a>(symbols: impl Iterator<Item = &'a str>) -> String {
     let list: Vec<&str> = symbols.collect();
     serde_json::to_string(&list).expect("a list of strings is JSON")
+}
+
+impl Kraken {
+    /// Subscribes to everything that is defined and was not asked for on this connection.
+    pub(super) fn subscribe(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if !self.is_open() || self.learns() {
+            return;
+        }
+        let new: Vec<Known> =
+            (0..self.markets.len() as Known).filter(|k| !self.markets[*k as usize].subscribed).collect();
+        for stream in self.settings.streams.clone() {
+            for batch in new.chunks(SYMBOLS_PER_REQUEST) {
+                self.subscribe_stream(stream, batch, now, out);
+            }
+        }
+        for k in new {
+            self.markets[k as usize].subscribed = true;
+        }
+    }
+
+    fn subscribe_stream(&mut self, stream: StreamKind, batch: &[Known], now: UnixNanos, out: &mut Outbox) {
+        let params = match stream {
+            StreamKind::Trade => {
+                let (fill, plain): (Vec<Known>, Vec<Known>) = batch.iter().partition(|k| self.fills_trades(**k));
+                self.subscribe_channel(stream, r#","snapshot":true"#, &fill, now, out);
+                self.subscribe_channel(stream, r#","snapshot":false"#, &plain, now, out);
+                return;
+            }
+            StreamKind::Book => {
+                self.books_asked_for(batch, self.depth, now, out);
+                self.book_params()
+            }
+            StreamKind::Quote => {
+                let trigger = if self.choices.ticker_trigger == TickerTrigger::Bbo { "bbo" } else { "trades" };
+                format!(r#","event_trigger":"{trigger}","snapshot":true"#)
+            }
+            StreamKind::Bar => format!(r#","interval":{},"snapshot":true"#, self.bar_minutes),
+            StreamKind::Instrument | StreamKind::Connection => return,
+        };
+        self.subscribe_channel(stream, &params, batch, now, out);
+    }
+
+    /// What a book's subscription says beside channel and symbols.
+    pub(super) fn book_params(&self) -> String {
+        format!(r#","depth":{},"snapshot":true"#, self.depth)
+    }
+
+    /// Whether the venue is asked for the last trades of an instrument.
+    fn fills_trades(&self, k: Known) -> bool {
+        match self.choices.trade_snapshot {
+            TradeSnapshot::Always => true,
+            TradeSnapshot::Never => false,
+            TradeSnapshot::Missed => {
+                let t = &self.markets[k as usize].trades;
+                t.last_id.is_some() && t.cause != GapCause::Sequence
+            }
+        }
+    }
+
+    pub(super) fn subscribe_channel(
+        &mut self,
+        stream: StreamKind,
+        more: &str,
+        batch: &[Known],
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
+        if batch.is_empty() {
+            return;
+        }
+        let name = channel(stream).expect("only streams with a channel are subscribed to");
+        let list = symbols(batch.iter().map(|k| self.instruments.get(*k).venue_symbol.as_str()));
+        let params = format!(r#""channel":"{name}","symbol":{list}{more}"#);
+        self.send(stream, "subscribe", &params, out);
+        for k in batch {
+            self.watch.start(*k, stream, now);
+        }
+    }
 }

@@ -1,0 +1,61 @@
+# `make run` starts the demo, `make test` passes every test. Both install what they need.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One build folder for all clones of this user: the second clone builds in seconds.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/alphapulse
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+# Where rustup puts cargo, for shells that read no profile.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
+
+.PHONY: help run build test fmt lint bench bench-peers soak fuzz loom miri clean
+
+help: ## say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+run: build ## build and start the demo, everything simulated
+	@echo "in another terminal: $(PROGRAM) tap"
+	@exec $(PROGRAM) up
+
+build: ## build the program
+	@scripts/setup
+	@cargo build --release --locked -p alphapulse
+
+test: ## run every test
+	@scripts/setup
+	@scripts/test
+
+fmt: ## format
+	@cargo fmt --all
+
+lint: ## what the tests check before they run
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench: build ## measure each part beside its reference (see docs/benchmarks.md)
+	@$(PROGRAM) bench
+
+bench-peers: ## measure beside barter-data, dbn and iceoryx2
+	@cargo run --release --locked --manifest-path benches/peers/Cargo.toml
+
+soak: build ## 20 minutes of more than 100,000 frames a second
+	@python3 scripts/soak.py $(PROGRAM) --minutes 20
+
+fuzz: ## fuzz every target for a minute each (needs nightly and cargo-fuzz)
+	@if ! cargo +nightly fuzz --version >/dev/null 2>&1; then \
+		echo "SKIPPED fuzz: get it with: rustup toolchain install nightly; cargo install cargo-fuzz"; exit 0; fi; \
+	for t in fuzz/fuzz_targets/*.rs; do \
+		cargo +nightly fuzz run "$$(basename "$$t" .rs)" --fuzz-dir fuzz -- -max_total_time=60; done
+
+loom: ## model-check the ring
+	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p alphapulse-ring --lib
+
+miri: ## run the ring's protocol tests under Miri (needs nightly with miri; some minutes)
+	@if ! cargo +nightly miri --version >/dev/null 2>&1; then \
+		echo "SKIPPED miri: get it with: rustup toolchain install nightly --component miri,rust-src"; exit 0; fi; \
+	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p alphapulse-ring --lib
+
+clean: ## remove what was built
+	@rm -rf "$(CARGO_TARGET_DIR)"

@@ -1,0 +1,196 @@
+//! A run of equally spaced prices, one slot each, the best price first: a change costs one multiplication to find its
+//! slot and no branch on what was there. Which slots are taken is told by bits, and which words of bits are not empty
+//! by bits again, so both ends are found in a few steps.
+
+use crate::{Effect, Level};
+use model::{Price, Qty};
+
+/// Slots of a window. 128 KiB of sizes a side, of which only pages with levels are ever touched.
+pub(crate) const SLOTS: usize = 1 << 14;
+/// Free slots on the better side of the touch when a window is laid.
+const SLACK: usize = SLOTS / 8;
+/// The widest step and the farthest touch for which no sum or product below can overflow.
+const STEP_MAX: u64 = (1 << 62) / SLOTS as u64;
+const TOUCH_MAX: u64 = 1 << 60;
+
+/// Slots for equally spaced prices; it takes none until it is laid.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Window<const BID: bool> {
+    /// Price of the first slot.
+    near: i64,
+    /// Distance of two slots' prices.
+    step: i64,
+    /// The inverse of the step's odd part modulo 2^64, and the power of two that is left of it: with both, dividing
+    /// and asking whether it divides is one multiplication and one rotation.
+    inverse: u64,
+    twos: u32,
+    /// Slots in use: all, or none while it is not laid.
+    span: u64,
+    /// Taken slots.
+    count: usize,
+    sizes: Vec<i64>,
+    taken: Vec<u64>,
+    words: [u64; SLOTS / 4096],
+}
+
+impl<const BID: bool> Window<BID> {
+    /// The slot of a price, when it is one of the window's.
+    ///
+    /// `rotate(x * inverse, twos)` maps 64-bit numbers one to one and `step * n` to `n`, so whatever is off the step
+    /// or outside of the window ends above it.
+    #[inline(always)]
+    pub(crate) fn slot(&self, price: Price) -> Option<usize> {
+        let away = if BID { self.near.wrapping_sub(price.0) } else { price.0.wrapping_sub(self.near) };
+        let slot = (away as u64).wrapping_mul(self.inverse).rotate_right(self.twos);
+        (slot < self.span).then_some(slot as usize)
+    }
+
+    /// Sets a slot's size; 0 or less frees it. What is there is as good as random: nothing here branches on it.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, slot: usize, size: Qty) -> Effect {
+        const EFFECTS: [Effect; 4] = [Effect::Absent, Effect::Added, Effect::Deleted, Effect::Changed];
+        let (at, bit) = (slot / 64, slot % 64);
+        let has = u64::from(size.0 > 0);
+        let word = self.taken[at];
+        let had = (word >> bit) & 1;
+        let word = (word & !(1 << bit)) | (has << bit);
+        self.taken[at] = word;
+        self.sizes[slot] = size.0;
+        let words = &mut self.words[at / 64];
+        *words = (*words & !(1 << (at % 64))) | (u64::from(word != 0) << (at % 64));
+        self.count = self.count + has as usize - had as usize;
+        EFFECTS[(had * 2 + has) as usize]
+    }
+
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    #[inline]
+    pub(crate) fn is_laid(&self) -> bool {
+        self.span > 0
+    }
+
+    /// Price of the last slot, the worst that fits.
+    pub(crate) fn far(&self) -> Price {
+        self.price(SLOTS - 1)
+    }
+
+    #[inline]
+    fn price(&self, slot: usize) -> Price {
+        let away = self.step * slot as i64;
+        Price(if BID { self.near - away } else { self.near + away })
+    }
+
+    #[inline]
+    pub(crate) fn level(&self, slot: usize) -> Level {
+        Level { price: self.price(slot), size: Qty(self.sizes[slot]) }
+    }
+
+    /// The taken slot of the best price.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<usize> {
+        let (n, words) = self.words.iter().enumerate().find(|(_, words)| **words != 0)?;
+        let at = n * 64 + words.trailing_zeros() as usize;
+        Some(at * 64 + self.taken[at].trailing_zeros() as usize)
+    }
+
+    /// The taken slot of the worst price.
+    #[inline]
+    pub(crate) fn last(&self) -> Option<usize> {
+        let (n, words) = self.words.iter().enumerate().rfind(|(_, words)| **words != 0)?;
+        let at = n * 64 + words.ilog2() as usize;
+        Some(at * 64 + self.taken[at].ilog2() as usize)
+    }
+
+    /// Frees all slots and is laid no more; the room stays.
+    pub(crate) fn lift(&mut self) {
+        self.taken.fill(0);
+        self.words = Default::default();
+        (self.span, self.count) = (0, 0);
+    }
+
+    /// Lays an empty window around a touch for the prices of `levels`, which come best first and begin with the touch.
+    /// The step is the widest on which all levels inside are. `false`, and nothing done, when the window would hold
+    /// fewer than `least` of them.
+    pub(crate) fn lay(&mut self, levels: impl Iterator<Item = Level>, least: usize) -> bool {
+        let (mut touch, mut step, mut inside) = (None, 0u64, 0);
+        for Level { price: Price(price), .. } in levels {
+            let away = touch.get_or_insert(price).abs_diff(price);
+            if inside > 0 && away >= step.saturating_mul((SLOTS - SLACK) as u64) {
+                break;
+            }
+            step = gcd(price.unsigned_abs(), step);
+            inside += 1;
+        }
+        let Some(touch) = touch else { return false };
+        if inside < least || step == 0 || step > STEP_MAX || touch.unsigned_abs() > TOUCH_MAX {
+            return false;
+        }
+        self.sizes.resize(SLOTS, 0);
+        self.taken.resize(SLOTS / 64, 0);
+        self.step = step as i64;
+        let slack = self.step * SLACK as i64;
+        self.near = if BID { touch + slack } else { touch - slack };
+        self.twos = step.trailing_zeros();
+        self.inverse = inverse(step >> self.twos);
+        self.span = SLOTS as u64;
+        true
+    }
+
+    /// Whether the touch has moved so far into the window that it should be laid again.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.first().is_none_or(|slot| slot > 2 * SLACK)
+    }
+
+    /// The levels, best first.
+    #[inline]
+    pub(crate) fn levels(&self) -> Levels<'_, BID> {
+        let at = self.first().map_or(0, |slot| slot / 64);
+        Levels { window: self, at, word: self.taken.get(at).copied().unwrap_or(0), left: self.count }
+    }
+}
+
+/// The levels of a window, best first.
+pub(crate) struct Levels<'a, const BID: bool> {
+    window: &'a Window<BID>,
+    at: usize,
+    word: u64,
+    left: usize,
+}
+
+impl<const BID: bool> Iterator for Levels<'_, BID> {
+    type Item = Level;
+
+    #[inline]
+    fn next(&mut self) -> Option<Level> {
+        if self.left == 0 {
+            return None;
+        }
+        while self.word == 0 {
+            self.at += 1;
+            self.word = self.window.taken[self.at];
+        }
+        self.left -= 1;
+        let slot = self.at * 64 + self.word.trailing_zeros() as usize;
+        self.word &= self.word - 1;
+        Some(self.window.level(slot))
+    }
+}
+
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// The inverse of an odd number modulo 2^64: an odd number is its own to three bits, and each round doubles them.
+fn inverse(odd: u64) -> u64 {
+    let mut inverse = odd;
+    for _ in 0..5 {
+        inverse = inverse.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(inverse)));
+    }
+    inverse
+}
