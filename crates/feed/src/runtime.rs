@@ -12,7 +12,8 @@ use crate::{
     quarantine::Quarantine,
     rest::{self, RestClient, RestConfig},
     transport::{
-        BadUrl, Dial, DialRequest, Endpoint, Interest, Stream, TlsClient, TlsError, TlsOptions, Waker, wait, watch,
+        BadUrl, Dial, DialRequest, Endpoint, Interest, Stream, TlsClient, TlsError, TlsOptions, Waker, readable, wait,
+        watch,
     },
     websocket::{Decoder, DecoderConfig, Encoder, Message, Role},
 };
@@ -193,6 +194,8 @@ pub struct Feed {
     last_frame: UnixNanos,
     /// When a record of each type was last told, by the type's code.
     newest: [UnixNanos; 32],
+    /// The bell rang since it was last silenced, as far as the last sleep could tell.
+    rang: bool,
     spec: &'static venues::Spec,
 }
 
@@ -231,6 +234,7 @@ impl Feed {
             housekeeping: UnixNanos::ZERO,
             last_frame: UnixNanos::ZERO,
             newest: [UnixNanos::ZERO; 32],
+            rang: true,
             endpoint,
             clock,
             writer,
@@ -328,7 +332,9 @@ impl Feed {
 
     /// Everything that can happen, once: timers, answers, the connection, what the machine wants, then sleep.
     fn turn(&mut self) -> Result<(), FeedError> {
-        self.stop.waker.clear();
+        if std::mem::take(&mut self.rang) {
+            self.stop.waker.clear();
+        }
         let now = self.now();
         if self.session.next_timer().is_some_and(|due| due <= now) || self.session.wants_timer() {
             self.step(Input::Timer, now)?;
@@ -636,6 +642,7 @@ impl Feed {
     /// Sleeps until the socket, an answer, a timer or the stop wakes it.
     fn sleep(&mut self) {
         if self.options.waiting == Waiting::Spin && matches!(self.link, Link::Open(_)) {
+            self.rang = true;
             return;
         }
         let now = self.now();
@@ -648,17 +655,29 @@ impl Feed {
             let cost = request.weight.clamp(1, self.request_cost_max);
             until = until.min(now.after(self.request_budget.clone().admit_cost(now_d, cost).err().unwrap_or_default()));
         }
-        let bell = watch(&*self.stop.waker, Interest::Read);
+        let waker = self.stop.waker.clone();
+        let bell = watch(&*waker, Interest::Read);
         // A failed wait only costs a turn: whatever is wrong with a descriptor shows when it is read.
         let _ = match &self.link {
-            Link::Open(open) if open.stream.has_unread() => Ok(0),
+            Link::Open(open) if open.stream.has_unread() => {
+                self.rang = true;
+                Ok(0)
+            }
             Link::Open(open) => {
                 if !open.waiting.is_empty() {
                     until = until.min(now.after(open.messages.clone().admit(now_d).err().unwrap_or_default()));
                 }
-                wait(&mut [bell, watch(open.stream.socket(), open.stream.interest())], Some(until.since(now)))
+                let mut fds = [bell, watch(open.stream.socket(), open.stream.interest())];
+                let woken = wait(&mut fds, Some(until.since(now)));
+                self.rang = readable(&fds[0]);
+                woken
             }
-            _ => wait(&mut [bell], Some(until.since(now))),
+            _ => {
+                let mut fds = [bell];
+                let woken = wait(&mut fds, Some(until.since(now)));
+                self.rang = readable(&fds[0]);
+                woken
+            }
         };
     }
 
