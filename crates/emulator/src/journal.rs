@@ -3,9 +3,10 @@
 //! Per WebSocket connection `NNNNNN.jsonl` (one frame a line, exactly as sent) and `NNNNNN.recv.tsv` (line, time of
 //! sending in ns since the epoch); for all REST answers `rest.http.jsonl`; faults as they were asked for in
 //! `faults.tsv`. So a journal can be decoded, compared and served again. Frames are written when they are handed to
-//! the socket: what a broken connection did not deliver is here all the same.
+//! the socket: what a broken connection did not deliver is here all the same. A later run in the same folder adds to
+//! it under new numbers.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,8 @@ const BUFFER_BYTES: usize = 256 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
     folder: PathBuf,
+    /// Connections that earlier runs wrote here: ours are numbered behind them, so that a restart loses nothing.
+    earlier: u64,
     rest: Arc<Mutex<BufWriter<File>>>,
     faults: Arc<Mutex<File>>,
 }
@@ -37,15 +40,21 @@ pub(crate) struct ConnectionJournal {
 impl Journal {
     pub(crate) fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let rest = BufWriter::new(File::create(folder.join("rest.http.jsonl"))?);
-        let mut faults = File::create(folder.join("faults.tsv"))?;
-        faults.write_all(b"at_ns_unix\tfault\n")?;
+        let append = |name| OpenOptions::new().create(true).append(true).open(folder.join(name));
+        let rest = BufWriter::new(append("rest.http.jsonl")?);
+        let mut faults = append("faults.tsv")?;
+        if faults.metadata()?.len() == 0 {
+            faults.write_all(b"at_ns_unix\tfault\n")?;
+        }
+        let number = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".jsonl")?.parse::<u64>().ok();
+        let earlier = fs::read_dir(folder)?.flatten().filter_map(number).max().unwrap_or(0);
         let (rest, faults) = (Arc::new(Mutex::new(rest)), Arc::new(Mutex::new(faults)));
-        Ok(Self { folder: folder.to_owned(), rest, faults })
+        Ok(Self { folder: folder.to_owned(), earlier, rest, faults })
     }
 
     pub(crate) fn connection(&self, number: u64) -> io::Result<ConnectionJournal> {
-        let create = |suffix| File::create(self.folder.join(format!("{number:06}.{suffix}")));
+        let number = self.earlier + number;
+        let create = |suffix| File::create_new(self.folder.join(format!("{number:06}.{suffix}")));
         let frames = BufWriter::with_capacity(BUFFER_BYTES, create("jsonl")?);
         let mut times = BufWriter::with_capacity(BUFFER_BYTES, create("recv.tsv")?);
         times.write_all(b"line\trecv_ns_unix\n")?;
@@ -84,5 +93,35 @@ impl ConnectionJournal {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.frames.flush()?;
         self.times.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_run_adds_to_the_journal_and_overwrites_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = || {
+            let mut names: Vec<_> = fs::read_dir(folder.path())
+                .expect("readable")
+                .flatten()
+                .filter_map(|e| e.file_name().into_string().ok())
+                .filter(|n| n.ends_with(".jsonl") && n.starts_with('0'))
+                .collect();
+            names.sort();
+            names
+        };
+        for run in 0..2 {
+            let journal = Journal::create(folder.path()).expect("a journal");
+            for connection in 1..=2 {
+                journal.connection(connection).expect("files of its own");
+            }
+            assert_eq!(names().len(), 2 * (run + 1));
+        }
+        assert_eq!(names(), ["000001.jsonl", "000002.jsonl", "000003.jsonl", "000004.jsonl"]);
+        let faults = fs::read_to_string(folder.path().join("faults.tsv")).expect("readable");
+        assert_eq!(faults.lines().count(), 1, "one head: {faults}");
     }
 }
