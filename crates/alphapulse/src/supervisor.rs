@@ -3,6 +3,7 @@
 
 use crate::{
     config::Config,
+    metrics,
     run_dir::{self, RoleFile},
     signals,
 };
@@ -22,6 +23,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use telemetry::{Counter, Gauge, Registry};
 
 /// Without --live, everything runs against the built-in emulators and every record says it is simulated.
 #[derive(Args)]
@@ -47,6 +49,9 @@ struct Role {
     args: Vec<String>,
     state: State,
     deaths: VecDeque<Instant>,
+    /// How often it died, and whether it runs, for the metrics.
+    died: Counter,
+    running: Gauge,
 }
 
 enum State {
@@ -81,24 +86,29 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     signals::on_end(move || asked.store(true, Ordering::Release))?;
-    let role = RoleFile {
-        role: "up".to_owned(),
-        pid: std::process::id(),
-        started: telemetry::clock::wall_ns(),
-        metrics: None,
-        listen: None,
-    };
     if let Some(other) = run_dir::roles(&config.paths.state).iter().find(|r| r.role == "up" && run_dir::alive(r.pid)) {
         bail!(
             "alphapulse is already up as process {}; stop it first, or use another paths.state and paths.rings",
             other.pid
         );
     }
+    let registry = Registry::new();
+    let role = RoleFile {
+        role: "up".to_owned(),
+        pid: std::process::id(),
+        started: telemetry::clock::wall_ns(),
+        metrics: Some(metrics::serve(&config, "up", registry.clone())?),
+        listen: None,
+    };
     let _announced = run_dir::announce(&config.paths.state, &role)?;
     let mut roles: Vec<Role> = vec![];
     for (name, args) in names {
         let state = State::Running(start(&file, &name, &args)?);
-        roles.push(Role { name, args, state, deaths: VecDeque::new() });
+        let labels = [("role", name.as_str())];
+        let died = registry.counter("role_deaths_total", "Times a role's process ended unasked.", &labels);
+        let running = registry.gauge("role_running", "1 while a role's process runs.", &labels);
+        running.set(1);
+        roles.push(Role { name, args, state, deaths: VecDeque::new(), died, running });
     }
     welcome(&config, args.live);
     let code = watch(&file, &mut roles, &stop);
@@ -179,6 +189,7 @@ fn look(file: &Path, role: &mut Role) {
         State::Waiting { .. } => match start(file, &role.name, &role.args) {
             Ok(child) => {
                 tracing::info!(role = role.name, pid = child.id(), "restarted");
+                role.running.set(1);
                 role.state = State::Running(child);
             }
             Err(e) => died(role, now, &format!("{e:#}")),
@@ -201,6 +212,8 @@ fn describe(status: ExitStatus) -> String {
 
 /// Plans the restart, or gives the role up.
 fn died(role: &mut Role, now: Instant, how: &str) {
+    role.died.add(1);
+    role.running.set(0);
     role.deaths.push_back(now);
     while role.deaths.front().is_some_and(|first| now.duration_since(*first) > DEATHS_WINDOW) {
         role.deaths.pop_front();
