@@ -21,6 +21,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::RecvTimeoutError,
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -218,21 +219,26 @@ pub fn gateway(config: &Config) -> anyhow::Result<ExitCode> {
     let address = handle.addr();
     let _announced = begin(config, "gateway", &registry, Some(format!("ws://{address}/v1/stream")))?;
     tracing::info!(%address, "gateway begins");
-    wait_for_end()?;
+    wait_for_end(|| {})?;
     handle.stop();
     tracing::info!("gateway ended in order");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Blocks until the process is asked to end.
-fn wait_for_end() -> anyhow::Result<()> {
+/// Blocks until the process is asked to end; `each` is called now and then.
+fn wait_for_end(mut each: impl FnMut()) -> anyhow::Result<()> {
     let (asked, end) = std::sync::mpsc::channel();
     signals::on_end(move || {
         // The receiver lives until it is told.
         let _ = asked.send(());
     })?;
-    end.recv().context("the signal thread ended")?;
-    Ok(())
+    loop {
+        match end.recv_timeout(SHOW_EVERY) {
+            Ok(()) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) => each(),
+            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the signal thread ended"),
+        }
+    }
 }
 
 /// Runs one venue's emulator until it is asked to end.
@@ -278,7 +284,19 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
     let address = handle.addr();
     let _announced = begin(config, &format!("emulator-{}", args.venue), &registry, Some(address.to_string()))?;
     tracing::info!(venue = %args.venue, %address, "emulator begins; everything it serves is simulated");
-    wait_for_end()?;
+    let labels = [("venue", args.venue.name())];
+    let total = |name, help| registry.counter(name, help, &labels);
+    let frames = total("emulator_frames_total", "Frames sent.");
+    let bytes = total("emulator_bytes_total", "Bytes of frames sent.");
+    let accepted = total("emulator_connections_total", "Connections taken, REST ones included.");
+    let requests = total("emulator_requests_total", "REST requests answered.");
+    wait_for_end(|| {
+        let now = handle.stats();
+        frames.set(now.frames);
+        bytes.set(now.bytes);
+        accepted.set(now.accepted);
+        requests.set(now.requests);
+    })?;
     handle.stop();
     Ok(ExitCode::SUCCESS)
 }
