@@ -327,6 +327,7 @@ impl VenueConfig {
             bar_interval_s: self.bar_interval_s,
             snapshot_depth: self.snapshot_depth,
             stale_after: StaleAfter { trade_s, book_s, quote_s, bar_s, connection_s },
+            credentials: None,
         })
     }
 

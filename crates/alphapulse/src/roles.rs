@@ -107,7 +107,7 @@ pub fn feed(config: &Config, args: &FeedArgs) -> anyhow::Result<ExitCode> {
 fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions> {
     let venue = args.venue;
     let section = config.venue(venue)?;
-    let spec = venues::spec(venue)?;
+    let spec = venues::spec(venue, &section.choices())?;
     let or = |url: &str, default: &str| if url.is_empty() { default.to_owned() } else { url.to_owned() };
     let capture = (!section.capture.as_os_str().is_empty())
         .then(|| section.capture.join(format!("{venue}_{}.inputs", clock::wall_ns() / 1_000_000)));

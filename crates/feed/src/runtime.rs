@@ -29,7 +29,9 @@ use std::{
     time::Duration,
 };
 use telemetry::{Registry, clock};
-use venues::{Input, MachineError, Memory, Outbox, Reply, Request, RequestId, Session, SessionSettings, Settings};
+use venues::{
+    Input, MachineError, Memory, Outbox, Outgoing, Reply, Request, RequestId, Session, SessionSettings, Settings,
+};
 use wire::{Origin, Record};
 
 /// How a feed is set up.
@@ -149,7 +151,7 @@ struct Open {
     decoder: Decoder,
     encoder: Encoder,
     /// Frames of the machine that wait for the message budget.
-    waiting: VecDeque<String>,
+    waiting: VecDeque<Outgoing>,
     messages: Budget,
     /// Nothing valid came yet on this connection.
     fresh: bool,
@@ -202,7 +204,7 @@ pub struct Feed {
 impl Feed {
     /// Claims the ring, takes a new epoch and reads back what an earlier run told. Connects to nothing yet.
     pub fn open(options: FeedOptions, stop: Stop, registry: &Registry) -> Result<Feed, FeedError> {
-        let spec = venues::spec(options.venue)?;
+        let spec = venues::spec(options.venue, &options.choices)?;
         let endpoint = Endpoint::parse(&options.ws_url)?;
         Endpoint::parse(&options.rest_url)?;
         let machine = venues::machine(options.venue, &options.settings, &options.choices)?;
@@ -694,7 +696,11 @@ fn send_waiting(open: &mut Open, now: Duration) -> io::Result<()> {
         if open.messages.admit(now).is_err() {
             break;
         }
-        open.encoder.text(frame, &mut bytes);
+        if frame.binary {
+            open.encoder.binary(&frame.payload, &mut bytes);
+        } else {
+            open.encoder.text_bytes(&frame.payload, &mut bytes);
+        }
         open.waiting.pop_front();
     }
     if bytes.is_empty() { Ok(()) } else { open.stream.send(&bytes) }

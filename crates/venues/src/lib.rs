@@ -17,10 +17,10 @@ mod watch;
 
 pub use counts::Counts;
 pub use instruments::{Defined, InstrumentSet, Known};
-pub use outbox::{Outbox, Reply, Request, RequestId};
-pub use registry::{MachineError, Spec, machine, spec};
+pub use outbox::{Outbox, Outgoing, Reply, Request, RequestId};
+pub use registry::{Line, MachineError, Spec, lines, machine, spec};
 pub use session::{Input, Quarantined, Session, SessionSettings};
-pub use settings::{Limit, Settings, StaleAfter};
+pub use settings::{Credentials, Limit, Settings, StaleAfter};
 pub use watch::Watch;
 
 use model::{InstrumentId, UnixNanos, Venue};
@@ -57,7 +57,7 @@ pub trait VenueMachine: Send {
     /// The socket is open: say what is wanted.
     fn on_connected(&mut self, now: UnixNanos, out: &mut Outbox);
 
-    /// One text frame of the venue. An error means that nothing of the frame was used.
+    /// One text or binary frame of the venue. An error means that nothing of the frame was used.
     fn on_frame(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError>;
 
     /// The answer to a request from the outbox, or why there is none.

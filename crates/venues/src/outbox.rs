@@ -19,6 +19,49 @@ pub struct Request {
     pub weight: u32,
 }
 
+/// A frame for the venue.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The payload; UTF-8 unless it is binary.
+    pub payload: Vec<u8>,
+    /// A binary frame instead of a text frame.
+    pub binary: bool,
+    /// It carries a credential: never logged, captured or shown.
+    pub secret: bool,
+}
+
+impl Outgoing {
+    /// A text frame.
+    pub fn text(text: impl Into<String>) -> Outgoing {
+        Outgoing { payload: text.into().into_bytes(), binary: false, secret: false }
+    }
+
+    /// A binary frame.
+    pub fn binary(payload: Vec<u8>) -> Outgoing {
+        Outgoing { payload, binary: true, secret: false }
+    }
+
+    /// The same frame, marked as one that carries a credential.
+    pub fn secret(self) -> Outgoing {
+        Outgoing { secret: true, ..self }
+    }
+
+    /// The payload as text, when it is a text frame.
+    pub fn as_text(&self) -> Option<&str> {
+        if self.binary { None } else { std::str::from_utf8(&self.payload).ok() }
+    }
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.secret, self.as_text()) {
+            (true, _) => write!(f, "Outgoing(<secret>)"),
+            (false, Some(text)) => write!(f, "Outgoing({text:?})"),
+            (false, None) => write!(f, "Outgoing({} bytes)", self.payload.len()),
+        }
+    }
+}
+
 /// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
@@ -40,8 +83,8 @@ pub enum Reply<'a> {
 pub struct Outbox {
     /// Records for the ring, in order.
     pub records: RecordBuf,
-    /// Text frames for the venue, in order. The shell spaces them by the venue's message budget.
-    pub frames: Vec<String>,
+    /// Frames for the venue, in order. The shell spaces them by the venue's message budget.
+    pub frames: Vec<Outgoing>,
     /// Requests to make.
     pub requests: Vec<Request>,
     /// The socket is of no more use: close it and connect again, for this reason.

@@ -45,8 +45,29 @@ pub enum MachineError {
     },
 }
 
-/// Endpoints and limits of a venue.
-pub fn spec(venue: Venue) -> Result<&'static Spec, MachineError> {
+/// One connection a venue needs, with the machine that speaks on it.
+pub struct Line {
+    /// What it is called within the venue; empty where a venue has one connection.
+    pub name: &'static str,
+    /// Put behind the configured WebSocket URL; empty where the URL is whole.
+    pub path: String,
+    /// Headers of the WebSocket's opening request.
+    pub headers: Vec<(&'static str, String)>,
+    /// Headers of every REST request.
+    pub rest_headers: Vec<(&'static str, String)>,
+    /// Speaks on this connection.
+    pub machine: Box<dyn VenueMachine>,
+}
+
+/// The connections a venue needs for these settings: one for most, one for each endpoint where a venue has several.
+/// Instruments of different lines are different instruments.
+pub fn lines(venue: Venue, settings: &Settings, choices: &[(String, String)]) -> Result<Vec<Line>, MachineError> {
+    let machine = machine(venue, settings, choices)?;
+    Ok(vec![Line { name: "", path: String::new(), headers: vec![], rest_headers: vec![], machine }])
+}
+
+/// Endpoints and limits of a venue, which may depend on its choices.
+pub fn spec(venue: Venue, _choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
     match venue {
         Venue::Kraken => Ok(&kraken::SPEC),
         Venue::Binance => Ok(&binance::SPEC),

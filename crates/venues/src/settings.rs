@@ -29,6 +29,25 @@ pub struct Settings {
     pub snapshot_depth: u32,
     /// How long a stream may be silent.
     pub stale_after: StaleAfter,
+    /// Who we are at the venue, where it asks.
+    pub credentials: Option<Credentials>,
+}
+
+/// Keys of an account at a venue. Shown to nobody: the `Debug` form hides all of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The key's id.
+    pub key: String,
+    /// The secret that belongs to it.
+    pub secret: String,
+    /// A third part, where the venue has one.
+    pub passphrase: Option<String>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials(<secret>)")
+    }
 }
 
 impl Default for Settings {
@@ -40,6 +59,7 @@ impl Default for Settings {
             bar_interval_s: 60,
             snapshot_depth: 1000,
             stale_after: StaleAfter::default(),
+            credentials: None,
         }
     }
 }

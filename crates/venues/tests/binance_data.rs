@@ -153,7 +153,8 @@ impl<'a> Driver<'a> {
                 self.run.lines.push(line);
             }
         }
-        self.run.subscribed.append(&mut self.out.frames);
+        let texts = self.out.frames.drain(..).map(|f| f.as_text().expect("text").to_owned());
+        self.run.subscribed.extend(texts);
         let requests = std::mem::take(&mut self.out.requests);
         self.out.clear();
         for request in requests {

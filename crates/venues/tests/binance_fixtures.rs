@@ -67,7 +67,7 @@ impl Case {
             }
         }
         for frame in self.out.frames.drain(..) {
-            self.told += &format!("sent {frame}\n");
+            self.told += &format!("sent {}\n", frame.as_text().expect("text"));
         }
         let requests = std::mem::take(&mut self.out.requests);
         self.out.clear();

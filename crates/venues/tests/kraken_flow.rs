@@ -67,7 +67,7 @@ impl Run {
         for words in &self.out.records {
             self.lines.extend(self.encoder.push(Envelope::default(), words).unwrap());
         }
-        self.sent.extend(self.out.frames.iter().map(|f| serde_json::from_str::<Value>(f).unwrap()));
+        self.sent.extend(self.out.frames.iter().map(|f| serde_json::from_slice::<Value>(&f.payload).unwrap()));
         self.out.clear();
     }
 

@@ -9,7 +9,7 @@ use super::definitions::{DefinitionError, ErrorBody, ExchangeInfo, INVALID_SYMBO
 use super::machine::{Machine, Pending, Symbol, symbol_error};
 use super::messages::Scales;
 use super::subscribe::{DEFINITIONS_WEIGHT, STREAMS_PER_FRAME, SYMBOLS_PER_REQUEST, definitions_path, frame};
-use crate::{Defined, FrameError, Known, Outbox, Reply};
+use crate::{Defined, FrameError, Known, Outbox, Outgoing, Reply};
 use model::{Instrument, InstrumentId, InstrumentStatus, Price, Qty, Reason, StreamKind, StreamState, UnixNanos};
 use std::time::Duration;
 use wire::Status;
@@ -302,7 +302,7 @@ impl Machine {
         for batch in names.chunks(STREAMS_PER_FRAME) {
             self.frame_id += 1;
             let texts: Vec<String> = batch.iter().map(|n| n.2.clone()).collect();
-            out.frames.push(frame(&texts, self.frame_id));
+            out.frames.push(Outgoing::text(frame(&texts, self.frame_id)));
             self.asked.push((self.frame_id, batch.iter().map(|n| (n.0, n.1)).collect()));
         }
         self.watch_silence(now);

@@ -69,7 +69,7 @@ impl Desk {
             self.lines.extend(self.encoder.push(at, words).expect("a record"));
         }
         self.words.extend_from_slice(self.out.records.words());
-        self.frames.append(&mut self.out.frames);
+        self.frames.extend(self.out.frames.drain(..).map(|f| f.as_text().expect("text").to_owned()));
         self.requests.append(&mut self.out.requests);
         self.reconnect = self.out.reconnect.take().or(self.reconnect.take());
         self.out.clear();

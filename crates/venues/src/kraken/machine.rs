@@ -10,8 +10,8 @@ use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
 use super::{any_order, exact, fast, map, pairs, subscribe};
 use crate::{
-    Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings,
-    VenueMachine, Watch,
+    Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
+    Settings, VenueMachine, Watch,
 };
 use model::{
     BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue, canonical_symbol,
@@ -115,7 +115,7 @@ impl Kraken {
     /// Sends a request for a stream.
     pub(super) fn send(&mut self, stream: StreamKind, method: &str, params: &str, out: &mut Outbox) {
         self.last_request += 1;
-        out.frames.push(subscribe::request(method, params, self.last_request, &self.choices));
+        out.frames.push(Outgoing::text(subscribe::request(method, params, self.last_request, &self.choices)));
         if self.connection.requests.len() == REQUESTS_KEPT {
             self.connection.requests.pop_front();
         }

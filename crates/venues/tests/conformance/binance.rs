@@ -209,6 +209,7 @@ impl Case for Binance {
             snapshot_depth: 1000,
             // Without heartbeats the machine waits for six times the limit: 12 s here.
             stale_after: StaleAfter { trade_s: 0, book_s: 5, quote_s: 0, bar_s: 0, connection_s: 2 },
+            credentials: None,
         }
     }
 }

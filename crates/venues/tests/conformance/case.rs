@@ -93,6 +93,7 @@ pub trait Case: Default {
             bar_interval_s: 60,
             snapshot_depth: 1000,
             stale_after: StaleAfter { trade_s: 0, book_s: 5, quote_s: 0, bar_s: 0, connection_s: 10 },
+            credentials: None,
         }
     }
 }

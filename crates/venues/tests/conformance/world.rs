@@ -214,7 +214,8 @@ impl<C: Case> World<C> {
         }
         self.words.extend_from_slice(self.out.records.words());
         for frame in self.out.frames.drain(..) {
-            self.waiting.push_back(Waiting { sent: Sent::Frame(frame), request: None });
+            let text = frame.as_text().expect("cases speak text").to_owned();
+            self.waiting.push_back(Waiting { sent: Sent::Frame(text), request: None });
         }
         for request in self.out.requests.drain(..) {
             self.waiting.push_back(Waiting { sent: Sent::Get(request.path), request: Some(request.id) });
