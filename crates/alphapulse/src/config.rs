@@ -313,8 +313,10 @@ impl VenueConfig {
     /// What the venue's machine is told.
     pub fn settings(&self, venue: Venue) -> anyhow::Result<Settings> {
         let stream = |name: &String| match StreamKind::from_name(name) {
-            Some(k @ (StreamKind::Trade | StreamKind::Book | StreamKind::Quote | StreamKind::Bar)) => Ok(k),
-            _ => bail!("venues.{venue}.streams: there is no stream {name:?}; there are trade, book, quote and bar"),
+            Some(k) if !matches!(k, StreamKind::Instrument | StreamKind::Connection) => Ok(k),
+            _ => bail!(
+                "venues.{venue}.streams: there is no stream {name:?}; there are trade, book, quote, bar and order"
+            ),
         };
         let StaleConfig { trade_s, book_s, quote_s, bar_s, connection_s } = self.stale_after;
         if self.symbols.is_empty() {
