@@ -27,6 +27,8 @@ counts! {
     book_levels,
     /// Quotes told.
     quotes,
+    /// Orders told.
+    orders,
     /// Bars told.
     bars,
     /// Instrument definitions told (new or changed).
@@ -63,6 +65,8 @@ counts! {
     checksums_failed,
     /// Book updates whose ids follow the one before.
     sequences_ok,
+    /// Sequences lower than one before, where they may only rise.
+    sequences_back,
     /// Gaps told.
     gaps,
     /// Books brought back after a failed proof.
