@@ -27,16 +27,6 @@ impl Book {
         }
     }
 
-    /// Replaces a side by the levels of a snapshot, best first as venues send them; any other order is taken too, only
-    /// slower. Of a price that comes twice the later size counts, and sizes of 0 or less are none. Takes the levels'
-    /// room and leaves its own, empty, in return, so that a large snapshot is not copied.
-    pub fn load(&mut self, side: Side, levels: &mut Vec<Level>) {
-        match side {
-            Side::Buy => self.bids.load(levels),
-            Side::Sell => self.asks.load(levels),
-        }
-    }
-
     /// The size at a price; 0 where nothing rests.
     #[inline]
     pub fn size(&self, side: Side, price: Price) -> Qty {
@@ -156,8 +146,6 @@ mod tests {
         Set(Side, i64, i64),
         /// Many levels at once, as a snapshot brings them.
         Fill(Side, i64, i64, usize),
-        /// A snapshot of a side.
-        Load(Side, Vec<(i64, i64)>),
         /// Deletes the best levels, so that the touch moves away.
         Eat(Side, usize),
         Truncate(usize),
@@ -183,18 +171,10 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         let size = prop_oneof![Just(0), Just(0), Just(-1), Just(i64::MIN), Just(i64::MAX), 1i64..5, 1i64..5, 1i64..5];
-        let sizes = size.clone();
-        let unsorted = (side(), prop::collection::vec((price(), sizes), 0..90)).prop_map(|(s, l)| Step::Load(s, l));
-        let sorted = (side(), 5_000i64..7_000, 0usize..400).prop_map(|(s, from, n)| {
-            let by = if s == Side::Buy { -1_000 } else { 1_000 };
-            Step::Load(s, (0..n as i64).map(|n| (from * 1_000 + n * by, 1 + n % 5)).collect())
-        });
         let spacing = prop_oneof![Just(1_000i64), Just(-1_000), Just(3_000), Just(1), Just(100_000), Just(1 << 50)];
         prop_oneof![
             60 => (side(), price(), size).prop_map(|(s, p, q)| Step::Set(s, p, q)),
             4 => (side(), price(), spacing, 1usize..200).prop_map(|(s, p, by, n)| Step::Fill(s, p, by, n)),
-            1 => unsorted,
-            2 => sorted,
             2 => (side(), 0usize..100).prop_map(|(s, n)| Step::Eat(s, n)),
             2 => (0usize..150).prop_map(Step::Truncate),
             1 => prop_oneof![Just((1, 1)), Just((10, 1)), Just((1, 10))].prop_map(|(p, q)| Step::Rescale(p, q)),
@@ -225,18 +205,6 @@ mod tests {
                 for n in 0..count as i64 {
                     both(fast, plain, side, from.wrapping_add(by.wrapping_mul(n)), 1 + n % 7);
                 }
-            }
-            Step::Load(side, levels) => {
-                for level in plain.levels(side) {
-                    plain.set(side, level.price, Qty(0));
-                }
-                for (price, size) in &levels {
-                    plain.set(side, Price(*price), Qty(*size));
-                }
-                let mut levels: Vec<Level> =
-                    levels.into_iter().map(|(price, size)| Level { price: Price(price), size: Qty(size) }).collect();
-                fast.load(side, &mut levels);
-                assert!(levels.is_empty());
             }
             Step::Eat(side, count) => {
                 for level in plain.levels(side).into_iter().take(count) {

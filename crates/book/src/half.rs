@@ -103,24 +103,6 @@ impl<const BID: bool> Half<BID> {
         }
     }
 
-    /// Replaces all levels; see [`crate::Book::load`].
-    pub(crate) fn load(&mut self, levels: &mut Vec<Level>) {
-        self.clear();
-        levels.reverse();
-        let sound = levels.windows(2).all(|w| Self::better(w[1].price, w[0].price)) && levels.iter().all(|l| l.size.0 > 0);
-        if !sound {
-            // Stable, so that the later of two levels of a price stays before the earlier one, and is the one kept.
-            let worst_first = |a: &Level, b: &Level| if BID { a.price.cmp(&b.price) } else { b.price.cmp(&a.price) };
-            levels.sort_by(worst_first);
-            levels.dedup_by_key(|l| l.price);
-            levels.retain(|l| l.size.0 > 0);
-        }
-        std::mem::swap(&mut self.rest, levels);
-        if self.rest.len() >= LEVELS_MANY {
-            self.spread();
-        }
-    }
-
     /// The size at a price; 0 where nothing rests.
     #[inline]
     pub(crate) fn size(&self, price: Price) -> Qty {
