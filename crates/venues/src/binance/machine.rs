@@ -67,7 +67,7 @@ impl Symbol {
     }
 
     /// What an earlier run told.
-    pub(super) fn remember(&mut self, memory: Memory) {
+    pub(super) fn remember(&mut self, memory: &Memory) {
         let broken = Some(GapCause::Restart);
         self.trades.next = memory.trade_id.map(|id| id.saturating_add(1));
         (self.trades.broken, self.book.broken) = (broken, broken);
@@ -365,7 +365,7 @@ impl VenueMachine for Machine {
 
     fn remember(&mut self, instrument: InstrumentId, memory: Memory) {
         match self.instruments.index_of(instrument) {
-            Some(known) => self.symbols[known as usize].remember(memory),
+            Some(known) => self.symbols[known as usize].remember(&memory),
             None => self.memory.push((instrument, memory)),
         }
     }

@@ -231,7 +231,7 @@ impl Machine {
                 self.symbols.push(Symbol::new(id, scales));
                 if let Some(index) = self.memory.iter().position(|(of, _)| *of == id) {
                     let memory = self.memory.swap_remove(index).1;
-                    self.symbols[defined.index() as usize].remember(memory);
+                    self.symbols[defined.index() as usize].remember(&memory);
                 }
             }
         }
