@@ -60,6 +60,14 @@ pub struct Row {
     pub side: Option<Side>,
 }
 
+impl Row {
+    /// The decimals of price and size that hold all of these, at least those given.
+    pub fn scales(rows: &[Row], price: u8, size: u8) -> (u8, u8) {
+        let most = |(p, s): (u8, u8), r: &Row| (p.max(r.price.decimals()), s.max(r.size.decimals()));
+        rows.iter().fold((price, size), most)
+    }
+}
+
 /// One instrument with something missing.
 #[derive(Clone, Copy, Debug)]
 struct Job {

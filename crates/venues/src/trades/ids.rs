@@ -73,7 +73,8 @@ impl TradeIds {
     /// What an earlier run told, and what it did not get to fetch.
     pub fn remember(&mut self, memory: &Memory) {
         self.last = memory.trade_id;
-        (self.time, self.received) = (memory.trade_time, memory.last_seen);
+        let time = if memory.trade_time == UnixNanos::ZERO { memory.last_seen } else { memory.trade_time };
+        (self.time, self.received) = (time, memory.last_seen);
         self.cause = GapCause::Restart;
         self.missing.clear();
         if self.contiguous {
