@@ -282,10 +282,10 @@ pub fn a_reconnect_drops_repeats_and_tells_the_gap<C: Case>() {
 pub fn a_restart_goes_on_where_the_last_run_ended<C: Case>() {
     let mut w = World::<C>::live();
     let last = w.trade(0, "100", "1", Side::Buy);
-    let memory = Memory { trade_id: Some(1001), last_seen: w.now };
+    let memory = Memory { trade_id: Some(1001), last_seen: w.now, ..Memory::default() };
     meanwhile(&mut w);
     let (id, now) = (w.id(0), w.now);
-    let mut w = World::around(w.venue, &C::settings(), 2, now, &[(id, memory)]);
+    let mut w = World::around(w.venue, &C::settings(), 2, now, &[(id, memory.clone())]);
     w.connect();
     w.frame(&last);
     w.trade(0, "101", "2", Side::Buy);

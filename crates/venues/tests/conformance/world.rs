@@ -32,7 +32,7 @@ impl Logged {
             Logged::Start(epoch) => {
                 Input::Start { epoch: *epoch, pid: 1, origin: Origin::Simulated, site: "test", build: "test" }
             }
-            Logged::Remember(id, memory) => Input::Remember(*id, *memory),
+            Logged::Remember(id, memory) => Input::Remember(*id, memory),
             Logged::Connecting => Input::Connecting("the case"),
             Logged::Connected => Input::Connected,
             Logged::Frame(frame) => Input::Frame(frame),
@@ -93,7 +93,7 @@ impl<C: Case> World<C> {
         };
         w.step(Logged::Start(epoch));
         for (id, memory) in memory {
-            w.step(Logged::Remember(*id, *memory));
+            w.step(Logged::Remember(*id, memory.clone()));
         }
         w
     }
