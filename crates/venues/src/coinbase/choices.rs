@@ -63,6 +63,16 @@ choice! {
 }
 
 choice! {
+    /// Whether missed trades are fetched by REST.
+    Backfill {
+        /// They are, and told late.
+        #[default] On = "on",
+        /// They stay the gap that was told.
+        Off = "off",
+    }
+}
+
+choice! {
     /// What a level 2 book does that is crossed after a whole message: the channel has no other proof.
     Crossed {
         /// It is suspect and asked for again.
@@ -83,11 +93,13 @@ pub struct Choices {
     pub trade_ids: TradeIds,
     /// `trade_tail`
     pub trade_tail: TradeTail,
+    /// `backfill`
+    pub backfill: Backfill,
     /// `crossed`
     pub crossed: Crossed,
 }
 
-const KEYS: [&str; 5] = ["api", "level2", "trade_ids", "trade_tail", "crossed"];
+const KEYS: [&str; 6] = ["api", "level2", "trade_ids", "trade_tail", "backfill", "crossed"];
 
 /// The protocol that is asked for, and the other choices as they came.
 pub fn split(pairs: &[(String, String)]) -> Result<(Api, Vec<(String, String)>), MachineError> {
@@ -114,6 +126,7 @@ impl Choices {
             "level2" => put(&mut self.level2, Level2::from_name(value), Level2::NAMES),
             "trade_ids" => put(&mut self.trade_ids, TradeIds::from_name(value), TradeIds::NAMES),
             "trade_tail" => put(&mut self.trade_tail, TradeTail::from_name(value), TradeTail::NAMES),
+            "backfill" => put(&mut self.backfill, Backfill::from_name(value), Backfill::NAMES),
             "crossed" => put(&mut self.crossed, Crossed::from_name(value), Crossed::NAMES),
             _ => return Err(refused("a choice", key, KEYS.join(", "))),
         };
@@ -147,6 +160,7 @@ mod tests {
         assert_eq!(read("level2", "full").map(|c| c.level2.name()), Ok("full"));
         assert_eq!(read("trade_ids", "rising").map(|c| c.trade_ids.name()), Ok("rising"));
         assert_eq!(read("trade_tail", "ignore").map(|c| c.trade_tail.name()), Ok("ignore"));
+        assert_eq!(read("backfill", "off").map(|c| c.backfill.name()), Ok("off"));
         assert_eq!(read("crossed", "count").map(|c| c.crossed.name()), Ok("count"));
         let wrong_value = "coinbase: level2 cannot be level3; it can be level2_batch or level2 or full";
         assert_eq!(read("level2", "level3"), Err(wrong_value.to_owned()));

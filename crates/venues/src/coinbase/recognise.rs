@@ -39,7 +39,7 @@ impl Recognising {
         // Without symbols nothing of the settings can be refused; were it so, the frames are refused one by one.
         let Ok(mut machine) = of(api, &self.settings, &[]) else { return };
         for (instrument, memory) in &self.memories {
-            machine.remember(*instrument, *memory);
+            machine.remember(*instrument, memory.clone());
         }
         if let Some(at) = self.connected {
             machine.on_connected(at, out);
@@ -74,7 +74,7 @@ impl VenueMachine for Recognising {
     }
 
     fn remember(&mut self, instrument: InstrumentId, memory: Memory) {
-        self.memories.push((instrument, memory));
+        self.memories.push((instrument, memory.clone()));
         self.machine.remember(instrument, memory);
     }
 

@@ -126,20 +126,20 @@ pub fn a_gap_in_the_book_is_told_and_mended<C: Case>() {
     let mut w = World::<C>::live();
     let mark = w.mark();
     w.hold_books = true;
-    let _lost = w.venue.update(0, &[(Side::Buy, "100", "55")], w.now);
-    w.update(0, &[(Side::Sell, "101", "66")]);
+    let _lost = w.venue.update(0, C::LOST, w.now);
+    w.update(0, C::SHOWS);
     let symbol = C::SYMBOLS[0];
     assert_eq!(w.lines_since(mark, gap(symbol, "book")).len(), 1, "the gap is told at once, and once");
     let state = w.reader.book(w.id(0)).state;
     assert_ne!(state, Some(BookState::Live), "a book with a hole must not be called live");
-    w.update(0, &[(Side::Sell, "101", "67")]);
+    w.update(0, &[(Side::Sell, "105", "67")]);
     let updates = w.lines_since(mark, book(symbol));
     assert!(updates.iter().all(|b| !b.trusted), "changes after the hole are not trusted");
     assert_eq!(w.reconnect, None, "the socket stays");
     w.hold_books = false;
     w.talk();
     w.wait(10 * SECOND);
-    w.update(0, &[(Side::Sell, "101", "68")]);
+    w.update(0, &[(Side::Sell, "105", "68")]);
     assert_eq!(counts(&w).resyncs, 1);
     check_books(&w);
 }
@@ -148,9 +148,10 @@ pub fn one_bad_symbol_leaves_the_others_alone<C: Case>() {
     let mut w = World::<C>::live();
     let mark = w.mark();
     w.hold_books = true;
-    let _lost = w.venue.update(0, &[(Side::Buy, "100", "55")], w.now);
+    let _lost = w.venue.update(0, C::LOST, w.now);
+    w.update(0, C::SHOWS);
     for n in 1..5 {
-        w.update(0, &[(Side::Sell, "101", &n.to_string())]);
+        w.update(0, &[(Side::Sell, "105", &n.to_string())]);
         w.update(1, &[(Side::Sell, "101", &n.to_string())]);
         assert_eq!(w.reader.levels(w.id(1)), w.venue.truth(1));
     }

@@ -51,6 +51,11 @@ pub trait Case: Default {
     /// Levels a side the venue keeps in its stream; readers cut to it. `None` when it streams the whole book.
     const DEPTH: Option<u32>;
 
+    /// An update that is lost.
+    const LOST: &'static [Change<'static>] = &[(Side::Buy, "100", "55")];
+    /// What makes the loss visible: any update where the venue numbers them.
+    const SHOWS: &'static [Change<'static>] = &[(Side::Sell, "105", "66")];
+
     /// The machine under test.
     fn machine(settings: &Settings) -> Box<dyn VenueMachine>;
 

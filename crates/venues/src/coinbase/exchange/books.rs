@@ -52,10 +52,12 @@ impl Exchange {
         }
         m.full = false;
         self.counts.book_snapshots += 1;
-        m.ladder.book.load(Side::Buy, &mut self.scratch.bids);
-        m.ladder.book.load(Side::Sell, &mut self.scratch.asks);
-        self.scratch.bids.shrink_to(ROOM_KEPT);
-        self.scratch.asks.shrink_to(ROOM_KEPT);
+        m.ladder.book.load(Side::Buy, &self.scratch.bids);
+        m.ladder.book.load(Side::Sell, &self.scratch.asks);
+        for levels in [&mut self.scratch.bids, &mut self.scratch.asks] {
+            levels.clear();
+            levels.shrink_to(ROOM_KEPT);
+        }
         m.ladder.time = time;
         let crossed = m.ladder.book.is_crossed();
         self.counts.crossed += u64::from(crossed);

@@ -96,7 +96,7 @@ impl OrderParts {
             order: self.order.ok_or("order_id")?,
             price,
             size,
-            new_price: self.new_price.filter(|_| kind == OrderKind::Change),
+            new_price: self.new_price.filter(|price| kind == OrderKind::Change && *price > 0),
             sequence,
             time: self.time,
         })
@@ -409,7 +409,8 @@ impl<'a> Walk<'a, '_> {
         while json.element().of(field)? {
             json.array().of(field)?;
             next(json, field)?;
-            levels.push(self.level(json, field)?);
+            let Level { price, size } = self.level(json, field)?;
+            levels.push((price, size));
         }
         match side {
             Side::Buy => self.scratch.bids = levels,
@@ -512,7 +513,7 @@ fn optional<'a, T>(
     read(json).map(Some)
 }
 
-fn side(json: &mut Json<'_>) -> Result<Side> {
+pub fn side(json: &mut Json<'_>) -> Result<Side> {
     let offset = json.offset();
     match json.string().of("side")? {
         text if text.is("buy") => Ok(Side::Buy),

@@ -182,14 +182,15 @@ fn snapshot(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option
 
 /// Levels up to and with the closing bracket.
 #[inline(always)]
-fn levels(c: &mut Cursor<'_>, m: &Market, levels: &mut Vec<Level>) -> Option<()> {
+fn levels(c: &mut Cursor<'_>, m: &Market, levels: &mut Vec<(Price, Qty)>) -> Option<()> {
     levels.clear();
     if c.skip_if(b"]") {
         return Some(());
     }
     c.literal(b"[\"")?;
     loop {
-        levels.push(level(c, m)?);
+        let Level { price, size } = level(c, m)?;
+        levels.push((price, size));
         if !c.skip_if(b"\"],[\"") {
             return c.literal(b"\"]]");
         }

@@ -8,7 +8,8 @@ use super::messages::{BeatMessage, MatchMessage, Message, QuoteMessage, Scratch,
 use super::products::{self, Product, Wanted};
 use super::sign::Signer;
 use super::{exact, fast, flat, map, subscribe};
-use crate::coinbase::choices::{Choices, Level2, TradeIds, TradeTail};
+use crate::coinbase::choices::{Backfill as Fetch, Choices, Level2, TradeIds, TradeTail};
+use crate::trades::{Backfill, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
     Settings, VenueMachine, Watch,
@@ -55,6 +56,7 @@ pub struct Exchange {
     /// When the first book is to be asked for again.
     pub(super) next_retry: Option<UnixNanos>,
     pub(super) signer: Option<Signer>,
+    pub(super) backfill: Backfill,
     wanted: Vec<Wanted>,
     memories: Vec<(InstrumentId, Memory)>,
     connection: Connection,
@@ -85,6 +87,7 @@ impl Exchange {
             scratch: Scratch::default(),
             watch: Watch::new(&settings.stale_after),
             next_retry: None,
+            backfill: Backfill::new(choices.backfill == Fetch::On && !settings.symbols.is_empty(), Paging::Down),
             signer,
             wanted: settings.symbols.iter().map(|s| Wanted { name: s.clone(), found: false }).collect(),
             memories: vec![],
@@ -227,6 +230,9 @@ impl Exchange {
         let k = defined.index();
         if let Defined::New(_) = defined {
             let market = self.new_market(k);
+            if !market.trades.ids.missing().is_empty() {
+                self.backfill.wanted(k, now);
+            }
             self.markets.push(market);
         }
         self.counts.instruments += u64::from(!matches!(defined, Defined::Same(_)));
@@ -243,11 +249,10 @@ impl Exchange {
     /// A market with what an earlier run knew of it.
     fn new_market(&mut self, k: Known) -> Market {
         let definition = self.instruments.get(k);
-        let mut market = Market::new(definition, self.is_full());
+        let contiguous = self.choices.trade_ids == TradeIds::Contiguous;
+        let mut market = Market::new(definition, self.is_full(), contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
-            market.trades.last_id = memory.trade_id;
-            market.trades.last_recv = memory.last_seen;
-            market.trades.cause = GapCause::Restart;
+            market.trades.ids.remember(memory);
             market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
         }
         market
@@ -323,8 +328,7 @@ impl Exchange {
 
     #[inline]
     fn apply_match(&mut self, k: Known, t: &MatchMessage, received: UnixNanos, out: &mut Outbox) {
-        if self.is_news(k, t, received, out) {
-            let flags = Flags::LAST | (Flags::SNAPSHOT | Flags::LATE).when(t.last);
+        if let Some(flags) = self.is_news(k, t, received, out) {
             map::trade(&self.markets[k as usize], t, flags, received, &mut out.records);
             self.counts.trades += 1;
         }
@@ -334,46 +338,56 @@ impl Exchange {
         }
     }
 
-    /// Whether a trade was not told before. A jump of the ids is told as a gap first.
+    /// How a trade that was not told before is told. A jump of the ids is told as a gap first.
     #[inline]
-    fn is_news(&mut self, k: Known, t: &MatchMessage, received: UnixNanos, out: &mut Outbox) -> bool {
-        let m = &mut self.markets[k as usize];
-        if let Some(last) = m.trades.last_id {
-            if t.id <= last {
+    fn is_news(&mut self, k: Known, t: &MatchMessage, received: UnixNanos, out: &mut Outbox) -> Option<Flags> {
+        let trades = &mut self.markets[k as usize].trades;
+        let (cause, from) = (trades.ids.cause(), trades.ids.received());
+        let flags = Flags::LAST | (Flags::SNAPSHOT | Flags::LATE).when(t.last);
+        match trades.ids.take(t.id, map::when(t.time, received), received) {
+            Verdict::Next | Verdict::First => {}
+            Verdict::Repeat => {
                 self.counts.trades_repeated += 1;
-                return false;
+                return None;
             }
-            if t.id - last > 1 {
-                self.trades_missing(k, t.id - 1, received, out);
+            Verdict::Fills => return Some(flags | Flags::LATE),
+            Verdict::Jump { first, last } => {
+                self.trades_missing(k, cause, Some((first, last)), from, received, out);
             }
-        }
-        let m = &mut self.markets[k as usize];
-        if t.sequence < m.trades.sequence && t.sequence != 0 {
-            self.sequence_fell(k, t, received, out);
+            Verdict::Break => self.trades_missing(k, cause, None, from, received, out),
         }
         let trades = &mut self.markets[k as usize].trades;
         if t.sequence != 0 {
-            trades.sequence = t.sequence;
+            let before = std::mem::replace(&mut trades.sequence, t.sequence);
+            if t.sequence < before {
+                self.sequence_fell(k, t, before, received, out);
+            }
         }
-        (trades.last_id, trades.last_recv, trades.cause) = (Some(t.id), received, GapCause::Sequence);
-        true
+        Some(flags)
     }
 
-    /// Trades up to this one never came.
+    /// Trades never came: told as a gap, and fetched.
     #[cold]
-    fn trades_missing(&mut self, k: Known, to: u64, now: UnixNanos, out: &mut Outbox) {
+    fn trades_missing(
+        &mut self,
+        k: Known,
+        cause: GapCause,
+        range: Option<(u64, u64)>,
+        from: UnixNanos,
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
         let m = &self.markets[k as usize];
-        let Some(last) = m.trades.last_id.filter(|_| self.choices.trade_ids == TradeIds::Contiguous) else { return };
-        let (cause, from) = (m.trades.cause, m.trades.last_recv);
-        map::gap(m, StreamKind::Trade, cause, Some((last + 1, to)), from, now, &mut out.records);
+        map::gap(m, StreamKind::Trade, cause, range, from, now, &mut out.records);
         self.counts.gaps += 1;
+        self.backfill.wanted(k, now);
     }
 
     /// The venue's sequence only rises: it skips where other channels have messages, but never falls.
     #[cold]
-    fn sequence_fell(&mut self, k: Known, t: &MatchMessage, now: UnixNanos, out: &mut Outbox) {
+    fn sequence_fell(&mut self, k: Known, t: &MatchMessage, before: u64, now: UnixNanos, out: &mut Outbox) {
         self.counts.sequences_back += 1;
-        let text = format!("trade {} has sequence {}, below {}", t.id, t.sequence, self.markets[k as usize].trades.sequence);
+        let text = format!("trade {} has sequence {}, below {before}", t.id, t.sequence);
         let status = Status::Stream(StreamKind::Trade, StreamState::Live);
         self.tell(Some(k), status, (Reason::Sequence, &text), now, out);
     }
@@ -396,20 +410,18 @@ impl Exchange {
             self.watch.quiet(k, StreamKind::Book, received);
         }
         m.beat.sequence = Some(b.sequence);
-        if let (Some(trade), Some(last)) = (told_before.trade, m.trades.last_id)
-            && trade > last
-            && self.choices.trade_tail == TradeTail::Heartbeat
-        {
-            self.trades_missing(k, trade, received, out);
-            let trades = &mut self.markets[k as usize].trades;
-            (trades.last_id, trades.last_recv, trades.cause) = (Some(trade), received, GapCause::Sequence);
+        let ids = &mut m.trades.ids;
+        let (cause, from) = (ids.cause(), ids.received());
+        if let Some(range) = told_before.trade.and_then(|trade| ids.tail(trade, received)) {
+            self.trades_missing(k, cause, Some(range), from, received, out);
         }
         if let Some(order) = told_before.order {
             self.catch_up_orders(k, order, received, out);
         }
         let m = &mut self.markets[k as usize];
         let live = m.ladder.state == BookState::Live;
-        m.beat.trade = m.trades.last_id.filter(|last| b.last_trade > *last).map(|_| b.last_trade);
+        let behind = m.trades.ids.last().is_some_and(|last| b.last_trade > last);
+        m.beat.trade = (behind && self.choices.trade_tail == TradeTail::Heartbeat).then_some(b.last_trade);
         m.beat.order = (m.full && m.orders.behind(live, b.sequence)).then_some(b.sequence);
     }
 
@@ -505,6 +517,7 @@ impl VenueMachine for Exchange {
         if self.learns() {
             return;
         }
+        self.backfill.connected();
         out.frames.push(Outgoing::text(r#"{"type":"subscribe","channels":["status"]}"#));
         self.ask_definitions(now, out);
     }
@@ -528,7 +541,7 @@ impl VenueMachine for Exchange {
         if self.connection.definitions == Some(request) {
             self.connection.definitions = None;
             self.on_definitions(reply, now, out);
-        } else {
+        } else if !self.on_trades(request, &reply, now, out) {
             self.on_orders(request, reply, now, out);
         }
     }
@@ -536,27 +549,27 @@ impl VenueMachine for Exchange {
     fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.check_streams(now, out);
         self.retry_books(now, out);
+        self.ask_trades(now, out);
         self.check_connection(now, out);
     }
 
     fn on_disconnected(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.connection = Connection::default();
         self.watch.stop();
+        self.backfill.disconnected();
         for k in 0..self.markets.len() as Known {
             self.books_lost(k, now, out);
             let m = &mut self.markets[k as usize];
             m.subscribed = false;
             m.beat = Default::default();
-            if m.trades.last_id.is_some() && m.trades.cause == GapCause::Sequence {
-                m.trades.cause = GapCause::Reconnect;
-            }
+            m.trades.ids.disconnected();
         }
         self.next_retry = None;
     }
 
     #[inline]
     fn next_timer(&self) -> Option<UnixNanos> {
-        [self.watch.next(), self.next_retry, self.connection_due()].into_iter().flatten().min()
+        [self.watch.next(), self.next_retry, self.backfill.next(), self.connection_due()].into_iter().flatten().min()
     }
 
     fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {

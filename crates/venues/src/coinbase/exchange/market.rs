@@ -1,6 +1,7 @@
 //! What is kept of one instrument: its trades' ids, its book and, where the book is made of them, its orders.
 
 use super::orders::Orders;
+use crate::trades::TradeIds;
 use book::Book;
 use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
 
@@ -24,12 +25,9 @@ pub struct Market {
 }
 
 /// What is known of an instrument's trades.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Trades {
-    pub last_id: Option<u64>,
-    pub last_recv: UnixNanos,
-    /// What a jump of the next id would be due to.
-    pub cause: GapCause,
+    pub ids: TradeIds,
     /// The venue's sequence of the last trade; 0 before the first.
     pub sequence: u64,
 }
@@ -63,7 +61,7 @@ pub struct Ladder {
 
 impl Market {
     /// An instrument of which nothing but its definition is known.
-    pub fn new(definition: &Instrument, full: bool) -> Market {
+    pub fn new(definition: &Instrument, full: bool, contiguous: bool) -> Market {
         Market {
             id: definition.id,
             price_scale: definition.price_scale,
@@ -71,7 +69,7 @@ impl Market {
             provisional: true,
             subscribed: false,
             full,
-            trades: Trades { last_id: None, last_recv: UnixNanos::ZERO, cause: GapCause::Sequence, sequence: 0 },
+            trades: Trades { ids: TradeIds::new(contiguous), sequence: 0 },
             ladder: Ladder {
                 book: Book::default(),
                 state: BookState::Cold,

@@ -8,7 +8,7 @@ use super::market::Market;
 use super::products::{Product, Wanted};
 use crate::{FrameError, InstrumentSet, Known};
 use book::Level;
-use model::{Side, UnixNanos};
+use model::{Price, Qty, Side, UnixNanos};
 use scan::DayCache;
 use wire::OrderAction;
 
@@ -115,8 +115,8 @@ impl Message {
 /// What lies beside a message: the levels of one frame, and room for the next one's.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    pub bids: Vec<Level>,
-    pub asks: Vec<Level>,
+    pub bids: Vec<(Price, Qty)>,
+    pub asks: Vec<(Price, Qty)>,
     pub changes: Vec<(Side, Level)>,
     pub products: Vec<Product>,
     pub text: String,

@@ -4,6 +4,7 @@ mod books;
 mod exact;
 mod fast;
 mod flat;
+mod history;
 mod machine;
 mod map;
 mod market;

@@ -269,7 +269,7 @@ impl Exchange {
             self.counts.book_updates_old += 1;
             return false;
         }
-        if last != 0 && sequence > last + 1 {
+        if last != 0 && sequence.saturating_sub(last) > 1 {
             self.steps_missing(k, (last + 1, sequence - 1), received, out);
         } else if last != 0 {
             self.counts.sequences_ok += 1;
@@ -425,15 +425,14 @@ impl Exchange {
             return Err(format!("the orders are of {}, before the first step kept, {from}", fetched.sequence));
         }
         let (bids, asks) = (levels(&mut rows, Side::Buy)?, levels(&mut rows, Side::Sell)?);
-        if matches!((bids.first(), asks.first()), (Some(bid), Some(ask)) if bid.price >= ask.price) {
+        if matches!((bids.first(), asks.first()), (Some(bid), Some(ask)) if bid.0 >= ask.0) {
             return Err(format!("the orders of {} are crossed", fetched.sequence));
         }
         self.widen(k, numbers.need, now, out).map_err(|e| e.to_string())?;
         self.counts.book_snapshots += 1;
         let m = &mut self.markets[k as usize];
-        let (mut bids, mut asks) = (bids, asks);
-        m.ladder.book.load(Side::Buy, &mut bids);
-        m.ladder.book.load(Side::Sell, &mut asks);
+        m.ladder.book.load(Side::Buy, &bids);
+        m.ladder.book.load(Side::Sell, &asks);
         m.ladder.time = fetched.time;
         m.orders.resting.clear();
         m.orders.resting.extend(rows.iter().map(|(side, order, l)| (*order, Resting::new(*side, l.price.0, l.size.0))));
@@ -464,7 +463,8 @@ impl Exchange {
         if m.orders.applied == 0 {
             return Some(None);
         }
-        let (first, next) = (m.orders.applied + 1, if m.orders.from == 0 { sequence + 1 } else { m.orders.from });
+        let next = if m.orders.from == 0 { sequence.saturating_add(1) } else { m.orders.from };
+        let first = m.orders.applied.saturating_add(1);
         (next > first).then(|| Some((first, next - 1)))
     }
 
@@ -523,21 +523,18 @@ fn read_side(
 }
 
 /// The levels of one side's orders, best first.
-fn levels(rows: &mut [(Side, u128, Level)], side: Side) -> Result<Vec<Level>, String> {
+fn levels(rows: &mut [(Side, u128, Level)], side: Side) -> Result<Vec<(Price, Qty)>, String> {
     rows.sort_by_key(|(side, _, l)| (*side, l.price));
-    let mut levels: Vec<Level> = vec![];
-    let own = rows.iter().filter(|(s, _, l)| *s == side && l.size.0 > 0).map(|(_, _, l)| *l);
-    let mut add = |l: Level| {
-        match levels.last_mut() {
-            Some(last) if last.price == l.price => {
-                let sum = last.size.0.checked_add(l.size.0).ok_or("the orders of a level do not fit 64 bits")?;
-                last.size = Qty(sum);
+    let mut levels: Vec<(Price, Qty)> = vec![];
+    for (_, _, l) in rows.iter().filter(|(s, _, l)| *s == side && l.size.0 > 0) {
+        match levels.last_mut().filter(|(price, _)| *price == l.price) {
+            Some((_, size)) => {
+                let sum = size.0.checked_add(l.size.0).ok_or("the orders of a level do not fit 64 bits")?;
+                *size = Qty(sum);
             }
-            _ => levels.push(l),
+            None => levels.push((l.price, l.size)),
         }
-        Ok::<(), &'static str>(())
-    };
-    own.into_iter().try_for_each(&mut add)?;
+    }
     if side == Side::Buy {
         levels.reverse();
     }
