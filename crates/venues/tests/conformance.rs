@@ -60,8 +60,9 @@ macro_rules! missed_trades {
 }
 
 suite!(binance, crate::conformance::binance::Binance);
-suite!(coinbase_exchange, crate::conformance::coinbase_exchange::CoinbaseExchange);
+suite!(coinbase_exchange, crate::conformance::coinbase_exchange::CoinbaseExchange<false>);
 suite!(kraken, crate::conformance::kraken::Kraken);
 
 missed_trades!(binance_missed_trades, crate::conformance::binance::Binance);
+missed_trades!(coinbase_exchange_missed_trades, crate::conformance::coinbase_exchange::CoinbaseExchange<true>);
 missed_trades!(kraken_missed_trades, crate::conformance::kraken::Kraken);

@@ -1,7 +1,7 @@
 //! A small Coinbase Exchange for the conformance suite: products by REST, level 2 in batches without any number of its
 //! own, heartbeats of one product, a last trade after each subscription.
 
-use super::case::{Answer, Case, Change, Sent, Truth};
+use super::case::{Answer, Case, Change, Sent, ServesTrades, Truth};
 use super::kraken::time;
 use model::{Decimal, Side, UnixNanos, Venue};
 use serde_json::{Value, json};
@@ -16,12 +16,15 @@ struct Market {
     asks: BTreeMap<i64, i64>,
     /// The last trade but for its type.
     last: Option<String>,
-    trades: u64,
+    /// Every trade from 1001 on, as REST tells it.
+    trades: Vec<Value>,
+    /// How many of them, the oldest, are no longer served.
+    forgotten: usize,
     sequence: u64,
 }
 
-/// The venue.
-pub struct CoinbaseExchange {
+/// The venue; `FETCHED` where missed trades are fetched, which tells them beside their gap.
+pub struct CoinbaseExchange<const FETCHED: bool> {
     markets: [Market; 2],
     /// Channel and product.
     subscribed: Vec<(String, String)>,
@@ -44,7 +47,8 @@ impl Market {
             bids: (0..10).map(|n| ((100 - n) * one, level(n))).collect(),
             asks: (0..10).map(|n| ((101 + n) * one, level(n))).collect(),
             last: None,
-            trades: 1000,
+            trades: vec![],
+            forgotten: 0,
             sequence: 5_000_000_000,
         }
     }
@@ -59,13 +63,13 @@ impl Market {
     }
 }
 
-impl Default for CoinbaseExchange {
-    fn default() -> CoinbaseExchange {
+impl<const FETCHED: bool> Default for CoinbaseExchange<FETCHED> {
+    fn default() -> Self {
         CoinbaseExchange { markets: [Market::new(), Market::new()], subscribed: vec![] }
     }
 }
 
-impl CoinbaseExchange {
+impl<const FETCHED: bool> CoinbaseExchange<FETCHED> {
     fn index(symbol: &str) -> Option<usize> {
         Self::VENUE_SYMBOLS.iter().position(|s| *s == symbol)
     }
@@ -117,7 +121,7 @@ impl CoinbaseExchange {
     }
 }
 
-impl Case for CoinbaseExchange {
+impl<const FETCHED: bool> Case for CoinbaseExchange<FETCHED> {
     const VENUE: Venue = Venue::Coinbase;
     const SYMBOLS: [&'static str; 2] = ["BTC-USD", "ETH-USD"];
     const VENUE_SYMBOLS: [&'static str; 2] = ["BTC-USD", "ETH-USD"];
@@ -128,8 +132,8 @@ impl Case for CoinbaseExchange {
     const SHOWS: &'static [Change<'static>] = &[(Side::Buy, "101", "66")];
 
     fn machine(settings: &Settings) -> Box<dyn VenueMachine> {
-        // What is fetched of a gap would be told beside it; that is a story of its own.
-        let choices = [("backfill".to_owned(), "off".to_owned())];
+        let fetched = if FETCHED { "on" } else { "off" };
+        let choices = [("backfill".to_owned(), fetched.to_owned())];
         venues::machine(Venue::Coinbase, settings, &choices).expect("known choices")
     }
 
@@ -144,11 +148,21 @@ impl Case for CoinbaseExchange {
         request["type"] == "subscribe" && request["channels"][0] == "level2_batch"
     }
 
+    fn asks_for_trades(&self, sent: &Sent) -> bool {
+        matches!(sent, Sent::Get(path) if path.contains("/trades?"))
+    }
+
     fn answer(&mut self, sent: &Sent, _now: UnixNanos) -> Vec<Answer> {
         match sent {
+            Sent::Get(path) if path == "/products" => vec![Answer::Http(200, Self::products())],
             Sent::Get(path) => {
-                assert_eq!(path, "/products");
-                vec![Answer::Http(200, CoinbaseExchange::products())]
+                let (symbol, page) = path.trim_start_matches("/products/").split_once("/trades?").expect("old trades");
+                let (limit, after) = page.trim_start_matches("limit=").split_once("&after=").expect("a page");
+                let market = &self.markets[Self::index(symbol).expect("a product")];
+                let (limit, after): (usize, usize) = (limit.parse().expect("a number"), after.parse().expect("an id"));
+                let end = after.saturating_sub(1001).min(market.trades.len()).max(market.forgotten);
+                let served = market.trades[market.forgotten..end].iter().rev().take(limit.min(Self::PAGE));
+                vec![Answer::Http(200, json!(served.collect::<Vec<_>>()).to_string())]
             }
             Sent::Frame(frame) => {
                 let request = serde_json::from_str(frame).expect("the machine sends JSON");
@@ -159,10 +173,12 @@ impl Case for CoinbaseExchange {
 
     fn trade(&mut self, symbol: usize, price: &str, size: &str, taker: Side, now: UnixNanos) -> String {
         let (name, market) = (Self::VENUE_SYMBOLS[symbol], &mut self.markets[symbol]);
-        market.trades += 1;
         market.sequence += 7;
-        let (maker, id, sequence) = (taker.opposite(), market.trades, market.sequence);
+        let (maker, id, sequence) = (taker.opposite().name(), 1001 + market.trades.len(), market.sequence);
         let (price, size) = (written(units(price)), written(units(size)));
+        market.trades.push(
+            json!({"trade_id": id, "side": maker, "size": size, "price": price, "time": time(now)}),
+        );
         let fields = format!(
             r#""trade_id":{id},"maker_order_id":"ac928c66-ca53-498f-9c13-a110027a60e8","taker_order_id":"132fb6ae-456b-4654-b4e0-d681ac05cea1","side":"{maker}","size":"{size}","price":"{price}","product_id":"{name}","sequence":{sequence},"time":"{}""#,
             time(now)
@@ -195,7 +211,7 @@ impl Case for CoinbaseExchange {
 
     fn heartbeat(&self) -> Option<String> {
         let (name, market) = (Self::VENUE_SYMBOLS[1], &self.markets[1]);
-        let (sequence, last) = (market.sequence, market.trades);
+        let (sequence, last) = (market.sequence, 1000 + market.trades.len());
         Some(format!(
             r#"{{"type":"heartbeat","last_trade_id":{last},"product_id":"{name}","sequence":{sequence},"time":"2023-11-14T22:13:20.000000Z"}}"#
         ))
@@ -214,5 +230,13 @@ impl Case for CoinbaseExchange {
         let decimal = |m: i64| Decimal::new(m.into(), SCALE).to_string();
         let level = |(p, s): (&i64, &i64)| [decimal(*p), decimal(*s)];
         Truth { bids: market.bids.iter().rev().map(level).collect(), asks: market.asks.iter().map(level).collect() }
+    }
+}
+
+impl<const FETCHED: bool> ServesTrades for CoinbaseExchange<FETCHED> {
+    const PAGE: usize = 5;
+
+    fn forget_trades(&mut self, symbol: usize, before: u64) {
+        self.markets[symbol].forgotten = usize::try_from(before - 1001).expect("an id of the case");
     }
 }

@@ -84,11 +84,12 @@ impl Exchange {
         let m = &mut self.markets[k as usize];
         let mark = out.records.mark();
         map::changes(m, &self.scratch.changes, trust, time, received, &mut out.records, &mut self.counts);
-        (m.ladder.time, m.ladder.last_recv) = (time, received);
+        m.ladder.time = time;
         self.counts.book_updates += 1;
         if m.ladder.book.is_crossed() {
             self.apply_crossed(k, mark, received, out);
         }
+        self.markets[k as usize].ladder.last_recv = received;
         self.seen(k, StreamKind::Book, received, out);
     }
 
@@ -137,7 +138,12 @@ impl Exchange {
         }
         m.ladder.last_recv = now;
         self.counts.book_levels += map::snapshot(m, SnapshotReason::Sync, depth, now, &mut out.records);
-        self.counts.resyncs += u64::from(std::mem::take(&mut m.ladder.broken));
+        let mended = std::mem::take(&mut m.ladder.broken);
+        self.counts.resyncs += u64::from(mended);
+        if !mended {
+            // Nothing had failed: the first fault to come is met at once.
+            m.ladder.attempts = 0;
+        }
         m.ladder.retry_at = None;
         if m.ladder.state != BookState::Live {
             m.ladder.state = BookState::Live;

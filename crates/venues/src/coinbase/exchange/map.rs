@@ -141,7 +141,7 @@ pub fn snapshot(m: &Market, reason: SnapshotReason, depth: usize, now: UnixNanos
     let (bids, asks) = (told(Side::Buy), told(Side::Sell));
     let capped = bids < ladder.book.depth(Side::Buy) || asks < ladder.book.depth(Side::Sell);
     let count = |n: usize| u32::try_from(n).expect("a depth is given in 32 bits");
-    let (time, update_id) = (when(ladder.time, now), m.orders.applied());
+    let (time, update_id) = (ladder.time, m.orders.applied());
     records.push(&SnapshotBeginRecord {
         header: Header::new(SnapshotBeginRecord::TYPE, SnapshotBeginRecord::WORDS, Some(VENUE), Flags::EMPTY, m.id),
         ts_event: time.0,

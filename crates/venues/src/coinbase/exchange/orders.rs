@@ -227,20 +227,22 @@ impl Exchange {
     #[inline]
     pub(super) fn apply_order(&mut self, k: Known, o: &OrderMessage, received: UnixNanos, out: &mut Outbox) {
         if !self.markets[k as usize].full {
-            if !self.learns() || self.markets[k as usize].ladder.state == BookState::Live {
+            if !self.learns() {
                 self.counts.unused_types += 1;
                 return;
             }
-            self.markets[k as usize].full = true;
+            // A captured book that is kept from level 2 stays with it.
+            self.markets[k as usize].full = self.markets[k as usize].ladder.state == BookState::Cold;
         }
-        if o.sequence != 0 && !self.follows(k, o.sequence, received, out) {
+        let full = self.markets[k as usize].full;
+        if full && o.sequence != 0 && !self.follows(k, o.sequence, received, out) {
             return;
         }
         if self.tells_orders() {
             map::order(&self.markets[k as usize], o, received, &mut out.records);
             self.counts.orders += 1;
         }
-        if o.sequence != 0 {
+        if full && o.sequence != 0 {
             self.apply_step(k, &Step::of_order(o), received, out);
         }
         self.seen(k, StreamKind::Book, received, out);
