@@ -61,8 +61,10 @@ counts! {
     checksums_ok,
     /// Venue checksums that differed.
     checksums_failed,
-    /// Book updates whose ids follow the one before.
+    /// Book updates, or frames where the venue counts those, whose ids follow the one before.
     sequences_ok,
+    /// Frames whose number on the connection was had before.
+    frames_old,
     /// Gaps told.
     gaps,
     /// Books brought back after a failed proof.

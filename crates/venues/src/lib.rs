@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod binance;
+pub mod coinbase;
 mod counts;
 mod instruments;
 pub mod kraken;

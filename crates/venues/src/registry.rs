@@ -1,6 +1,6 @@
 //! Which venues there are: the one place where a new one joins.
 
-use crate::{Limit, Settings, VenueMachine, binance, kraken};
+use crate::{Limit, Settings, VenueMachine, binance, coinbase, kraken};
 use model::Venue;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MachineError {
     /// There is no adapter for the venue.
-    #[error("there is no adapter for {0}; there are adapters for kraken and binance")]
+    #[error("there is no adapter for {0}; there are adapters for kraken, binance and coinbase")]
     NoAdapter(Venue),
     /// A setting the venue does not offer.
     #[error("{venue}: {key} cannot be {value}; it can be {allowed}")]
@@ -71,6 +71,7 @@ pub fn spec(venue: Venue, _choices: &[(String, String)]) -> Result<&'static Spec
     match venue {
         Venue::Kraken => Ok(&kraken::SPEC),
         Venue::Binance => Ok(&binance::SPEC),
+        Venue::Coinbase => Ok(&coinbase::advanced::SPEC),
         other => Err(MachineError::NoAdapter(other)),
     }
 }
@@ -84,6 +85,7 @@ pub fn machine(
     match venue {
         Venue::Kraken => kraken::machine(settings, choices),
         Venue::Binance => binance::machine(settings, choices),
+        Venue::Coinbase => coinbase::advanced::machine(settings, choices),
         other => Err(MachineError::NoAdapter(other)),
     }
 }

@@ -6,6 +6,7 @@ mod conformance {
     pub mod behaviours;
     pub mod binance;
     pub mod case;
+    pub mod coinbase_advanced;
     pub mod kraken;
     pub mod reader;
     pub mod world;
@@ -42,4 +43,5 @@ macro_rules! suite {
 }
 
 suite!(binance, crate::conformance::binance::Binance);
+suite!(coinbase_advanced, crate::conformance::coinbase_advanced::CoinbaseAdvanced);
 suite!(kraken, crate::conformance::kraken::Kraken);
