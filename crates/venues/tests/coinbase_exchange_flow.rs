@@ -392,3 +392,27 @@ fn endpoints_follow_the_choice_of_protocol() {
     assert!(spec("pro").is_err());
     assert_eq!(venues::spec(Venue::Coinbase, &[]).map(|s| s.ws_url), spec("exchange"));
 }
+
+/// Captures do not say which protocol they are of: the first frame that tells decides.
+#[test]
+fn captures_tell_their_protocol() {
+    let told = |frames: &[&str]| {
+        let mut machine = venues::machine(Venue::Coinbase, &Settings::default(), &[]).unwrap();
+        let (mut out, mut lines, mut encoder) = (Outbox::new(), vec![], Encoder::new());
+        for frame in frames {
+            machine.on_frame(frame.as_bytes(), UnixNanos(1), &mut out).unwrap();
+        }
+        for words in &out.records {
+            lines.extend(encoder.push(Envelope::default(), words).unwrap());
+        }
+        let ids = lines.into_iter().filter_map(|l| if let Line::Trade(t) = l { t.trade_id } else { None });
+        (ids.collect::<Vec<_>>(), *machine.counts())
+    };
+    let error = r#"{"type":"error","message":"channel required"}"#;
+    let advanced = r#"{"channel":"market_trades","client_id":"","timestamp":"2024-10-04T07:13:31.158696693Z","sequence_num":2,"events":[{"type":"update","trades":[{"product_id":"ETH-USDT","trade_id":"22381691","price":"2375.56","size":"0.5","time":"2024-10-04T07:13:31.088388Z","side":"BUY"}]}]}"#;
+    let (ids, counts) = told(&[error, advanced]);
+    assert_eq!((ids, counts.unknown_types), (vec!["22381691".to_owned()], 0));
+    let exchange = trade(10, 100);
+    let (ids, counts) = told(&[&exchange, advanced]);
+    assert_eq!((ids, counts.unknown_types), (vec!["10".to_owned()], 1), "what was decided stays");
+}

@@ -6,6 +6,7 @@ mod conformance {
     pub mod behaviours;
     pub mod binance;
     pub mod case;
+    pub mod coinbase_advanced;
     pub mod coinbase_exchange;
     pub mod kraken;
     pub mod missed;
@@ -60,6 +61,7 @@ macro_rules! missed_trades {
 }
 
 suite!(binance, crate::conformance::binance::Binance);
+suite!(coinbase_advanced, crate::conformance::coinbase_advanced::CoinbaseAdvanced);
 suite!(coinbase_exchange, crate::conformance::coinbase_exchange::CoinbaseExchange<false>);
 suite!(kraken, crate::conformance::kraken::Kraken);
 

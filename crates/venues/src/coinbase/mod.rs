@@ -1,21 +1,20 @@
 //! Coinbase, which speaks two protocols over one matching engine: Exchange and Advanced Trade. What is proven and what
 //! is not: see this folder's README.
 
+pub mod advanced;
 mod choices;
 pub mod exchange;
 mod recognise;
-mod spec;
 
 pub use choices::{Api, Choices};
-pub use spec::{ADVANCED, EXCHANGE};
 
 use crate::{MachineError, Settings, Spec, VenueMachine};
 
 /// Endpoints and limits of the protocol that is chosen.
 pub fn spec(choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
     Ok(match choices::split(choices)?.0 {
-        Api::Exchange => &EXCHANGE,
-        Api::Advanced => &ADVANCED,
+        Api::Exchange => &exchange::SPEC,
+        Api::Advanced => &advanced::SPEC,
     })
 }
 
@@ -33,11 +32,6 @@ pub fn machine(settings: &Settings, choices: &[(String, String)]) -> Result<Box<
 fn of(api: Api, settings: &Settings, choices: &[(String, String)]) -> Result<Box<dyn VenueMachine>, MachineError> {
     match api {
         Api::Exchange => exchange::machine(settings, choices),
-        Api::Advanced => Err(MachineError::Setting {
-            venue: EXCHANGE.venue,
-            key: "api",
-            value: "advanced".to_owned(),
-            allowed: "exchange".to_owned(),
-        }),
+        Api::Advanced => advanced::machine(settings, choices),
     }
 }

@@ -12,7 +12,10 @@ mod messages;
 mod orders;
 mod products;
 mod sign;
+mod spec;
 mod subscribe;
+
+pub use spec::SPEC;
 
 use super::choices::Choices;
 use crate::{MachineError, Settings, VenueMachine};
