@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod binance;
+mod channels;
 mod counts;
 mod instruments;
 pub mod kraken;
@@ -15,6 +16,7 @@ mod session;
 mod settings;
 mod watch;
 
+pub use channels::{Channel, Maturity, channels};
 pub use counts::Counts;
 pub use instruments::{Defined, InstrumentSet, Known};
 pub use outbox::{Outbox, Outgoing, Reply, Request, RequestId};
