@@ -37,7 +37,7 @@ lint: ## what the tests check before they run
 bench: build ## measure each part beside its reference (see docs/benchmarks.md)
 	@$(PROGRAM) bench
 
-bench-peers: ## measure beside barter-data, dbn and iceoryx2
+bench-peers: ## measure beside barter-data, dbn, iceoryx2 and tungstenite
 	@cargo run --release --locked --manifest-path benches/peers/Cargo.toml
 
 bench-feeds: ## measure decoders beside cryptofeed, ccxt and tardis-dev
