@@ -47,11 +47,8 @@ bench-feeds: ## measure decoders beside cryptofeed, ccxt and tardis-dev
 soak: build ## 20 minutes of more than 100,000 frames a second
 	@python3 scripts/soak.py $(PROGRAM) --minutes 20
 
-fuzz: ## fuzz every target for a minute each (needs nightly and cargo-fuzz)
-	@if ! cargo +nightly fuzz --version >/dev/null 2>&1; then \
-		echo "SKIPPED fuzz: get it with: rustup toolchain install nightly; cargo install cargo-fuzz"; exit 0; fi; \
-	for t in fuzz/fuzz_targets/*.rs; do \
-		cargo +nightly fuzz run "$$(basename "$$t" .rs)" --fuzz-dir fuzz -- -max_total_time=60; done
+fuzz: ## fuzz every decoder for a minute each (needs nightly and cargo-fuzz)
+	@scripts/fuzz.py --seconds 60
 
 loom: ## model-check the ring
 	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p alphapulse-ring --lib
