@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test fmt lint bench bench-peers soak fuzz loom miri clean
+.PHONY: help run build test fmt lint bench bench-peers crash soak fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,6 +39,9 @@ bench: build ## measure each part beside its reference (see docs/benchmarks.md)
 
 bench-peers: ## measure beside barter-data, dbn and iceoryx2
 	@cargo run --release --locked --manifest-path benches/peers/Cargo.toml
+
+crash: build ## kill each venue's feed 200 times in the middle of a session
+	@scripts/crash 200
 
 soak: build ## 20 minutes of more than 100,000 frames a second
 	@python3 scripts/soak.py $(PROGRAM) --minutes 20
