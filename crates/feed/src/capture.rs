@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use venues::trades::Missing;
 use venues::{Input, Memory, Reply, RequestId};
 use wire::Origin;
 
@@ -94,11 +95,9 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
             text(body, build);
             1
         }
-        Input::Remember(instrument, Memory { trade_id, last_seen }) => {
+        Input::Remember(instrument, memory) => {
             body.extend_from_slice(&instrument.0.to_le_bytes());
-            body.push(u8::from(trade_id.is_some()));
-            body.extend_from_slice(&trade_id.unwrap_or(0).to_le_bytes());
-            body.extend_from_slice(&last_seen.0.to_le_bytes());
+            encode_memory(memory, body);
             2
         }
         Input::Connecting(to) => {
@@ -143,11 +142,26 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
     }
 }
 
+fn encode_memory(memory: &Memory, body: &mut Vec<u8>) {
+    let Memory { trade_id, last_seen, trade_time, missing, recent } = memory;
+    body.push(u8::from(trade_id.is_some()));
+    body.extend_from_slice(&trade_id.unwrap_or(0).to_le_bytes());
+    body.extend_from_slice(&last_seen.0.to_le_bytes());
+    body.extend_from_slice(&trade_time.0.to_le_bytes());
+    body.extend_from_slice(&(missing.len() as u32).to_le_bytes());
+    let ranges = missing.iter().flat_map(|m| [m.first, m.last, m.since.0, m.until.0]);
+    for number in ranges.chain(recent.iter().flat_map(|(time, key)| [time.0, *key])) {
+        body.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
 /// Reads inputs back.
 pub struct CaptureReader {
     file: BufReader<File>,
     path: PathBuf,
     body: Vec<u8>,
+    /// What the last input remembers, which it lends from here.
+    memory: Memory,
     offset: u64,
 }
 
@@ -162,7 +176,7 @@ impl CaptureReader {
             let problem = "is not a capture of inputs: it does not begin with APINPUT1";
             return Err(CaptureError::Damaged { path: path.to_owned(), offset: 0, problem });
         }
-        Ok(CaptureReader { file, path: path.to_owned(), body: vec![], offset: 8 })
+        Ok(CaptureReader { file, path: path.to_owned(), body: vec![], memory: Memory::default(), offset: 8 })
     }
 
     /// The next input and its time; `None` at the end, where a cut last input does not count.
@@ -185,7 +199,7 @@ impl CaptureReader {
         }
         self.offset += 16 + u64::from(length);
         let damaged = self.damaged("an input cannot be understood");
-        decode(head[12], &self.body).map(|input| Some((input, now))).ok_or(damaged)
+        decode(head[12], &self.body, &mut self.memory).map(|input| Some((input, now))).ok_or(damaged)
     }
 
     fn damaged(&self, problem: &'static str) -> CaptureError {
@@ -231,7 +245,26 @@ impl<'a> Body<'a> {
     }
 }
 
-fn decode(kind: u8, body: &[u8]) -> Option<Input<'_>> {
+/// Captures from before missing trades were fetched end behind the time of the last record.
+fn decode_memory(mut b: Body<'_>) -> Option<Memory> {
+    let known = b.u8()? == 1;
+    let (trade_id, last_seen) = (Some(b.u64()?).filter(|_| known), UnixNanos(b.u64()?));
+    let mut memory = Memory { trade_id, last_seen, ..Memory::default() };
+    if b.0.is_empty() {
+        return Some(memory);
+    }
+    memory.trade_time = UnixNanos(b.u64()?);
+    for _ in 0..b.u32()? {
+        let (first, last) = (b.u64()?, b.u64()?);
+        memory.missing.push(Missing { first, last, since: UnixNanos(b.u64()?), until: UnixNanos(b.u64()?) });
+    }
+    while !b.0.is_empty() {
+        memory.recent.push((UnixNanos(b.u64()?), b.u64()?));
+    }
+    Some(memory)
+}
+
+fn decode<'a>(kind: u8, body: &'a [u8], memory: &'a mut Memory) -> Option<Input<'a>> {
     let mut b = Body(body);
     Some(match kind {
         1 => {
@@ -240,9 +273,9 @@ fn decode(kind: u8, body: &[u8]) -> Option<Input<'_>> {
             Input::Start { epoch, pid, origin, site: b.text()?, build: b.text()? }
         }
         2 => {
-            let (instrument, known) = (InstrumentId(b.u32()?), b.u8()?);
-            let id = b.u64()?;
-            Input::Remember(instrument, Memory { trade_id: (known == 1).then_some(id), last_seen: UnixNanos(b.u64()?) })
+            let instrument = InstrumentId(b.u32()?);
+            *memory = decode_memory(b)?;
+            Input::Remember(instrument, memory)
         }
         3 => Input::Connecting(b.rest()?),
         4 => Input::Connected,
@@ -274,10 +307,19 @@ mod tests {
 
     #[test]
     fn every_input_comes_back_and_a_cut_one_does_not() {
+        let bare = Memory { last_seen: UnixNanos(4), ..Memory::default() };
+        let range = Missing { first: 6, last: 7, since: UnixNanos(1), until: UnixNanos(2) };
+        let full = Memory {
+            trade_id: Some(8),
+            last_seen: UnixNanos(3),
+            trade_time: UnixNanos(2),
+            missing: vec![range],
+            recent: vec![(UnixNanos(2), 8), (UnixNanos(1), u64::MAX)],
+        };
         let inputs = [
             Input::Start { epoch: 7, pid: 9, origin: Origin::Simulated, site: "lab", build: "0.1" },
-            Input::Remember(InstrumentId(5), Memory { trade_id: Some(8), last_seen: UnixNanos(3) }),
-            Input::Remember(InstrumentId(6), Memory { trade_id: None, last_seen: UnixNanos(4) }),
+            Input::Remember(InstrumentId(5), &full),
+            Input::Remember(InstrumentId(6), &bare),
             Input::Connecting("wss://venue"),
             Input::Connected,
             Input::Frame(b"{\"a\":1}\n\xff"),
@@ -314,5 +356,12 @@ mod tests {
         std::fs::write(&cut, &bytes[..bytes.len() - 1]).expect("written");
         assert_eq!(read_all(&cut), inputs.len() - 1);
         assert!(CaptureWriter::create(&path).is_err(), "an existing capture is not overwritten");
+    }
+
+    #[test]
+    fn a_memory_of_an_older_capture_is_read() {
+        let old = [&[1][..], &9u64.to_le_bytes(), &3u64.to_le_bytes()].concat();
+        let memory = Memory { trade_id: Some(9), last_seen: UnixNanos(3), ..Memory::default() };
+        assert_eq!(decode_memory(Body(&old)), Some(memory));
     }
 }

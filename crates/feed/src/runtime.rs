@@ -19,7 +19,7 @@ use crate::{
 };
 use model::{InstrumentId, Reason, UnixNanos, Venue};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     io,
     path::PathBuf,
     sync::{
@@ -30,9 +30,10 @@ use std::{
 };
 use telemetry::{Registry, clock};
 use venues::{
-    Input, MachineError, Memory, Outbox, Outgoing, Reply, Request, RequestId, Session, SessionSettings, Settings,
+    Input, MachineError, Memory, Outbox, Outgoing, Recall, Reply, Request, RequestId, Session, SessionSettings,
+    Settings,
 };
-use wire::{Origin, Record};
+use wire::Origin;
 
 /// How a feed is set up.
 #[derive(Clone, Debug)]
@@ -271,16 +272,14 @@ impl Feed {
     fn begin(&mut self, epoch: u64) -> Result<(), FeedError> {
         let memories = match self.writer.before()? {
             Some(reader) => remembered(reader)?,
-            None => HashMap::new(),
+            None => vec![],
         };
         let now = self.now();
         let (site, build) = (self.options.site.clone(), self.options.build.clone());
         let (pid, origin) = (std::process::id(), self.options.origin);
         self.step(Input::Start { epoch, pid, origin, site: &site, build: &build }, now)?;
-        let mut memories: Vec<_> = memories.into_iter().collect();
-        memories.sort_by_key(|(id, _)| *id);
-        for (instrument, memory) in memories {
-            self.step(Input::Remember(instrument, memory), now)?;
+        for (instrument, memory) in &memories {
+            self.step(Input::Remember(*instrument, memory), now)?;
         }
         self.commit(now);
         Ok(())
@@ -726,25 +725,11 @@ fn newest_epoch(directory: &ring::Directory, name: &str) -> Option<u64> {
 }
 
 /// What the ring's earlier runs told of each instrument.
-fn remembered(mut reader: ring::Reader) -> Result<HashMap<InstrumentId, Memory>, ring::RingError> {
-    let mut memories: HashMap<InstrumentId, Memory> = HashMap::new();
-    let mut take = |words: &[u64]| {
-        let Ok(record) = Record::read(words) else { return };
-        let Ok(header) = wire::Header::read(words) else { return };
-        if header.instrument() == InstrumentId::NONE {
-            return;
-        }
-        let memory = memories.entry(header.instrument()).or_default();
-        memory.last_seen = memory.last_seen.max(UnixNanos(words[2]));
-        if let Record::Trade(trade) = record
-            && let Some(id) = trade.id()
-        {
-            memory.trade_id = memory.trade_id.max(Some(id));
-        }
-    };
+fn remembered(mut reader: ring::Reader) -> Result<Vec<(InstrumentId, Memory)>, ring::RingError> {
+    let mut recall = Recall::default();
     loop {
-        match reader.poll(4096, |_, words| take(words))? {
-            ring::Poll::Idle | ring::Poll::Retired => return Ok(memories),
+        match reader.poll(4096, |_, words| recall.push(words))? {
+            ring::Poll::Idle | ring::Poll::Retired => return Ok(recall.finish()),
             ring::Poll::Records(_) | ring::Poll::Lapped(_) => {}
         }
     }

@@ -25,7 +25,7 @@ pub enum Input<'a> {
         build: &'a str,
     },
     /// What an earlier run told of an instrument.
-    Remember(InstrumentId, Memory),
+    Remember(InstrumentId, &'a Memory),
     /// A connection is being made; where to, in words.
     Connecting(&'a str),
     /// The socket is open.
@@ -177,7 +177,7 @@ impl Session {
                     self.machine.on_disconnected(now, out);
                 }
             }
-            Input::Remember(instrument, memory) => self.machine.remember(instrument, memory),
+            Input::Remember(instrument, memory) => self.machine.remember(instrument, memory.clone()),
             Input::Clock(wall) => out.records.push(&ClockRecord::new(self.machine.venue(), wall, now)),
             Input::Start { epoch, pid, origin, site, build } => {
                 self.epoch = epoch;

@@ -10,6 +10,7 @@ mod exact;
 mod machine;
 mod map;
 mod messages;
+mod missed;
 mod spec;
 mod subscribe;
 mod symbols;

@@ -11,6 +11,7 @@ mod machine;
 mod map;
 mod market;
 mod messages;
+mod missed;
 mod pairs;
 mod resync;
 mod spec;
