@@ -85,7 +85,7 @@ fn snapshot() -> (String, usize) {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (step, size) = (1 + (dice >> 60) % 4, (dice >> 20) % 500_000_000 + 1);
         let size = format!("{}.{:08}", size / 100_000_000, size % 100_000_000);
-        let (side, price) = if levels % 2 == 0 {
+        let (side, price) = if levels.is_multiple_of(2) {
             ask += step;
             (&mut asks, ask)
         } else {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod binance;
+mod channels;
 pub mod coinbase;
 mod counts;
 mod instruments;
@@ -18,6 +19,7 @@ mod settings;
 pub mod trades;
 mod watch;
 
+pub use channels::{Channel, Maturity, channels};
 pub use counts::Counts;
 pub use instruments::{Defined, InstrumentSet, Known};
 pub use outbox::{Outbox, Outgoing, Reply, Request, RequestId};

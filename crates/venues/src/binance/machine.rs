@@ -258,10 +258,11 @@ impl Machine {
             let known = instruments.find(symbol)?;
             Some((known, symbols[known as usize].scales))
         };
-        if let Some((known, trade, unknown)) = any_order::trade(bytes, self.choices.time_unit, find) {
+        if let Some((known, message, unknown)) = any_order::read(bytes, self.choices.time_unit, find, &mut self.levels)
+        {
             self.counts.slow_path += 1;
             self.counts.unknown_fields += unknown;
-            self.on_trade(known, &trade, received, out);
+            self.on_hot(known, &message, received, out);
             return Ok(());
         }
         let mut frame = Frame::of(bytes);
