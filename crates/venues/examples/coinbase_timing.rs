@@ -18,7 +18,8 @@ const SNAPSHOT_LEN: usize = 5_000_000;
 
 const PRODUCTS: &str = r#"[{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","quote_increment":"0.01","base_increment":"0.00000001","status":"online"}]"#;
 
-const SMALL: &str = r#"{"type":"snapshot","product_id":"BTC-USD","asks":[["116736.70","1.0"]],"bids":[["116736.60","1.0"]]}"#;
+const SMALL: &str =
+    r#"{"type":"snapshot","product_id":"BTC-USD","asks":[["116736.70","1.0"]],"bids":[["116736.60","1.0"]]}"#;
 
 /// The least any reader of a trade frame does.
 fn bare_trade(frame: &str, days: &mut DayCache) -> Option<u64> {
@@ -117,7 +118,12 @@ fn large_snapshot() {
     let ratio = median(ours.iter().zip(&search).map(|(a, b)| a / b).collect());
     let (ours, search) = (median(ours), median(search));
     println!("a snapshot of {} bytes, {levels} levels:", frame.len());
-    println!("  {:.2} ms, {:.1} ns a level; memchr {:.3} ms, ratio {ratio:.1}", ours / 1e6, ours / levels as f64, search / 1e6);
+    println!(
+        "  {:.2} ms, {:.1} ns a level; memchr {:.3} ms, ratio {ratio:.1}",
+        ours / 1e6,
+        ours / levels as f64,
+        search / 1e6
+    );
 }
 
 fn main() {
@@ -135,7 +141,12 @@ fn main() {
         }
         let (_, records, machine) = run(&frames);
         let (per_frame, counts) = (median(ours.clone()), machine.counts());
-        println!("{path}: {} frames, {records} records, slow {}, malformed {}", frames.len(), counts.slow_path, counts.malformed);
+        println!(
+            "{path}: {} frames, {records} records, slow {}, malformed {}",
+            frames.len(),
+            counts.slow_path,
+            counts.malformed
+        );
         if trades {
             let ratio = median(ours.iter().zip(&bare).map(|(a, b)| a / b).collect());
             println!("  {per_frame:.1} ns a frame, bare scan {:.1} ns, ratio {ratio:.2}", median(bare));

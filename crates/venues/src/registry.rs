@@ -105,7 +105,10 @@ mod tests {
         let text = MachineError::NoAdapter(Venue::BinanceUs).to_string();
         for venue in Venue::ALL {
             let known = !matches!(machine(venue, &Settings::default(), &[]), Err(MachineError::NoAdapter(_)));
-            assert_eq!(text.rsplit("adapters for ").next().is_some_and(|t| t.split(", ").any(|n| n == venue.name())), known);
+            assert_eq!(
+                text.rsplit("adapters for ").next().is_some_and(|t| t.split(", ").any(|n| n == venue.name())),
+                known
+            );
         }
     }
 }

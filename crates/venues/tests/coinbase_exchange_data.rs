@@ -98,10 +98,12 @@ impl Plain {
 /// What one frame must have told, by its own words.
 fn check_frame(frame: &Value, told: &[Line], books: &mut HashMap<String, Plain>, capped: usize) {
     let symbol = frame["product_id"].as_str().unwrap_or_default();
-    let books_told: Vec<&BookLine> = told.iter().filter_map(|l| if let Line::Book(b) = l { Some(b) } else { None }).collect();
+    let books_told: Vec<&BookLine> =
+        told.iter().filter_map(|l| if let Line::Book(b) = l { Some(b) } else { None }).collect();
     match frame["type"].as_str().unwrap() {
         "match" | "last_match" => {
-            let trades: Vec<_> = told.iter().filter_map(|l| if let Line::Trade(t) = l { Some(t) } else { None }).collect();
+            let trades: Vec<_> =
+                told.iter().filter_map(|l| if let Line::Trade(t) = l { Some(t) } else { None }).collect();
             let [t] = trades[..] else { panic!("{told:?}") };
             assert_eq!(t.symbol, symbol);
             assert_eq!(t.price.parse::<Decimal>().unwrap(), number(&frame["price"]));
@@ -135,7 +137,8 @@ fn check_frame(frame: &Value, told: &[Line], books: &mut HashMap<String, Plain>,
             }
         }
         "ticker" => {
-            let quotes: Vec<_> = told.iter().filter_map(|l| if let Line::Quote(q) = l { Some(q) } else { None }).collect();
+            let quotes: Vec<_> =
+                told.iter().filter_map(|l| if let Line::Quote(q) = l { Some(q) } else { None }).collect();
             let [q] = quotes[..] else { panic!("{told:?}") };
             let own = |v: &Option<String>| v.as_deref().map(|v| v.parse::<Decimal>().unwrap());
             assert_eq!(own(&q.bid), Some(number(&frame["best_bid"])));
@@ -147,7 +150,8 @@ fn check_frame(frame: &Value, told: &[Line], books: &mut HashMap<String, Plain>,
             assert_eq!((q.symbol.as_str(), q.ts_event), (symbol, nanos(&frame["time"])));
         }
         kind @ ("received" | "open" | "done") => {
-            let orders: Vec<_> = told.iter().filter_map(|l| if let Line::Order(o) = l { Some(o) } else { None }).collect();
+            let orders: Vec<_> =
+                told.iter().filter_map(|l| if let Line::Order(o) = l { Some(o) } else { None }).collect();
             let [o] = orders[..] else { panic!("{told:?}") };
             let o = serde_json::to_value(o).unwrap();
             let action = match kind {
@@ -155,7 +159,10 @@ fn check_frame(frame: &Value, told: &[Line], books: &mut HashMap<String, Plain>,
                 "done" => "canceled",
                 other => other,
             };
-            assert_eq!((&o["action"], &o["symbol"], &o["side"]), (&action.into(), &frame["product_id"], &frame["side"]));
+            assert_eq!(
+                (&o["action"], &o["symbol"], &o["side"]),
+                (&action.into(), &frame["product_id"], &frame["side"])
+            );
             assert_eq!(o["order_id"], frame["order_id"]);
             assert_eq!(number(&o["price"]), number(&frame["price"]));
             let size = if kind == "received" { &frame["size"] } else { &frame["remaining_size"] };
@@ -199,10 +206,15 @@ fn level2_ticker_matches() {
     assert_eq!((c.book_updates, c.quotes, c.trades, c.book_snapshots, c.acks), (5830, 79, 73 + 6, 6, 3));
     assert_eq!((c.malformed, c.unknown_types, c.unknown_fields, c.crossed, c.book_updates_old), (0, 0, 0, 0, 0));
     check_counters(&frames, &d);
-    let last: Vec<&str> = d.told.iter().flatten().filter_map(|l| match l {
-        Line::Status(s) if s.scope == "book" => Some(s.state.as_str()),
-        _ => None,
-    }).collect();
+    let last: Vec<&str> = d
+        .told
+        .iter()
+        .flatten()
+        .filter_map(|l| match l {
+            Line::Status(s) if s.scope == "book" => Some(s.state.as_str()),
+            _ => None,
+        })
+        .collect();
     assert_eq!(last, ["live"; 6], "each book went live once and stayed so");
 }
 
@@ -259,7 +271,10 @@ fn products() {
         let i = machine.instruments().get(k);
         let decimal = |mantissa: i64, scale| Decimal::new(mantissa.into(), scale);
         assert_eq!(i.symbol, p["id"].as_str().unwrap());
-        assert_eq!((&*i.base, &*i.quote), (p["base_currency"].as_str().unwrap(), p["quote_currency"].as_str().unwrap()));
+        assert_eq!(
+            (&*i.base, &*i.quote),
+            (p["base_currency"].as_str().unwrap(), p["quote_currency"].as_str().unwrap())
+        );
         assert_eq!(decimal(i.tick.0, i.price_scale), number(&p["quote_increment"]));
         assert_eq!(decimal(i.lot.0, i.size_scale), number(&p["base_increment"]));
         assert_eq!(decimal(i.min_size.0, i.size_scale), number(&p["base_min_size"]));

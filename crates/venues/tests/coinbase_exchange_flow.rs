@@ -55,7 +55,8 @@ fn open(sequence: u64, n: u32, side: &str, price: &str, size: &str) -> String {
 }
 
 fn done(sequence: u64, n: u32, side: &str, price: &str, size: &str) -> String {
-    let fields = json!({"type":"done","order_id":id(n),"side":side,"price":price,"remaining_size":size,"reason":"canceled"});
+    let fields =
+        json!({"type":"done","order_id":id(n),"side":side,"price":price,"remaining_size":size,"reason":"canceled"});
     step(sequence, fields)
 }
 
@@ -130,7 +131,9 @@ impl Run {
     fn story(&mut self) -> Vec<String> {
         let side = |told: &[[String; 2]]| told.iter().map(|[p, s]| format!("{p}x{s}")).collect::<Vec<_>>().join(" ");
         self.told(|line| match line {
-            Line::Status(StatusLine { scope, state, reason, .. }) if scope == "book" => Some(format!("{state} {reason}")),
+            Line::Status(StatusLine { scope, state, reason, .. }) if scope == "book" => {
+                Some(format!("{state} {reason}"))
+            }
             Line::Gap(GapLine { stream, cause, first, last, .. }) => {
                 let id = |id: Option<String>| id.unwrap_or_else(|| "?".to_owned());
                 Some(format!("gap {stream} {cause} {}..{}", id(first), id(last)))
@@ -179,15 +182,26 @@ fn a_book_of_orders_from_subscription_to_gap_and_back() {
     run.frame(&step(53, json!({"type":"received","order_id":id(7),"order_type":"market","side":"buy","funds":"30.5"})));
     run.frame(&step(54, json!({"type":"match","trade_id":7,"maker_order_id":id(5),"taker_order_id":id(7),"side":"sell","size":"0.2","price":"102"})));
     run.frame(&step(55, json!({"type":"done","order_id":id(7),"side":"buy","reason":"filled"})));
-    run.frame(&step(56, json!({"type":"change","order_id":id(3),"side":"buy","price":"99","old_size":"1.5","new_size":"1"})));
+    run.frame(&step(
+        56,
+        json!({"type":"change","order_id":id(3),"side":"buy","price":"99","old_size":"1.5","new_size":"1"}),
+    ));
     run.frame(&step(57, json!({"type":"change","order_id":id(3),"side":"buy","reason":"modify_order","old_price":"99","new_price":"99.5","old_size":"1","new_size":"2"})));
     run.frame(&json!({"type":"activate","product_id":"BTC-USD","timestamp":"1700000000.299","order_id":id(8),"stop_type":"entry","side":"buy","stop_price":"80","size":"2"}).to_string());
     run.frame(&step(58, json!({"type":"done","order_id":id(77),"side":"buy","reason":"canceled"})));
     assert_eq!(
         run.story(),
         [
-            "received 00000007", "trade buy 102x0.2", "match 00000005", "update  | 102x0.3", "filled 00000007",
-            "change 00000003", "update 99x1 | ", "change 00000003", "update 99x0 99.5x2 | ", "activated 00000008",
+            "received 00000007",
+            "trade buy 102x0.2",
+            "match 00000005",
+            "update  | 102x0.3",
+            "filled 00000007",
+            "change 00000003",
+            "update 99x1 | ",
+            "change 00000003",
+            "update 99x0 99.5x2 | ",
+            "activated 00000008",
             "canceled 0000004d",
         ]
     );
@@ -198,17 +212,20 @@ fn a_book_of_orders_from_subscription_to_gap_and_back() {
     run.frame(&open(61, 11, "sell", "103", "1"));
     assert_eq!(
         run.story(),
-        ["gap order sequence 59..60", "suspect sequence", "gap book sequence 59..60", "syncing snapshot", "open 0000000b"]
+        [
+            "gap order sequence 59..60",
+            "suspect sequence",
+            "gap book sequence 59..60",
+            "syncing snapshot",
+            "open 0000000b"
+        ]
     );
     run.answer(BOOK, &orders(58));
     assert_eq!((run.story(), run.machine.counts().snapshots_unbridged), (vec![], 1));
     run.wait(Duration::from_secs(2));
     run.frame(&open(62, 12, "sell", "104", "1"));
     run.answer(BOOK, &orders(61));
-    assert_eq!(
-        run.story(),
-        ["open 0000000c", "snapshot 100x3 99x1.5 | 101x1 102x0.5", "live ok", "update  | 104x1"]
-    );
+    assert_eq!(run.story(), ["open 0000000c", "snapshot 100x3 99x1.5 | 101x1 102x0.5", "live ok", "update  | 104x1"]);
     assert_eq!(run.machine.counts().resyncs, 1);
 
     // After a reconnect the gap has exact ids.
@@ -220,8 +237,13 @@ fn a_book_of_orders_from_subscription_to_gap_and_back() {
     assert_eq!(
         run.story(),
         [
-            "suspect connection", "syncing snapshot", "open 0000000d", "gap book reconnect 63..69",
-            "snapshot 100x3 99x1.5 | 101x1 102x0.5", "live ok", "update 90x1 | ",
+            "suspect connection",
+            "syncing snapshot",
+            "open 0000000d",
+            "gap book reconnect 63..69",
+            "snapshot 100x3 99x1.5 | 101x1 102x0.5",
+            "live ok",
+            "update 90x1 | ",
         ]
     );
     assert!(run.asked.is_empty() && run.out.reconnect.is_none());
@@ -296,7 +318,10 @@ fn beat(sequence: u64, last_trade: u64) -> String {
 }
 
 fn trade(id: u64, sequence: u64) -> String {
-    step(sequence, json!({"type":"match","trade_id":id,"side":"buy","size":"1","price":"100","maker_order_id":"m","taker_order_id":"t"}))
+    step(
+        sequence,
+        json!({"type":"match","trade_id":id,"side":"buy","size":"1","price":"100","maker_order_id":"m","taker_order_id":"t"}),
+    )
 }
 
 #[test]
@@ -363,7 +388,9 @@ fn a_time_of_the_year_one_is_none() {
 fn refusals_are_told_in_the_venues_words() {
     let mut run = Run::defined(&settings(&[StreamKind::Book]), &[]);
     run.lines.clear();
-    run.frame(r#"{"type":"error","message":"Failed to subscribe","reason":"level2 of BTC-USD requires authentication"}"#);
+    run.frame(
+        r#"{"type":"error","message":"Failed to subscribe","reason":"level2 of BTC-USD requires authentication"}"#,
+    );
     let told = run.told(|l| match l {
         Line::Status(s) => Some((s.symbol, s.stream, s.state, s.reason, s.text)),
         _ => None,
@@ -377,7 +404,9 @@ fn refusals_are_told_in_the_venues_words() {
 fn large_books_are_told_to_the_depth_asked_for() {
     let mut run = Run::defined(&Settings { snapshot_depth: 2, ..settings(&[StreamKind::Book]) }, &[]);
     run.lines.clear();
-    run.frame(r#"{"type":"snapshot","product_id":"BTC-USD","bids":[["9","1"],["8","1"],["7","1"]],"asks":[["10","1"]]}"#);
+    run.frame(
+        r#"{"type":"snapshot","product_id":"BTC-USD","bids":[["9","1"],["8","1"],["7","1"]],"asks":[["10","1"]]}"#,
+    );
     run.frame(r#"{"type":"l2update","product_id":"BTC-USD","changes":[["buy","7","5"],["sell","11","0"]],"time":"2023-11-14T22:13:20.000000Z"}"#);
     let told = run.told(|l| if let Line::Book(b) = l { Some((b.capped, b.bids.len(), b.asks.len())) } else { None });
     assert_eq!(told, [(true, 2, 1), (false, 1, 1)], "later changes are all told");

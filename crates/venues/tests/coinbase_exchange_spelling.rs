@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use venues::{Counts, Credentials, Outbox, Reply, Settings, VenueMachine};
 
 const PRODUCTS: &str = r#"[{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","quote_increment":"0.1","base_increment":"0.00000001","status":"online"}]"#;
-const SNAPSHOT: &str = r#"{"type":"snapshot","product_id":"BTC-USD","asks":[["3000000.0","1.00000000"]],"bids":[["0.1","1.00000000"]]}"#;
+const SNAPSHOT: &str =
+    r#"{"type":"snapshot","product_id":"BTC-USD","asks":[["3000000.0","1.00000000"]],"bids":[["0.1","1.00000000"]]}"#;
 const ORDERS: &str = r#"{"sequence":1000,"bids":[["0.1","1.0","00000001-0000-4000-8000-000000000000"]],"asks":[["3000000.0","1.0","00000002-0000-4000-8000-000000000000"]]}"#;
 
 /// JSON as a tree whose numbers are texts.
@@ -125,8 +126,7 @@ fn shifted(text: &str) -> String {
 
 /// A machine with a live book: from level 2, or of orders.
 fn machine(full: bool) -> Box<dyn VenueMachine> {
-    let credentials =
-        Credentials { key: "k".to_owned(), secret: "YQ==".to_owned(), passphrase: Some("p".to_owned()) };
+    let credentials = Credentials { key: "k".to_owned(), secret: "YQ==".to_owned(), passphrase: Some("p".to_owned()) };
     let settings = Settings {
         symbols: vec!["BTC-USD".to_owned()],
         streams: vec![StreamKind::Trade, StreamKind::Book, StreamKind::Quote, StreamKind::Order],
@@ -347,11 +347,19 @@ fn refusals_name_the_place_and_the_field() {
         (trade(r#""2.0""#, r#""-2""#), r#""-2""#, "size: is negative"),
         (trade(r#""trade_id":1"#, r#""trade_id":-7"#), "-7", "trade_id: number out of range"),
         (trade("2026-08", "2026-13"), r#""2026-13"#, "time: no such month"),
-        (trade(r#","sequence":5"#, r#" "sequence":5"#), r#""sequence""#, "frame: expected a comma or the closing bracket"),
+        (
+            trade(r#","sequence":5"#, r#" "sequence":5"#),
+            r#""sequence""#,
+            "frame: expected a comma or the closing bracket",
+        ),
         (trade(r#""product_id":"BTC-USD","#, ""), "", "product_id: is missing"),
         (trade(r#""price":"1.5","#, ""), "", "price: is missing"),
         (r#"{"type":"l2update","product_id":"BTC-USD"}"#.to_owned(), "", "changes: is missing"),
-        (r#"{"type":"snapshot","product_id":"BTC-USD","bids":[["1"]],"asks":[]}"#.to_owned(), r#"],"asks""#, "bids: has too few values"),
+        (
+            r#"{"type":"snapshot","product_id":"BTC-USD","bids":[["1"]],"asks":[]}"#.to_owned(),
+            r#"],"asks""#,
+            "bids: has too few values",
+        ),
         ("[]".to_owned(), "[", "frame: expected an object"),
         (String::new(), "", "frame: expected an object"),
     ] {

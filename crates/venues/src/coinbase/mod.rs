@@ -2,10 +2,12 @@
 //! is not: see this folder's README.
 
 pub mod advanced;
+mod channels;
 mod choices;
 pub mod exchange;
 mod recognise;
 
+pub use channels::CHANNELS;
 pub use choices::{Api, Choices};
 
 use crate::{MachineError, Settings, Spec, VenueMachine};

@@ -176,9 +176,7 @@ impl<const FETCHED: bool> Case for CoinbaseExchange<FETCHED> {
         market.sequence += 7;
         let (maker, id, sequence) = (taker.opposite().name(), 1001 + market.trades.len(), market.sequence);
         let (price, size) = (written(units(price)), written(units(size)));
-        market.trades.push(
-            json!({"trade_id": id, "side": maker, "size": size, "price": price, "time": time(now)}),
-        );
+        market.trades.push(json!({"trade_id": id, "side": maker, "size": size, "price": price, "time": time(now)}));
         let fields = format!(
             r#""trade_id":{id},"maker_order_id":"ac928c66-ca53-498f-9c13-a110027a60e8","taker_order_id":"132fb6ae-456b-4654-b4e0-d681ac05cea1","side":"{maker}","size":"{size}","price":"{price}","product_id":"{name}","sequence":{sequence},"time":"{}""#,
             time(now)

@@ -123,13 +123,7 @@ impl Exchange {
     }
 
     /// A book as it stands is the venue's from now on. `missed` is a gap to be told, with its ids where they are known.
-    pub(super) fn went_live(
-        &mut self,
-        k: Known,
-        missed: Option<Option<(u64, u64)>>,
-        now: UnixNanos,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn went_live(&mut self, k: Known, missed: Option<Option<(u64, u64)>>, now: UnixNanos, out: &mut Outbox) {
         let depth = self.settings.snapshot_depth as usize;
         let m = &mut self.markets[k as usize];
         if let (Some((cause, from)), Some(range)) = (m.ladder.gap.take(), missed) {

@@ -37,10 +37,25 @@ pub fn text(json: &mut Json<'_>, field: &'static str) -> Result<String> {
 pub fn is_passed_over(key: &[u8]) -> bool {
     matches!(
         key,
-        b"taker_order_id" | b"order_type" | b"client_oid" | b"funds" | b"old_size" | b"old_funds" | b"new_funds"
-            | b"user_id" | b"profile_id" | b"cancel_reason" | b"taker_user_id" | b"maker_user_id"
-            | b"taker_profile_id" | b"maker_profile_id" | b"taker_fee_rate" | b"maker_fee_rate" | b"stop_type"
-            | b"stop_price" | b"private"
+        b"taker_order_id"
+            | b"order_type"
+            | b"client_oid"
+            | b"funds"
+            | b"old_size"
+            | b"old_funds"
+            | b"new_funds"
+            | b"user_id"
+            | b"profile_id"
+            | b"cancel_reason"
+            | b"taker_user_id"
+            | b"maker_user_id"
+            | b"taker_profile_id"
+            | b"maker_profile_id"
+            | b"taker_fee_rate"
+            | b"maker_fee_rate"
+            | b"stop_type"
+            | b"stop_price"
+            | b"private"
     )
 }
 
@@ -425,8 +440,12 @@ impl<'a> Walk<'a, '_> {
             match key {
                 b"best_bid" => bid = optional(json, "best_bid", |json| w.numbers.price(json, "best_bid", 0))?,
                 b"best_ask" => ask = optional(json, "best_ask", |json| w.numbers.price(json, "best_ask", 0))?,
-                b"best_bid_size" => bid_size = optional(json, "best_bid_size", |json| w.numbers.size(json, "best_bid_size"))?,
-                b"best_ask_size" => ask_size = optional(json, "best_ask_size", |json| w.numbers.size(json, "best_ask_size"))?,
+                b"best_bid_size" => {
+                    bid_size = optional(json, "best_bid_size", |json| w.numbers.size(json, "best_bid_size"))?
+                }
+                b"best_ask_size" => {
+                    ask_size = optional(json, "best_ask_size", |json| w.numbers.size(json, "best_ask_size"))?
+                }
                 b"time" => time = w.time(json)?,
                 b"sequence" | b"price" | b"open_24h" | b"volume_24h" | b"low_24h" | b"high_24h" | b"volume_30d"
                 | b"side" | b"trade_id" | b"last_size" => {}

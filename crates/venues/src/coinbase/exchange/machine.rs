@@ -14,9 +14,7 @@ use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
     Settings, VenueMachine, Watch,
 };
-use model::{
-    BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue,
-};
+use model::{BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
 use wire::{Flags, SnapshotReason, Status};
 

@@ -198,7 +198,12 @@ mod tests {
     fn uuids_are_read_whole_or_not_at_all() {
         let id = order_id(b"4eef1226-4b38-422c-a5b1-56def7107f9a");
         assert_eq!(id, Some([0x4eef_1226_4b38_422c, 0xa5b1_56de_f710_7f9a]));
-        for bad in ["", "4eef12264b38422ca5b156def7107f9a", "4eef1226-4b38-422c-a5b1-56def7107f9g", "4eef1226-4b38-422c-a5b1056def7107f9a"] {
+        for bad in [
+            "",
+            "4eef12264b38422ca5b156def7107f9a",
+            "4eef1226-4b38-422c-a5b1-56def7107f9g",
+            "4eef1226-4b38-422c-a5b1056def7107f9a",
+        ] {
             assert_eq!(order_id(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn a_known_signature() {
-        let signer = Signer::new(&credentials("YWxwaGFwdWxzZS10ZXN0LXNlY3JldA==", Some("p"))).expect("sound credentials");
+        let signer =
+            Signer::new(&credentials("YWxwaGFwdWxzZS10ZXN0LXNlY3JldA==", Some("p"))).expect("sound credentials");
         let signed = signer.sign(1_700_000_000);
         assert_eq!(signed.signature, "YfAT1S7tYUAqBSL+7TbzDKW4FQjICi6/TFbwrK81Z6I=");
         assert_eq!((signed.key, signed.passphrase, signed.timestamp.as_str()), ("k", "p", "1700000000"));
