@@ -51,7 +51,9 @@ fn bare_trade(frame: &str, days: &mut DayCache) -> Option<u64> {
 /// A machine that knows the product and holds a small book of it.
 fn machine() -> Box<dyn VenueMachine> {
     let settings = Settings { symbols: vec!["BTC-USD".to_owned()], ..Settings::default() };
-    let mut machine = venues::machine(Venue::Coinbase, &settings, &[]).expect("the default choices");
+    // The prices of made frames wander; a crossed book is to be kept as any other.
+    let choices = [("crossed".to_owned(), "count".to_owned())];
+    let mut machine = venues::machine(Venue::Coinbase, &settings, &choices).expect("known choices");
     let mut out = Outbox::new();
     machine.on_connected(UnixNanos(1), &mut out);
     let reply = Reply::Http { status: 200, body: PRODUCTS.as_bytes(), retry_after: None };
