@@ -21,6 +21,8 @@ pub struct Spec {
     pub requests: Limit,
     /// The longest silence of the socket that is normal, pings included.
     pub silence_max: Duration,
+    /// After this time the venue cuts a connection; `None` where it lets it be.
+    pub connection_life: Option<Duration>,
     /// The largest frame the venue is known to send, times a margin; larger ones are refused before allocation.
     pub frame_max: usize,
 }
