@@ -19,7 +19,7 @@ mod watch;
 pub use counts::Counts;
 pub use instruments::{Defined, InstrumentSet, Known};
 pub use outbox::{EventMark, Outbox, Outgoing, Reply, Request, RequestId};
-pub use registry::{Line, MachineError, Spec, lines, machine, spec};
+pub use registry::{Line, MachineError, Spec, allows_pairs, lines, machine, needs_credentials, spec};
 pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings};
 pub use settings::{Credentials, Limit, Settings, StaleAfter};
 pub use watch::Watch;

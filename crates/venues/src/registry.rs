@@ -68,6 +68,17 @@ pub fn lines(venue: Venue, settings: &Settings, choices: &[(String, String)]) ->
     Ok(vec![Line { name: "", path: String::new(), headers: vec![], rest_headers: vec![], machine }])
 }
 
+/// Whether a venue lets several connections carry the same instruments, as a pair and a renewal need.
+pub fn allows_pairs(venue: Venue) -> bool {
+    // "You may have one connection per endpoint": the second is refused.
+    venue != Venue::Alpaca
+}
+
+/// Whether a venue tells nothing without an account's keys.
+pub fn needs_credentials(venue: Venue) -> bool {
+    venue == Venue::Alpaca
+}
+
 /// Endpoints and limits of a venue, which may depend on its choices.
 pub fn spec(venue: Venue, _choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
     match venue {
