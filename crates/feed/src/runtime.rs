@@ -745,7 +745,7 @@ fn remembered(mut reader: ring::Reader) -> Result<HashMap<InstrumentId, Memory>,
     loop {
         match reader.poll(4096, |_, words| take(words))? {
             ring::Poll::Idle | ring::Poll::Retired => return Ok(memories),
-            ring::Poll::Records(_) | ring::Poll::Lapped(_) => {}
+            ring::Poll::Records(_) | ring::Poll::Lapped(_) | ring::Poll::Missing(_) => {}
         }
     }
 }
