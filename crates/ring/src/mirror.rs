@@ -115,10 +115,10 @@ impl Mirror {
                 }
             }
             None => {
-                if self.next().is_none_or(|next| next.epoch <= lost.epoch) {
+                if self.next().is_none_or(|next| (next.epoch, next.sequence) < (lost.epoch, lost.first)) {
                     self.advance(Point { epoch: lost.epoch, sequence: lost.first })?;
-                    self.end_unknown = true;
                 }
+                self.end_unknown |= self.next().is_some_and(|next| next.epoch == lost.epoch);
             }
         }
         Ok(())
