@@ -15,7 +15,7 @@ pub(super) fn remembered(mut reader: ring::Reader) -> Result<Vec<(InstrumentId, 
     loop {
         match reader.poll(4096, |_, words| recall.push(words))? {
             ring::Poll::Idle | ring::Poll::Retired => return Ok(recall.finish()),
-            ring::Poll::Records(_) | ring::Poll::Lapped(_) => {}
+            ring::Poll::Records(_) | ring::Poll::Lapped(_) | ring::Poll::Missing(_) => {}
         }
     }
 }
