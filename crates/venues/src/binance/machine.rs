@@ -258,10 +258,11 @@ impl Machine {
             let known = instruments.find(symbol)?;
             Some((known, symbols[known as usize].scales))
         };
-        if let Some((known, trade, unknown)) = any_order::trade(bytes, self.choices.time_unit, find) {
+        if let Some((known, message, unknown)) = any_order::read(bytes, self.choices.time_unit, find, &mut self.levels)
+        {
             self.counts.slow_path += 1;
             self.counts.unknown_fields += unknown;
-            self.on_trade(known, &trade, received, out);
+            self.on_hot(known, &message, received, out);
             return Ok(());
         }
         let mut frame = Frame::of(bytes);
@@ -453,6 +454,21 @@ impl VenueMachine for Machine {
         if self.takes(StreamKind::Book) {
             self.refresh_book(known, now, out);
         }
+    }
+
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        if let Some(known) = self.instruments.index_of(instrument) {
+            self.symbols[known as usize].book.tell_whole(now, out);
+        }
+    }
+
+    fn last_trade(&self, instrument: InstrumentId) -> Option<u64> {
+        let known = self.instruments.index_of(instrument)?;
+        self.symbols[known as usize].trades.ids.last()
+    }
+
+    fn trade_ids_are_contiguous(&self) -> bool {
+        self.choices.trade_ids == TradeIds::Contiguous
     }
 
     fn instruments(&self) -> &InstrumentSet {

@@ -3,6 +3,7 @@
 
 mod any_order;
 mod books;
+mod channels;
 mod choices;
 mod definitions;
 mod exact;
@@ -16,6 +17,7 @@ mod symbols;
 #[cfg(test)]
 mod tests;
 
+pub use channels::CHANNELS;
 pub use spec::SPEC;
 
 use crate::{MachineError, Settings, VenueMachine};

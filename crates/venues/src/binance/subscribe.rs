@@ -69,6 +69,9 @@ impl Streams {
                         return refuse("bar_interval_s", settings.bar_interval_s.to_string(), allowed.join(", "));
                     }
                 },
+                StreamKind::Order => {
+                    return refuse("streams", "order".to_owned(), "trade, book, quote, bar".to_owned());
+                }
                 // Definitions come by REST, the connection's own events unasked.
                 StreamKind::Instrument | StreamKind::Connection => continue,
             };

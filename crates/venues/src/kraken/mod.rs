@@ -2,6 +2,7 @@
 
 mod answers;
 mod any_order;
+mod channels;
 mod checksum;
 mod choices;
 mod exact;
@@ -16,6 +17,7 @@ mod resync;
 mod spec;
 mod subscribe;
 
+pub use channels::CHANNELS;
 pub use choices::Choices;
 pub use spec::SPEC;
 
