@@ -3,6 +3,9 @@
 //! A file begins with the 8 bytes `APINPUT1`. Each input follows as a 16-byte head (time in ns since the Unix epoch
 //! u64; length of the body u32; kind u8; three zero bytes), then the body. All numbers little-endian. A file that ends
 //! inside an input was cut by a crash: what stands before it is whole.
+//!
+//! A session of several lines begins with an entry of kind 13, which names them (of each: group u32, name); an entry
+//! of kind 12 says which line (u32) the inputs behind it are of. Files without either are of one line.
 
 use model::{InstrumentId, Reason, UnixNanos};
 use std::{
@@ -12,12 +15,18 @@ use std::{
     time::Duration,
 };
 use venues::trades::Missing;
-use venues::{Input, Memory, Reply, RequestId};
+use venues::{Input, LineShape, Memory, Reply, RequestId};
 use wire::Origin;
 
 const MAGIC: &[u8; 8] = b"APINPUT1";
 /// The largest body a reader believes; larger ones mean a damaged file.
 const BODY_MAX: u32 = 256 << 20;
+/// The inputs that follow are of this line.
+const LINE: u8 = 12;
+/// The session's lines.
+const SHAPE: u8 = 13;
+/// More lines than any session has.
+const LINES_MAX: usize = 1024;
 
 /// A capture cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +56,12 @@ pub struct CaptureWriter {
     file: BufWriter<File>,
     path: PathBuf,
     body: Vec<u8>,
+    line: usize,
 }
 
 impl CaptureWriter {
-    /// Creates the file; an existing one is not overwritten.
-    pub fn create(path: &Path) -> Result<CaptureWriter, CaptureError> {
+    /// Creates the file of a session of these lines; an existing one is not overwritten.
+    pub fn create(path: &Path, shape: &[LineShape]) -> Result<CaptureWriter, CaptureError> {
         let failed = |source| CaptureError::Io { path: path.to_owned(), source };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(failed)?;
@@ -59,13 +69,32 @@ impl CaptureWriter {
         let file = File::create_new(path).map_err(failed)?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
         file.write_all(MAGIC).map_err(failed)?;
-        Ok(CaptureWriter { file, path: path.to_owned(), body: vec![] })
+        let mut writer = CaptureWriter { file, path: path.to_owned(), body: vec![], line: 0 };
+        if shape.len() > 1 {
+            for line in shape {
+                writer.body.extend_from_slice(&line.group.to_le_bytes());
+                writer.body.extend_from_slice(&(line.name.len() as u32).to_le_bytes());
+                writer.body.extend_from_slice(line.name.as_bytes());
+            }
+            writer.entry(SHAPE, UnixNanos::ZERO)?;
+        }
+        Ok(writer)
     }
 
-    /// Appends one input.
-    pub fn write(&mut self, input: &Input<'_>, now: UnixNanos) -> Result<(), CaptureError> {
+    /// Appends one input of a line.
+    pub fn write(&mut self, line: usize, input: &Input<'_>, now: UnixNanos) -> Result<(), CaptureError> {
+        if line != self.line {
+            self.line = line;
+            self.body.clear();
+            self.body.extend_from_slice(&(line as u32).to_le_bytes());
+            self.entry(LINE, now)?;
+        }
         self.body.clear();
         let kind = encode(input, &mut self.body);
+        self.entry(kind, now)
+    }
+
+    fn entry(&mut self, kind: u8, now: UnixNanos) -> Result<(), CaptureError> {
         let mut head = [0u8; 16];
         head[..8].copy_from_slice(&now.0.to_le_bytes());
         head[8..12].copy_from_slice(&(self.body.len() as u32).to_le_bytes());
@@ -163,6 +192,10 @@ pub struct CaptureReader {
     /// What the last input remembers, which it lends from here.
     memory: Memory,
     offset: u64,
+    shape: Vec<LineShape>,
+    line: usize,
+    /// Time and kind of the entry whose body was read to learn the shape.
+    waiting: Option<(UnixNanos, u8)>,
 }
 
 impl CaptureReader {
@@ -176,11 +209,53 @@ impl CaptureReader {
             let problem = "is not a capture of inputs: it does not begin with APINPUT1";
             return Err(CaptureError::Damaged { path: path.to_owned(), offset: 0, problem });
         }
-        Ok(CaptureReader { file, path: path.to_owned(), body: vec![], memory: Memory::default(), offset: 8 })
+        let one = vec![LineShape { name: String::new(), group: 0 }];
+        let path = path.to_owned();
+        let mut reader = CaptureReader {
+            file,
+            path,
+            body: vec![],
+            memory: Memory::default(),
+            offset: 8,
+            shape: one,
+            line: 0,
+            waiting: None,
+        };
+        match reader.entry()? {
+            Some((_, SHAPE)) => {
+                let damaged = reader.damaged("its list of lines cannot be understood");
+                reader.shape = shape(&reader.body).ok_or(damaged)?;
+            }
+            first => reader.waiting = first,
+        }
+        Ok(reader)
     }
 
-    /// The next input and its time; `None` at the end, where a cut last input does not count.
-    pub fn next_input(&mut self) -> Result<Option<(Input<'_>, UnixNanos)>, CaptureError> {
+    /// The lines of the captured session.
+    pub fn shape(&self) -> &[LineShape] {
+        &self.shape
+    }
+
+    /// The next input with its line and its time; `None` at the end, where a cut last input does not count.
+    pub fn next_input(&mut self) -> Result<Option<(usize, Input<'_>, UnixNanos)>, CaptureError> {
+        let (now, kind) = loop {
+            let entry = match self.waiting.take() {
+                Some(entry) => Some(entry),
+                None => self.entry()?,
+            };
+            let Some((now, kind)) = entry else { return Ok(None) };
+            if kind != LINE {
+                break (now, kind);
+            }
+            let line = Body(&self.body).u32().map(|line| line as usize).filter(|line| *line < self.shape.len());
+            self.line = line.ok_or_else(|| self.damaged("an input is of a line that the capture does not name"))?;
+        };
+        let damaged = self.damaged("an input cannot be understood");
+        decode(kind, &self.body, &mut self.memory).map(|input| Some((self.line, input, now))).ok_or(damaged)
+    }
+
+    /// Reads the next entry's body and says when it was and what it is.
+    fn entry(&mut self) -> Result<Option<(UnixNanos, u8)>, CaptureError> {
         let mut head = [0u8; 16];
         if !self.fill(&mut head)? {
             return Ok(None);
@@ -194,12 +269,8 @@ impl CaptureReader {
         body.resize(length as usize, 0);
         let whole = self.fill(&mut body)?;
         self.body = body;
-        if !whole {
-            return Ok(None);
-        }
         self.offset += 16 + u64::from(length);
-        let damaged = self.damaged("an input cannot be understood");
-        decode(head[12], &self.body, &mut self.memory).map(|input| Some((input, now))).ok_or(damaged)
+        Ok(whole.then_some((now, head[12])))
     }
 
     fn damaged(&self, problem: &'static str) -> CaptureError {
@@ -262,6 +333,16 @@ fn decode_memory(mut b: Body<'_>) -> Option<Memory> {
         memory.recent.push((UnixNanos(b.u64()?), b.u64()?));
     }
     Some(memory)
+}
+
+/// The lines a capture names.
+fn shape(body: &[u8]) -> Option<Vec<LineShape>> {
+    let mut b = Body(body);
+    let mut lines = vec![];
+    while !b.0.is_empty() && lines.len() < LINES_MAX {
+        lines.push(LineShape { group: b.u32()?, name: b.text()?.to_owned() });
+    }
+    (lines.len() > 1 && b.0.is_empty()).then_some(lines)
 }
 
 fn decode<'a>(kind: u8, body: &'a [u8], memory: &'a mut Memory) -> Option<Input<'a>> {
@@ -336,26 +417,38 @@ mod tests {
         ];
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.inputs");
-        let mut writer = CaptureWriter::create(&path).expect("a new file");
-        for (i, input) in inputs.iter().enumerate() {
-            writer.write(input, UnixNanos(i as u64)).expect("written");
-        }
-        writer.flush().expect("flushed");
-        let read_all = |path: &Path| {
-            let mut reader = CaptureReader::open(path).expect("a capture");
-            let mut n = 0;
-            while let Some((input, now)) = reader.next_input().expect("undamaged") {
-                assert_eq!((input, now), (inputs[n], UnixNanos(n as u64)));
-                n += 1;
+        let line = |name: &str| LineShape { name: name.to_owned(), group: 3 };
+        for (lines, shape) in
+            [(1, vec![LineShape { name: String::new(), group: 0 }]), (3, ["a", "b", "c"].map(line).to_vec())]
+        {
+            let path = folder.path().join(format!("{lines}.inputs"));
+            let mut writer = CaptureWriter::create(&path, &shape).expect("a new file");
+            for (i, input) in inputs.iter().enumerate() {
+                writer.write(i * i % lines, input, UnixNanos(i as u64)).expect("written");
             }
-            n
-        };
-        assert_eq!(read_all(&path), inputs.len());
-        let bytes = std::fs::read(&path).expect("the file");
-        let cut = folder.path().join("cut.inputs");
-        std::fs::write(&cut, &bytes[..bytes.len() - 1]).expect("written");
-        assert_eq!(read_all(&cut), inputs.len() - 1);
-        assert!(CaptureWriter::create(&path).is_err(), "an existing capture is not overwritten");
+            writer.flush().expect("flushed");
+            let read_all = |path: &Path| {
+                let mut reader = CaptureReader::open(path).expect("a capture");
+                assert_eq!(reader.shape(), shape);
+                let mut n = 0;
+                while let Some(read) = reader.next_input().expect("undamaged") {
+                    assert_eq!(read, (n * n % lines, inputs[n], UnixNanos(n as u64)));
+                    n += 1;
+                }
+                n
+            };
+            assert_eq!(read_all(&path), inputs.len());
+            let bytes = std::fs::read(&path).expect("the file");
+            let cut = folder.path().join("cut.inputs");
+            std::fs::write(&cut, &bytes[..bytes.len() - 1]).expect("written");
+            assert_eq!(read_all(&cut), inputs.len() - 1);
+            assert!(CaptureWriter::create(&path, &shape).is_err(), "an existing capture is not overwritten");
+        }
+        // A line that the capture does not name.
+        let mut writer = CaptureWriter::create(&path, &[]).expect("a new file");
+        writer.write(1, &Input::Timer, UnixNanos(1)).expect("written");
+        writer.flush().expect("flushed");
+        assert!(CaptureReader::open(&path).expect("a capture").next_input().is_err());
     }
 
     #[test]

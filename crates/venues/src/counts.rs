@@ -10,6 +10,10 @@ macro_rules! counts {
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field)),+].into_iter()
             }
+            /// Adds another machine's counts.
+            pub fn add(&mut self, other: &Counts) {
+                $(self.$field += other.$field;)+
+            }
         }
     };
 }

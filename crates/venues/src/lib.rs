@@ -5,6 +5,7 @@
 //! records), so that live, replay, fuzzing and simulation run the very same steps on the same inputs.
 #![forbid(unsafe_code)]
 
+mod arbiter;
 pub mod binance;
 mod channels;
 pub mod coinbase;
@@ -22,10 +23,10 @@ mod watch;
 pub use channels::{Channel, Maturity, channels};
 pub use counts::Counts;
 pub use instruments::{Defined, InstrumentSet, Known};
-pub use outbox::{Outbox, Outgoing, Reply, Request, RequestId};
+pub use outbox::{EventMark, Outbox, Outgoing, Reply, Request, RequestId};
 pub use recall::Recall;
-pub use registry::{Line, MachineError, Spec, lines, machine, spec};
-pub use session::{Input, Quarantined, Session, SessionSettings};
+pub use registry::{Line, MachineError, Spec, allows_pairs, lines, machine, needs_credentials, spec};
+pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings};
 pub use settings::{Credentials, Limit, Settings, StaleAfter};
 pub use watch::Watch;
 
@@ -87,6 +88,23 @@ pub trait VenueMachine: Send {
 
     /// Tells an instrument's definition, the state of its book and, when live, a snapshot again, for late joiners.
     fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox);
+
+    /// Tells the whole book of an instrument, when it is live, as a snapshot that begins it anew: a consumer changes over
+    /// to this connection. A machine whose refresh is cut at a depth must tell all of it here.
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        self.refresh(instrument, now, out);
+    }
+
+    /// The id of the last trade told of an instrument, where the venue numbers trades upwards: a second connection that
+    /// joins later goes on from it.
+    fn last_trade(&self, _instrument: InstrumentId) -> Option<u64> {
+        None
+    }
+
+    /// Whether a jump of an instrument's trade ids means that trades are missing.
+    fn trade_ids_are_contiguous(&self) -> bool {
+        true
+    }
 
     /// The instruments registered so far.
     fn instruments(&self) -> &InstrumentSet;

@@ -456,6 +456,21 @@ impl VenueMachine for Machine {
         }
     }
 
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        if let Some(known) = self.instruments.index_of(instrument) {
+            self.symbols[known as usize].book.tell_whole(now, out);
+        }
+    }
+
+    fn last_trade(&self, instrument: InstrumentId) -> Option<u64> {
+        let known = self.instruments.index_of(instrument)?;
+        self.symbols[known as usize].trades.ids.last()
+    }
+
+    fn trade_ids_are_contiguous(&self) -> bool {
+        self.choices.trade_ids == TradeIds::Contiguous
+    }
+
     fn instruments(&self) -> &InstrumentSet {
         &self.instruments
     }

@@ -570,6 +570,23 @@ impl VenueMachine for Kraken {
         }
     }
 
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        let m = &self.markets[k as usize];
+        if m.ladder.state == BookState::Live {
+            map::snapshot(m, SnapshotReason::Sync, usize::MAX, now, &mut out.records);
+        }
+    }
+
+    fn last_trade(&self, instrument: InstrumentId) -> Option<u64> {
+        let k = self.instruments.index_of(instrument)?;
+        self.markets[k as usize].trades.last()
+    }
+
+    fn trade_ids_are_contiguous(&self) -> bool {
+        self.choices.trade_ids == TradeIds::Contiguous
+    }
+
     fn instruments(&self) -> &InstrumentSet {
         &self.instruments
     }
