@@ -20,8 +20,8 @@ pub struct ConnectionStats {
     pub bytes: u64,
     /// CRC-32 (IEEE) of all their bytes in order.
     pub crc32: u32,
-    /// Text frames by kind: trade, book, quote, bar, instrument, and protocol (acks, status, heartbeats).
-    pub frames_by_kind: [u64; 6],
+    /// Text frames by kind: trade, book, quote, bar, instrument, protocol (acks, status, heartbeats) and order.
+    pub frames_by_kind: [u64; 7],
     /// Whether it is still open; its figures are those of the last write.
     pub open: bool,
 }
@@ -62,6 +62,7 @@ pub(crate) fn kind_index(kind: StreamKind) -> usize {
         StreamKind::Bar => 3,
         StreamKind::Instrument => 4,
         StreamKind::Connection => 5,
+        StreamKind::Order => 6,
     }
 }
 
