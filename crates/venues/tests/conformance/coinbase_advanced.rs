@@ -11,6 +11,7 @@ use venues::{Settings, VenueMachine};
 
 /// Decimals the case keeps prices and sizes with.
 const SCALE: u8 = 8;
+const PRODUCTS: &str = "/api/v3/brokerage/market/products";
 /// Trades in a snapshot of the channel.
 const TRADES: usize = 100;
 
@@ -132,6 +133,22 @@ impl CoinbaseAdvanced {
         frames
     }
 
+    /// The newest trades of a span of whole seconds.
+    fn old_trades(&self, path: &str) -> String {
+        let rest = path.strip_prefix(PRODUCTS).and_then(|p| p.strip_prefix('/')).expect("a path the venue knows");
+        let (name, query) = rest.split_once("/ticker?limit=1000&start=").expect("a limit and a start");
+        let (start, end) = query.split_once("&end=").expect("an end");
+        let number = |text: &str| text.parse::<u64>().expect("seconds");
+        let market = &self.markets[Self::index(name).expect("a product")];
+        let within = |trade: &&String| {
+            let (_, time) = trade.split_once(r#""time":""#).expect("a time");
+            let (nanos, _) = scan::rfc3339_nanos(time.as_bytes()).expect("a time");
+            (number(start) * 1_000_000_000..=number(end) * 1_000_000_000).contains(&nanos)
+        };
+        let trades: Vec<&str> = market.trades.iter().rev().filter(within).take(1000).map(String::as_str).collect();
+        format!(r#"{{"trades":[{}],"best_bid":"100","best_ask":"101"}}"#, trades.join(","))
+    }
+
     /// The last trades, newest first.
     fn last_trades(&self, symbol: usize, now: UnixNanos) -> Option<String> {
         let trades: Vec<&str> = self.markets[symbol].trades.iter().rev().take(TRADES).map(String::as_str).collect();
@@ -164,12 +181,14 @@ impl Case for CoinbaseAdvanced {
         request["type"] == "subscribe" && request["channel"] == "level2"
     }
 
+    fn asks_for_trades(&self, sent: &Sent) -> bool {
+        matches!(sent, Sent::Get(path) if path.contains("/ticker?"))
+    }
+
     fn answer(&mut self, sent: &Sent, now: UnixNanos) -> Vec<Answer> {
         match sent {
-            Sent::Get(path) => {
-                assert_eq!(path, "/api/v3/brokerage/market/products");
-                vec![Answer::Http(200, CoinbaseAdvanced::products())]
-            }
+            Sent::Get(path) if path == PRODUCTS => vec![Answer::Http(200, CoinbaseAdvanced::products())],
+            Sent::Get(path) => vec![Answer::Http(200, self.old_trades(path))],
             Sent::Frame(frame) => {
                 let request = serde_json::from_str(frame).expect("the machine sends JSON");
                 self.request(&request, now).into_iter().map(Answer::Frame).collect()

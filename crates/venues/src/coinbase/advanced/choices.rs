@@ -58,6 +58,16 @@ choice! {
     }
 }
 
+choice! {
+    /// Whether missed trades are fetched by REST.
+    Backfill {
+        /// They are, and told late.
+        #[default] On = "on",
+        /// They are not: what was missed stays a gap.
+        Off = "off",
+    }
+}
+
 /// All choices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Choices {
@@ -69,9 +79,11 @@ pub struct Choices {
     pub sequence: SequenceScope,
     /// `products`
     pub products: Products,
+    /// `backfill`
+    pub backfill: Backfill,
 }
 
-const KEYS: [&str; 4] = ["market_trades_side", "trade_ids", "sequence_num", "products"];
+const KEYS: [&str; 5] = ["market_trades_side", "trade_ids", "sequence_num", "products", "backfill"];
 
 impl Choices {
     /// Reads choices from key and value texts; unknown ones are refused, naming the known.
@@ -89,6 +101,7 @@ impl Choices {
             "trade_ids" => put(&mut self.trade_ids, TradeIds::from_name(value), TradeIds::NAMES),
             "sequence_num" => put(&mut self.sequence, SequenceScope::from_name(value), SequenceScope::NAMES),
             "products" => put(&mut self.products, Products::from_name(value), Products::NAMES),
+            "backfill" => put(&mut self.backfill, Backfill::from_name(value), Backfill::NAMES),
             _ => return Err(refused("a choice", key, KEYS.join(", "))),
         };
         let known = KEYS.into_iter().find(|k| *k == key).expect("matched above");
@@ -120,6 +133,7 @@ mod tests {
         assert_eq!(read("trade_ids", "rising").map(|c| c.trade_ids), Ok(TradeIds::Rising));
         assert_eq!(read("sequence_num", "ignore").map(|c| c.sequence), Ok(SequenceScope::Ignore));
         assert_eq!(read("products", "named").map(|c| c.products), Ok(Products::Named));
+        assert_eq!(read("backfill", "off").map(|c| c.backfill), Ok(Backfill::Off));
         let wrong_value = "coinbase: market_trades_side cannot be both; it can be maker or taker";
         assert_eq!(read("market_trades_side", "both"), Err(wrong_value.to_owned()));
         let wrong_key = read("side", "maker").expect_err("no such key");

@@ -4,12 +4,13 @@
 //! told. Books and the trust in them are [`super::resync`]'s.
 
 use super::answers::{Definitions, Wanted};
-use super::choices::{Choices, TradeIds};
+use super::choices::{self, Choices, TradeIds};
 use super::market::Market;
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::resync::Sequence;
 use super::spec::SPEC;
 use super::{any_order, exact, fast, map, products, subscribe};
+use crate::trades::{Backfill, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings,
     VenueMachine, Watch,
@@ -43,6 +44,7 @@ pub struct Advanced {
     pub(super) definitions: Definitions,
     pub(super) sequence: Sequence,
     pub(super) last_beat: UnixNanos,
+    pub(super) backfill: Backfill,
     connection: Connection,
     memories: Vec<(InstrumentId, Memory)>,
     /// Index of the first instrument the frame at hand teaches.
@@ -53,6 +55,7 @@ impl Advanced {
     /// A machine that has seen nothing.
     pub fn new(settings: &Settings, choices: Choices) -> Result<Advanced, MachineError> {
         subscribe::check(settings)?;
+        let fetches = choices.backfill == choices::Backfill::On && !settings.symbols.is_empty();
         Ok(Advanced {
             instruments: InstrumentSet::new(SPEC.venue),
             names: SymbolTable::new(),
@@ -64,6 +67,7 @@ impl Advanced {
             definitions: Definitions::default(),
             sequence: Sequence::default(),
             last_beat: UnixNanos::ZERO,
+            backfill: Backfill::new(fetches, Paging::Down),
             connection: Connection::default(),
             memories: vec![],
             learnt_from: 0,
@@ -197,6 +201,9 @@ impl Advanced {
         let k = defined.index();
         if let Defined::New(_) = defined {
             self.add_market(k, data_name);
+            if !self.markets[k as usize].trades.missing().is_empty() {
+                self.backfill.wanted(k, now);
+            }
         }
         self.counts.instruments += u64::from(!matches!(defined, Defined::Same(_)));
         self.markets[k as usize].rescale(price, size);
@@ -214,11 +221,9 @@ impl Advanced {
                 self.names.insert(name.as_bytes(), k);
             }
         }
-        let mut market = Market::new(definition, data_name.to_owned());
+        let mut market = Market::new(definition, data_name.to_owned(), self.choices.trade_ids == TradeIds::Contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
-            market.trades.last_id = memory.trade_id;
-            market.trades.last_recv = memory.last_seen;
-            market.trades.cause = GapCause::Restart;
+            market.trades.remember(memory);
             market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
         }
         self.markets.push(market);
@@ -255,9 +260,10 @@ impl Advanced {
         for (n, t) in trades.iter().enumerate() {
             let k = self.known(t.target);
             let last = trades.get(n + 1).is_none_or(|next| next.target != t.target);
-            if self.is_news(k, t, received, out) {
+            if let Some(late) = self.judge_trade(k, t, received, out) {
                 let (at, _) = out.records.mark();
-                let flags = (Flags::SNAPSHOT | Flags::LATE).when(t.kind == Kind::Snapshot) | Flags::LAST.when(last);
+                let flags =
+                    late | (Flags::SNAPSHOT | Flags::LATE).when(t.kind == Kind::Snapshot) | Flags::LAST.when(last);
                 map::trade(&self.markets[k as usize], t, self.choices.side, flags, received, &mut out.records);
                 told = Some(at);
                 self.counts.trades += 1;
@@ -273,26 +279,25 @@ impl Advanced {
         self.scratch.trades = trades;
     }
 
-    /// Whether a trade was not told before. A jump of the ids is told as a gap first.
+    /// With which flags a trade is to be told, unless it was told before. What is missing before it is told first.
     #[inline]
-    fn is_news(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> bool {
+    fn judge_trade(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> Option<Flags> {
         let m = &mut self.markets[k as usize];
-        if let Some(last) = m.trades.last_id {
-            if t.id <= last {
+        let (cause, from) = (m.trades.cause(), m.trades.received());
+        let missing = match m.trades.take(t.id, t.time, received) {
+            Verdict::Next | Verdict::First => return Some(Flags::EMPTY),
+            Verdict::Fills => return Some(Flags::LATE),
+            Verdict::Repeat => {
                 self.counts.trades_repeated += 1;
-                return false;
+                return None;
             }
-            if t.id - last > 1 && self.choices.trade_ids == TradeIds::Contiguous {
-                let (cause, from) = (m.trades.cause, m.trades.last_recv);
-                let range = Some((last + 1, t.id - 1));
-                map::gap(m, StreamKind::Trade, cause, range, from, received, &mut out.records);
-                self.counts.gaps += 1;
-            }
-        }
-        m.trades.last_id = Some(t.id);
-        m.trades.last_recv = received;
-        m.trades.cause = GapCause::Sequence;
-        true
+            Verdict::Jump { first, last } => Some((first, last)),
+            Verdict::Break => None,
+        };
+        map::gap(m, StreamKind::Trade, cause, missing, from, received, &mut out.records);
+        self.counts.gaps += 1;
+        self.backfill.wanted(k, received);
+        Some(Flags::EMPTY)
     }
 
     #[inline]
@@ -354,6 +359,7 @@ impl VenueMachine for Advanced {
 
     fn on_connected(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.connection = Connection { open: true, heard: now, given_up: false };
+        self.backfill.connected();
         self.subscribe_heartbeats(out);
         if !self.learns() {
             self.subscribe(now, out);
@@ -380,6 +386,8 @@ impl VenueMachine for Advanced {
         if self.definitions.pending == Some(request) {
             self.definitions.pending = None;
             self.on_products(reply, now, out);
+        } else {
+            self.on_missed(request, reply, now, out);
         }
     }
 
@@ -387,6 +395,7 @@ impl VenueMachine for Advanced {
         self.check_streams(now, out);
         self.retry_books(now, out);
         self.fetch_definitions(now, out);
+        self.ask_missed(now, out);
         self.check_silence(now, out);
     }
 
@@ -394,18 +403,18 @@ impl VenueMachine for Advanced {
         self.connection = Connection::default();
         self.definitions = Definitions::default();
         self.watch.stop();
+        self.backfill.disconnected();
         self.books_lost(now, out);
         for m in &mut self.markets {
             m.subscribed = false;
-            if m.trades.last_id.is_some() && m.trades.cause == GapCause::Sequence {
-                m.trades.cause = GapCause::Reconnect;
-            }
+            m.trades.disconnected();
         }
     }
 
     #[inline]
     fn next_timer(&self) -> Option<UnixNanos> {
-        let dues = [self.watch.next(), self.sequence.retry_at(), self.definitions.due, self.silence_due()];
+        let (books, missed) = (self.sequence.retry_at(), self.backfill.next());
+        let dues = [self.watch.next(), books, missed, self.definitions.due, self.silence_due()];
         dues.into_iter().flatten().min()
     }
 
@@ -418,6 +427,23 @@ impl VenueMachine for Advanced {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
         }
+    }
+
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        let m = &self.markets[k as usize];
+        if m.ladder.state == BookState::Live {
+            map::snapshot(m, SnapshotReason::Sync, usize::MAX, now, &mut out.records);
+        }
+    }
+
+    fn last_trade(&self, instrument: InstrumentId) -> Option<u64> {
+        let k = self.instruments.index_of(instrument)?;
+        self.markets[k as usize].trades.last()
+    }
+
+    fn trade_ids_are_contiguous(&self) -> bool {
+        self.choices.trade_ids == TradeIds::Contiguous
     }
 
     fn instruments(&self) -> &InstrumentSet {

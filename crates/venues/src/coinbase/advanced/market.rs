@@ -1,5 +1,6 @@
 //! What is kept of one instrument: its trades' ids, its book and its open bar.
 
+use crate::trades::TradeIds;
 use book::Book;
 use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
 
@@ -13,18 +14,9 @@ pub struct Market {
     pub data_name: String,
     /// Asked for on this connection.
     pub subscribed: bool,
-    pub trades: Trades,
+    pub trades: TradeIds,
     pub ladder: Ladder,
     pub bar: Option<OpenBar>,
-}
-
-/// What is known of an instrument's trades.
-#[derive(Clone, Copy, Debug)]
-pub struct Trades {
-    pub last_id: Option<u64>,
-    pub last_recv: UnixNanos,
-    /// What a jump of the next id would be due to.
-    pub cause: GapCause,
 }
 
 /// A book and the trust in it.
@@ -53,14 +45,15 @@ pub struct OpenBar {
 
 impl Market {
     /// An instrument of which nothing has arrived.
-    pub fn new(definition: &Instrument, data_name: String) -> Market {
+    /// `contiguous`: trade ids follow one another without holes.
+    pub fn new(definition: &Instrument, data_name: String, contiguous: bool) -> Market {
         Market {
             id: definition.id,
             price_scale: definition.price_scale,
             size_scale: definition.size_scale,
             data_name,
             subscribed: false,
-            trades: Trades { last_id: None, last_recv: UnixNanos::ZERO, cause: GapCause::Sequence },
+            trades: TradeIds::new(contiguous),
             ladder: Ladder {
                 book: Book::default(),
                 state: BookState::Cold,

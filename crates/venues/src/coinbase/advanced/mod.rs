@@ -9,6 +9,7 @@ mod machine;
 mod map;
 mod market;
 mod messages;
+mod missed;
 mod products;
 mod resync;
 mod spec;

@@ -17,6 +17,8 @@ pub const SPEC: Spec = Spec {
     requests: Limit { count: 10, per: Duration::from_secs(1) },
     // A heartbeat a second once it is subscribed to.
     silence_max: Duration::from_secs(5),
+    // No such cut is documented.
+    connection_life: None,
     // The largest snapshot recorded has 5.1 MB.
     frame_max: 32 << 20,
 };

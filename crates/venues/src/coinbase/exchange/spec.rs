@@ -16,6 +16,8 @@ pub const SPEC: Spec = Spec {
     requests: Limit { count: 10, per: Duration::from_secs(1) },
     // A heartbeat a second for each product, and the status of all products every five.
     silence_max: Duration::from_secs(5),
+    // No such cut is documented.
+    connection_life: None,
     // Snapshots hold the whole book; 5 MiB have been seen.
     frame_max: 64 << 20,
 };
