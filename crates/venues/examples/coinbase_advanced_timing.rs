@@ -93,7 +93,8 @@ fn made(shape: &str, count: usize, trades: usize) -> Vec<String> {
             // Newest first within a frame.
             let id = 865_127_782 + n * trades + (trades - 1 - t);
             let (cents, size) = (n * 7919 % 100, 1 + n * 104_729 % 99_999_999);
-            let (price, side) = (format!("{}.{cents:02}", 116_700 + n % 90), if n % 3 == 0 { "BUY" } else { "SELL" });
+            let (price, side) =
+                (format!("{}.{cents:02}", 116_700 + n % 90), if n.is_multiple_of(3) { "BUY" } else { "SELL" });
             let time = format!("2026-08-09T21:{:02}:{:02}.{:06}Z", n / 60 % 60, n % 60, n * 31 % 1_000_000);
             match shape {
                 "documented" => format!(
