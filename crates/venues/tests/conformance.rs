@@ -67,4 +67,5 @@ suite!(kraken, crate::conformance::kraken::Kraken);
 
 missed_trades!(binance_missed_trades, crate::conformance::binance::Binance);
 missed_trades!(coinbase_exchange_missed_trades, crate::conformance::coinbase_exchange::CoinbaseExchange<true>);
+missed_trades!(coinbase_advanced_missed_trades, crate::conformance::coinbase_advanced::CoinbaseAdvanced);
 missed_trades!(kraken_missed_trades, crate::conformance::kraken::Kraken);

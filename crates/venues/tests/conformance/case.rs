@@ -119,6 +119,9 @@ pub trait Case: Default {
 pub trait ServesTrades: Case {
     /// Trades in an answer.
     const PAGE: usize;
+    /// How far apart the suite lets trades happen that are missed: where old trades are asked for by the second, a
+    /// second holds fewer than an answer.
+    const APART: std::time::Duration = std::time::Duration::from_millis(1);
 
     /// No trade of a symbol before this id is served any longer.
     fn forget_trades(&mut self, symbol: usize, before: u64);

@@ -1,7 +1,7 @@
 //! A small Coinbase Advanced Trade for the conformance suite: products by REST, one channel a subscription, every frame
 //! of the connection numbered, heartbeats with a count of their own.
 
-use super::case::{Answer, Case, Change, Sent, Truth};
+use super::case::{Answer, Case, Change, Sent, ServesTrades, Truth};
 use super::kraken::time;
 use model::{Decimal, Side, UnixNanos, Venue};
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ struct Market {
     bids: BTreeMap<i64, i64>,
     asks: BTreeMap<i64, i64>,
     trades: Vec<String>,
+    /// How many of them, the oldest, are no longer served.
+    forgotten: usize,
 }
 
 /// The venue.
@@ -48,6 +50,7 @@ impl Market {
             bids: (0..10).map(|n| ((100 - n) * one, level(n))).collect(),
             asks: (0..10).map(|n| ((101 + n) * one, level(n))).collect(),
             trades: vec![],
+            forgotten: 0,
         }
     }
 }
@@ -145,7 +148,13 @@ impl CoinbaseAdvanced {
             let (nanos, _) = scan::rfc3339_nanos(time.as_bytes()).expect("a time");
             (number(start) * 1_000_000_000..=number(end) * 1_000_000_000).contains(&nanos)
         };
-        let trades: Vec<&str> = market.trades.iter().rev().filter(within).take(1000).map(String::as_str).collect();
+        let trades: Vec<&str> = market.trades[market.forgotten..]
+            .iter()
+            .rev()
+            .filter(within)
+            .take(Self::PAGE)
+            .map(String::as_str)
+            .collect();
         format!(r#"{{"trades":[{}],"best_bid":"100","best_ask":"101"}}"#, trades.join(","))
     }
 
@@ -260,5 +269,14 @@ impl Case for CoinbaseAdvanced {
         let market = &self.markets[symbol];
         let level = |(p, s): (&i64, &i64)| [written(*p), written(*s)];
         Truth { bids: market.bids.iter().rev().map(level).collect(), asks: market.asks.iter().map(level).collect() }
+    }
+}
+
+impl ServesTrades for CoinbaseAdvanced {
+    const PAGE: usize = 5;
+    const APART: std::time::Duration = std::time::Duration::from_secs(1);
+
+    fn forget_trades(&mut self, symbol: usize, before: u64) {
+        self.markets[symbol].forgotten = usize::try_from(before - 1001).expect("an id of the case");
     }
 }

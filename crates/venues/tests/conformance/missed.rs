@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn lose<C: ServesTrades>(w: &mut World<C>, symbol: usize, trades: usize) -> Vec<String> {
     let price = |n: usize| format!("100.{:02}", n + 1);
     let lost = |n| {
-        w.now = w.now.after(Duration::from_millis(1));
+        w.now = w.now.after(C::APART);
         w.venue.trade(symbol, &price(n), "0.5", if n % 2 == 0 { Side::Buy } else { Side::Sell }, w.now)
     };
     (0..trades).map(lost).collect()
@@ -135,8 +135,9 @@ pub fn what_rest_no_longer_serves_stays_a_gap<C: ServesTrades>() {
     let told = trades(&w, 0);
     let still: Vec<u64> = (1002 + missed - served..1002 + missed).collect();
     let mut late = ids(&told, true);
+    // Pages may come newest first.
     late.sort_unstable();
-    assert_eq!(late, still, "in the order of the venue's pages");
+    assert_eq!(late, still);
     assert_eq!(named(&gaps(&w, 0)), (1002..1002 + missed).collect::<Vec<_>>(), "told once, exactly");
     let c = counts(&w);
     assert_eq!((c.trades_lost, c.trades_backfilled, w.trade_requests()), (missed - served, served, 0));
