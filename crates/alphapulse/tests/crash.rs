@@ -156,7 +156,7 @@ fn sent(folder: &Path, venue: &str) -> BTreeMap<(String, u64), String> {
 }
 
 /// Kills the feed of one venue at random moments and compares in the end.
-fn kill_and_compare(venue: &str, ws_path: &str) {
+fn kill_and_compare(venue: &str, ws_path: &str, pair: bool) {
     let kills = std::env::var("ALPHAPULSE_TEST_KILLS").map_or(KILLS, |n| n.parse().expect("a number of kills"));
     let site = Site::new("");
     let config: toml::Table = fs::read_to_string(&site.config).expect("readable").parse().expect("TOML");
@@ -168,6 +168,7 @@ fn kill_and_compare(venue: &str, ws_path: &str) {
         // The emulator counts request weight as the venue does, and books would spend it all at such a rate of starts.
         format!("venues.{venue}.streams={}", if venue == "kraken" { "[\"trade\",\"book\"]" } else { "[\"trade\"]" }),
         format!("venues.{venue}.book_depth=10"),
+        format!("venues.{venue}.pair={pair}"),
         "ring.slots=262144".to_owned(),
     ];
     let aside = tempfile::tempdir().expect("a folder");
@@ -240,10 +241,15 @@ fn kill_and_compare(venue: &str, ws_path: &str) {
 
 #[test]
 fn kraken_s_feed_may_be_killed_at_any_moment() {
-    kill_and_compare("kraken", "/v2");
+    kill_and_compare("kraken", "/v2", false);
 }
 
 #[test]
 fn binance_s_feed_may_be_killed_at_any_moment() {
-    kill_and_compare("binance", "/stream");
+    kill_and_compare("binance", "/stream", false);
+}
+
+#[test]
+fn a_pair_of_connections_changes_nothing() {
+    kill_and_compare("kraken", "/v2", true);
 }

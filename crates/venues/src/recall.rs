@@ -81,6 +81,15 @@ impl Recalled {
             // A repeat is never told, so the venue began its ids anew (or they say nothing of the order).
             m.missing.retain(|range| range.first == 0);
         }
+        if let (Some(last), Some(id)) = (m.trade_id, t.id())
+            && id > last + 1
+            && m.missing.iter().all(|range| range.last + 1 != id)
+        {
+            // Of several connections a hole is told only when none of them fills it, and the run may end before that.
+            // Where ids have holes by nature, nobody asks for it.
+            let range = Missing { first: last + 1, last: id - 1, since: m.trade_time, until: UnixNanos::ZERO };
+            trades::lose(&mut m.missing, range);
+        }
         for range in m.missing.iter_mut().filter(|range| range.until == UnixNanos::ZERO) {
             range.until = time;
         }
@@ -94,6 +103,9 @@ impl Recalled {
         };
         let (first, last) = g.range().unwrap_or((0, 0));
         if first <= last {
+            if first > 0 {
+                trades::forget(&mut self.memory.missing, first, last);
+            }
             trades::lose(&mut self.memory.missing, Missing { first, last, since, until: UnixNanos::ZERO });
         }
     }
@@ -152,6 +164,18 @@ mod tests {
         let recent = vec![(t(21), 21)];
         let expected = Memory { trade_id: Some(21), last_seen: t(521), trade_time: t(21), missing, recent };
         assert_eq!(finish(r), expected);
+    }
+
+    #[test]
+    fn a_hole_that_was_not_told_yet_is_missing_all_the_same_and_only_once() {
+        let mut r = Recall::default();
+        trade(&mut r, Some(10), 10, Flags::EMPTY);
+        trade(&mut r, Some(20), 20, Flags::EMPTY);
+        trade(&mut r, Some(13), 13, Flags::LATE);
+        gap(&mut r, Some((14, 19)), 510);
+        trade(&mut r, Some(14), 14, Flags::LATE);
+        let ranges: Vec<_> = finish(r).missing.iter().map(|m| (m.first, m.last)).collect();
+        assert_eq!(ranges, [(11, 12), (15, 19)]);
     }
 
     #[test]

@@ -179,25 +179,29 @@ impl TradeIds {
         fill(&mut self.missing, id, time)
     }
 
-    /// Takes `first..=last` out of what is missing, and says how many that were.
     fn forget(&mut self, first: u64, last: u64) -> u64 {
-        let mut lost = 0;
-        for m in std::mem::take(&mut self.missing) {
-            let (from, to) = (m.first.max(first), m.last.min(last));
-            if from > to {
-                self.missing.push(m);
-                continue;
-            }
-            lost += to - from + 1;
-            if m.first < from {
-                self.missing.push(Missing { last: from - 1, ..m });
-            }
-            if m.last > to {
-                self.missing.push(Missing { first: to + 1, ..m });
-            }
-        }
-        lost
+        forget(&mut self.missing, first, last)
     }
+}
+
+/// Takes `first..=last` out of what is missing, and says how many that were.
+pub(crate) fn forget(missing: &mut Vec<Missing>, first: u64, last: u64) -> u64 {
+    let mut lost = 0;
+    for m in std::mem::take(missing) {
+        let (from, to) = (m.first.max(first), m.last.min(last));
+        if from > to {
+            missing.push(m);
+            continue;
+        }
+        lost += to - from + 1;
+        if m.first < from {
+            missing.push(Missing { last: from - 1, ..m });
+        }
+        if m.last > to {
+            missing.push(Missing { first: to + 1, ..m });
+        }
+    }
+    lost
 }
 
 /// Adds a range behind those that are missing, within the bounds.
