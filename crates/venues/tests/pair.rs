@@ -142,7 +142,8 @@ impl<C: Case> Pair<C> {
 
     fn update(&mut self, symbol: usize, level: u8, size: u8) {
         // Levels nearest the touch stay, so that the book never empties.
-        let (side, price) = if level % 2 == 0 { (Side::Buy, 99 - level / 2) } else { (Side::Sell, 102 + level / 2) };
+        let (side, price) =
+            if level.is_multiple_of(2) { (Side::Buy, 99 - level / 2) } else { (Side::Sell, 102 + level / 2) };
         let frame = self.venue.update(symbol, &[(side, &price.to_string(), &size.to_string())], self.now);
         self.history[symbol].push(self.venue.truth(symbol));
         self.broadcast(&frame, (symbol, None));
