@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use venues::trades::Missing;
 use venues::{Input, LineShape, Memory, Reply, RequestId};
 use wire::Origin;
 
@@ -123,11 +124,9 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
             text(body, build);
             1
         }
-        Input::Remember(instrument, Memory { trade_id, last_seen }) => {
+        Input::Remember(instrument, memory) => {
             body.extend_from_slice(&instrument.0.to_le_bytes());
-            body.push(u8::from(trade_id.is_some()));
-            body.extend_from_slice(&trade_id.unwrap_or(0).to_le_bytes());
-            body.extend_from_slice(&last_seen.0.to_le_bytes());
+            encode_memory(memory, body);
             2
         }
         Input::Connecting(to) => {
@@ -172,11 +171,26 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
     }
 }
 
+fn encode_memory(memory: &Memory, body: &mut Vec<u8>) {
+    let Memory { trade_id, last_seen, trade_time, missing, recent } = memory;
+    body.push(u8::from(trade_id.is_some()));
+    body.extend_from_slice(&trade_id.unwrap_or(0).to_le_bytes());
+    body.extend_from_slice(&last_seen.0.to_le_bytes());
+    body.extend_from_slice(&trade_time.0.to_le_bytes());
+    body.extend_from_slice(&(missing.len() as u32).to_le_bytes());
+    let ranges = missing.iter().flat_map(|m| [m.first, m.last, m.since.0, m.until.0]);
+    for number in ranges.chain(recent.iter().flat_map(|(time, key)| [time.0, *key])) {
+        body.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
 /// Reads inputs back.
 pub struct CaptureReader {
     file: BufReader<File>,
     path: PathBuf,
     body: Vec<u8>,
+    /// What the last input remembers, which it lends from here.
+    memory: Memory,
     offset: u64,
     shape: Vec<LineShape>,
     line: usize,
@@ -197,7 +211,16 @@ impl CaptureReader {
         }
         let one = vec![LineShape { name: String::new(), group: 0 }];
         let path = path.to_owned();
-        let mut reader = CaptureReader { file, path, body: vec![], offset: 8, shape: one, line: 0, waiting: None };
+        let mut reader = CaptureReader {
+            file,
+            path,
+            body: vec![],
+            memory: Memory::default(),
+            offset: 8,
+            shape: one,
+            line: 0,
+            waiting: None,
+        };
         match reader.entry()? {
             Some((_, SHAPE)) => {
                 let damaged = reader.damaged("its list of lines cannot be understood");
@@ -228,7 +251,7 @@ impl CaptureReader {
             self.line = line.ok_or_else(|| self.damaged("an input is of a line that the capture does not name"))?;
         };
         let damaged = self.damaged("an input cannot be understood");
-        decode(kind, &self.body).map(|input| Some((self.line, input, now))).ok_or(damaged)
+        decode(kind, &self.body, &mut self.memory).map(|input| Some((self.line, input, now))).ok_or(damaged)
     }
 
     /// Reads the next entry's body and says when it was and what it is.
@@ -293,6 +316,25 @@ impl<'a> Body<'a> {
     }
 }
 
+/// Captures from before missing trades were fetched end behind the time of the last record.
+fn decode_memory(mut b: Body<'_>) -> Option<Memory> {
+    let known = b.u8()? == 1;
+    let (trade_id, last_seen) = (Some(b.u64()?).filter(|_| known), UnixNanos(b.u64()?));
+    let mut memory = Memory { trade_id, last_seen, ..Memory::default() };
+    if b.0.is_empty() {
+        return Some(memory);
+    }
+    memory.trade_time = UnixNanos(b.u64()?);
+    for _ in 0..b.u32()? {
+        let (first, last) = (b.u64()?, b.u64()?);
+        memory.missing.push(Missing { first, last, since: UnixNanos(b.u64()?), until: UnixNanos(b.u64()?) });
+    }
+    while !b.0.is_empty() {
+        memory.recent.push((UnixNanos(b.u64()?), b.u64()?));
+    }
+    Some(memory)
+}
+
 /// The lines a capture names.
 fn shape(body: &[u8]) -> Option<Vec<LineShape>> {
     let mut b = Body(body);
@@ -303,7 +345,7 @@ fn shape(body: &[u8]) -> Option<Vec<LineShape>> {
     (lines.len() > 1 && b.0.is_empty()).then_some(lines)
 }
 
-fn decode(kind: u8, body: &[u8]) -> Option<Input<'_>> {
+fn decode<'a>(kind: u8, body: &'a [u8], memory: &'a mut Memory) -> Option<Input<'a>> {
     let mut b = Body(body);
     Some(match kind {
         1 => {
@@ -312,9 +354,9 @@ fn decode(kind: u8, body: &[u8]) -> Option<Input<'_>> {
             Input::Start { epoch, pid, origin, site: b.text()?, build: b.text()? }
         }
         2 => {
-            let (instrument, known) = (InstrumentId(b.u32()?), b.u8()?);
-            let id = b.u64()?;
-            Input::Remember(instrument, Memory { trade_id: (known == 1).then_some(id), last_seen: UnixNanos(b.u64()?) })
+            let instrument = InstrumentId(b.u32()?);
+            *memory = decode_memory(b)?;
+            Input::Remember(instrument, memory)
         }
         3 => Input::Connecting(b.rest()?),
         4 => Input::Connected,
@@ -346,10 +388,19 @@ mod tests {
 
     #[test]
     fn every_input_comes_back_and_a_cut_one_does_not() {
+        let bare = Memory { last_seen: UnixNanos(4), ..Memory::default() };
+        let range = Missing { first: 6, last: 7, since: UnixNanos(1), until: UnixNanos(2) };
+        let full = Memory {
+            trade_id: Some(8),
+            last_seen: UnixNanos(3),
+            trade_time: UnixNanos(2),
+            missing: vec![range],
+            recent: vec![(UnixNanos(2), 8), (UnixNanos(1), u64::MAX)],
+        };
         let inputs = [
             Input::Start { epoch: 7, pid: 9, origin: Origin::Simulated, site: "lab", build: "0.1" },
-            Input::Remember(InstrumentId(5), Memory { trade_id: Some(8), last_seen: UnixNanos(3) }),
-            Input::Remember(InstrumentId(6), Memory { trade_id: None, last_seen: UnixNanos(4) }),
+            Input::Remember(InstrumentId(5), &full),
+            Input::Remember(InstrumentId(6), &bare),
             Input::Connecting("wss://venue"),
             Input::Connected,
             Input::Frame(b"{\"a\":1}\n\xff"),
@@ -398,5 +449,12 @@ mod tests {
         writer.write(1, &Input::Timer, UnixNanos(1)).expect("written");
         writer.flush().expect("flushed");
         assert!(CaptureReader::open(&path).expect("a capture").next_input().is_err());
+    }
+
+    #[test]
+    fn a_memory_of_an_older_capture_is_read() {
+        let old = [&[1][..], &9u64.to_le_bytes(), &3u64.to_le_bytes()].concat();
+        let memory = Memory { trade_id: Some(9), last_seen: UnixNanos(3), ..Memory::default() };
+        assert_eq!(decode_memory(Body(&old)), Some(memory));
     }
 }

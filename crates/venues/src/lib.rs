@@ -7,18 +7,23 @@
 
 mod arbiter;
 pub mod binance;
+mod channels;
 mod counts;
 mod instruments;
 pub mod kraken;
 mod outbox;
+mod recall;
 mod registry;
 mod session;
 mod settings;
+pub mod trades;
 mod watch;
 
+pub use channels::{Channel, Maturity, channels};
 pub use counts::Counts;
 pub use instruments::{Defined, InstrumentSet, Known};
 pub use outbox::{EventMark, Outbox, Outgoing, Reply, Request, RequestId};
+pub use recall::Recall;
 pub use registry::{Line, MachineError, Spec, allows_pairs, lines, machine, needs_credentials, spec};
 pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings};
 pub use settings::{Credentials, Limit, Settings, StaleAfter};
@@ -39,12 +44,19 @@ pub struct FrameError {
 }
 
 /// What a feed knew of an instrument before it was restarted, read back from its own ring.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The last trade id told, where there was one.
     pub trade_id: Option<u64>,
     /// When the last record of the instrument was received.
     pub last_seen: UnixNanos,
+    /// When the venue says the newest trade told happened; 0 where there was none.
+    pub trade_time: UnixNanos,
+    /// Trades told as missing and not told late since.
+    pub missing: Vec<trades::Missing>,
+    /// Trades told at the moment of the newest one or of an end of a missing window, by the venue's time, with their
+    /// id or [`trades::key`]: what a venue without contiguous ids may bring again.
+    pub recent: Vec<(UnixNanos, u64)>,
 }
 
 /// One venue's protocol as a machine. Opens no socket, reads no clock, spawns nothing.

@@ -30,7 +30,7 @@ pub enum Input<'a> {
         build: &'a str,
     },
     /// What an earlier run told of an instrument.
-    Remember(InstrumentId, Memory),
+    Remember(InstrumentId, &'a Memory),
     /// A connection is being made; where to, in words.
     Connecting(&'a str),
     /// The socket is open.
@@ -293,10 +293,10 @@ impl Session {
             Input::Disconnected(reason, why) => self.on_disconnected(line, reason, why, now, out),
             Input::Remember(instrument, memory) => {
                 for line in &mut self.lines {
-                    line.machine.remember(instrument, memory);
+                    line.machine.remember(instrument, memory.clone());
                 }
                 for group in self.groups.iter_mut().filter(|g| g.lines.len() > 1) {
-                    group.memories.push((instrument, memory));
+                    group.memories.push((instrument, memory.clone()));
                 }
             }
             Input::Clock(wall) => out.records.push(&ClockRecord::new(self.venue, wall, now)),
@@ -404,7 +404,7 @@ impl Session {
         let contiguous = lines[index].machine.trade_ids_are_contiguous();
         let mut arbiter = Box::new(Arbiter::new(*venue, group.lines.len(), contiguous));
         for (instrument, memory) in group.memories.drain(..) {
-            arbiter.remember(instrument, memory);
+            arbiter.remember(instrument, &memory);
         }
         let Line { machine, place, connected, last_frame, .. } = &mut lines[first];
         let known: Vec<_> = machine.instruments().iter().cloned().collect();

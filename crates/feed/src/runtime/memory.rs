@@ -1,9 +1,7 @@
 //! What an earlier run told, read back from its ring.
 
-use model::{InstrumentId, UnixNanos};
-use std::collections::HashMap;
-use venues::Memory;
-use wire::Record;
+use model::InstrumentId;
+use venues::{Memory, Recall};
 
 /// The newest epoch a ring holds, if there is one that can be read.
 pub(super) fn newest_epoch(directory: &ring::Directory, name: &str) -> Option<u64> {
@@ -12,26 +10,12 @@ pub(super) fn newest_epoch(directory: &ring::Directory, name: &str) -> Option<u6
 }
 
 /// What the ring's earlier runs told of each instrument.
-pub(super) fn remembered(mut reader: ring::Reader) -> Result<HashMap<InstrumentId, Memory>, ring::RingError> {
-    let mut memories: HashMap<InstrumentId, Memory> = HashMap::new();
-    let mut take = |words: &[u64]| {
-        let Ok(record) = Record::read(words) else { return };
-        let Ok(header) = wire::Header::read(words) else { return };
-        if header.instrument() == InstrumentId::NONE {
-            return;
-        }
-        let memory = memories.entry(header.instrument()).or_default();
-        memory.last_seen = memory.last_seen.max(UnixNanos(words[2]));
-        if let Record::Trade(trade) = record
-            && let Some(id) = trade.id()
-        {
-            memory.trade_id = memory.trade_id.max(Some(id));
-        }
-    };
+pub(super) fn remembered(mut reader: ring::Reader) -> Result<Vec<(InstrumentId, Memory)>, ring::RingError> {
+    let mut recall = Recall::default();
     loop {
-        match reader.poll(4096, |_, words| take(words))? {
-            ring::Poll::Idle | ring::Poll::Retired => return Ok(memories),
-            ring::Poll::Records(_) | ring::Poll::Lapped(_) => {}
+        match reader.poll(4096, |_, words| recall.push(words))? {
+            ring::Poll::Idle | ring::Poll::Retired => return Ok(recall.finish()),
+            ring::Poll::Records(_) | ring::Poll::Lapped(_) | ring::Poll::Missing(_) => {}
         }
     }
 }

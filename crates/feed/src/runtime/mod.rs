@@ -24,10 +24,7 @@ use crate::{
 use link::{Link, State};
 use memory::{newest_epoch, remembered};
 use model::{Reason, UnixNanos, Venue};
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 use telemetry::{Registry, clock};
 use venues::{Input, Outbox, Reply, Request, RequestId, Session};
 
@@ -144,16 +141,14 @@ impl Feed {
     fn begin(&mut self, epoch: u64) -> Result<(), FeedError> {
         let memories = match self.writer.before()? {
             Some(reader) => remembered(reader)?,
-            None => HashMap::new(),
+            None => vec![],
         };
         let now = self.now();
         let (site, build) = (self.options.site.clone(), self.options.build.clone());
         let (pid, origin) = (std::process::id(), self.options.origin);
         self.step(0, Input::Start { epoch, pid, origin, site: &site, build: &build }, now)?;
-        let mut memories: Vec<_> = memories.into_iter().collect();
-        memories.sort_by_key(|(id, _)| *id);
-        for (instrument, memory) in memories {
-            self.step(0, Input::Remember(instrument, memory), now)?;
+        for (instrument, memory) in &memories {
+            self.step(0, Input::Remember(*instrument, memory), now)?;
         }
         self.commit(now);
         Ok(())

@@ -48,7 +48,7 @@ fn sound(state: BookState) -> bool {
 }
 
 impl Desk {
-    pub(super) fn remember(&mut self, memory: Memory) {
+    pub(super) fn remember(&mut self, memory: &Memory) {
         (self.gap, self.last) = (Some((GapCause::Restart, memory.last_seen)), memory.last_seen);
     }
 

@@ -172,7 +172,7 @@ impl Arbiter {
     }
 
     /// What an earlier run told of an instrument.
-    pub(crate) fn remember(&mut self, id: InstrumentId, memory: Memory) {
+    pub(crate) fn remember(&mut self, id: InstrumentId, memory: &Memory) {
         let m = self.market(id);
         let market = &mut self.markets[m];
         market.trades.remember(memory);

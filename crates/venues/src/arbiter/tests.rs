@@ -638,7 +638,7 @@ fn lines_at_different_scales_are_told_at_the_widest() {
 #[test]
 fn an_earlier_run_is_gone_on_from() {
     let mut story = Story::new();
-    story.arbiter.remember(ID, Memory { trade_id: Some(10), last_seen: UnixNanos(5) });
+    story.arbiter.remember(ID, &Memory { trade_id: Some(10), last_seen: UnixNanos(5), ..Memory::default() });
     for step in [
         "a up",
         "b up",

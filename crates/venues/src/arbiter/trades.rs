@@ -57,8 +57,18 @@ pub(super) struct Trades {
 }
 
 impl Trades {
-    pub(super) fn remember(&mut self, memory: Memory) {
+    pub(super) fn remember(&mut self, memory: &Memory) {
         (self.high, self.last_recv) = (memory.trade_id, memory.last_seen);
+        // The last run told these holes; what is fetched of them is told late.
+        let told = |m: &crate::trades::Missing| Missing {
+            first: m.first,
+            last: m.last,
+            cause: GapCause::Restart,
+            from: memory.last_seen,
+            due: UnixNanos::ZERO,
+            told: true,
+        };
+        self.missing = memory.missing.iter().map(told).collect();
         self.cause = Some(GapCause::Restart);
     }
 
