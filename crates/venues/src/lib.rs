@@ -60,6 +60,21 @@ pub struct Memory {
     pub recent: Vec<(UnixNanos, u64)>,
 }
 
+impl Memory {
+    /// For machines that have yet to meet the instrument: what another connection has told by now stands in for what
+    /// the earlier run told.
+    pub fn catch_up(memories: &mut Vec<(InstrumentId, Memory)>, instrument: InstrumentId, last_trade: u64) {
+        match memories.iter_mut().find(|(id, _)| *id == instrument) {
+            Some((_, memory)) if memory.trade_id < Some(last_trade) => {
+                memory.trade_id = Some(last_trade);
+                memory.missing.clear();
+            }
+            Some(_) => {}
+            None => memories.push((instrument, Memory { trade_id: Some(last_trade), ..Memory::default() })),
+        }
+    }
+}
+
 /// One venue's protocol as a machine. Opens no socket, reads no clock, spawns nothing.
 pub trait VenueMachine: Send {
     /// The venue it speaks to.
@@ -100,6 +115,10 @@ pub trait VenueMachine: Send {
     fn last_trade(&self, _instrument: InstrumentId) -> Option<u64> {
         None
     }
+
+    /// Another connection has told trades up to this id, and this one is about to join it: those are neither news here nor
+    /// missing, however long this one was away.
+    fn catch_up(&mut self, _instrument: InstrumentId, _last_trade: u64) {}
 
     /// Whether a jump of an instrument's trade ids means that trades are missing.
     fn trade_ids_are_contiguous(&self) -> bool {

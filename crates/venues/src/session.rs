@@ -426,6 +426,9 @@ impl Session {
         line.last_frame = now;
         if let Some(arbiter) = &mut self.groups[line.group].arbiter {
             arbiter.line_up(line.place);
+            for (instrument, last) in arbiter.trades_told() {
+                line.machine.catch_up(instrument, last);
+            }
         }
         self.refreshed = Some(now);
         self.refresh_records_due = self.records + self.refresh_records_step();

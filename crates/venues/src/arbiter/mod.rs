@@ -264,6 +264,11 @@ impl Arbiter {
         self.markets.get(n).map(|m| m.id)
     }
 
+    /// The highest trade id told of each instrument.
+    pub(crate) fn trades_told(&self) -> impl Iterator<Item = (InstrumentId, u64)> {
+        self.markets.iter().filter_map(|m| Some((m.id, m.trades.high()?)))
+    }
+
     /// How many instruments there are.
     pub(crate) fn instruments(&self) -> usize {
         self.markets.len()

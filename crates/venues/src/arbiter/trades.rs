@@ -78,6 +78,10 @@ impl Trades {
         self.cause = None;
     }
 
+    pub(super) fn high(&self) -> Option<u64> {
+        self.high
+    }
+
     /// When the next hole is given up.
     pub(super) fn due(&self) -> Option<UnixNanos> {
         self.missing.iter().filter(|m| !m.told).map(|m| m.due).min()

@@ -467,6 +467,13 @@ impl VenueMachine for Machine {
         self.symbols[known as usize].trades.ids.last()
     }
 
+    fn catch_up(&mut self, instrument: InstrumentId, last_trade: u64) {
+        match self.instruments.index_of(instrument) {
+            Some(known) => self.symbols[known as usize].trades.ids.catch_up(last_trade),
+            None => Memory::catch_up(&mut self.memory, instrument, last_trade),
+        }
+    }
+
     fn trade_ids_are_contiguous(&self) -> bool {
         self.choices.trade_ids == TradeIds::Contiguous
     }

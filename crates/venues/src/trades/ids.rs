@@ -83,6 +83,11 @@ impl TradeIds {
         }
     }
 
+    /// Another connection told trades up to this id: they are neither news nor missing here.
+    pub fn catch_up(&mut self, last: u64) {
+        self.last = self.last.max(Some(last));
+    }
+
     /// The connection is gone: what is missing before the next trade is due to that.
     pub fn disconnected(&mut self) {
         if self.last.is_some() && self.cause == GapCause::Sequence {
@@ -294,6 +299,19 @@ mod tests {
 
     fn ranges(ids: &TradeIds) -> Vec<(u64, u64)> {
         ids.missing().iter().map(|m| (m.first, m.last)).collect()
+    }
+
+    #[test]
+    fn what_another_connection_told_is_neither_news_nor_missing() {
+        let mut ids = TradeIds::new(true);
+        let t = UnixNanos(1);
+        ids.take(5, t, t);
+        ids.catch_up(1000);
+        assert_eq!(ids.take(1000, t, t), Verdict::Repeat);
+        assert_eq!(ids.take(1001, t, t), Verdict::Next);
+        ids.catch_up(900);
+        assert_eq!(ids.take(1002, t, t), Verdict::Next);
+        assert_eq!(ids.missing(), []);
     }
 
     #[test]

@@ -100,6 +100,12 @@ impl Reader {
         b.book = book;
     }
 
+    /// Whether a book was told of.
+    #[allow(dead_code, reason = "not every test file asks")]
+    pub fn knows(&self, id: InstrumentId) -> bool {
+        self.books.contains_key(&id)
+    }
+
     /// The book of an instrument.
     pub fn book(&self, id: InstrumentId) -> &Rebuilt {
         self.books.get(&id).expect("the book was told of")

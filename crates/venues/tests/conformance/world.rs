@@ -27,7 +27,7 @@ pub enum Logged {
 }
 
 impl Logged {
-    fn input(&self) -> Input<'_> {
+    pub fn input(&self) -> Input<'_> {
         match self {
             Logged::Start(epoch) => {
                 Input::Start { epoch: *epoch, pid: 1, origin: Origin::Simulated, site: "test", build: "test" }
