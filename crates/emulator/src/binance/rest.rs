@@ -61,7 +61,7 @@ fn weight(head: &RequestHead) -> u32 {
         "/api/v3/depth" if limit <= 500 => 25,
         "/api/v3/depth" if limit <= 1000 => 50,
         "/api/v3/depth" => 250,
-        "/api/v3/trades" => 25,
+        "/api/v3/trades" | "/api/v3/historicalTrades" => 25,
         "/api/v3/aggTrades" => 4,
         "/api/v3/klines" => 2,
         _ => 1,
@@ -79,10 +79,16 @@ fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Answer
             let book = market.book(at, limit).unwrap_or_default();
             Ok(depth(&market.pairs()[at], &book))
         }
-        "/api/v3/trades" | "/api/v3/aggTrades" => {
+        "/api/v3/trades" | "/api/v3/aggTrades" | "/api/v3/historicalTrades" => {
             let at = symbol(head, market.pairs())?;
             let limit = limit(head, 500, 1000)?;
-            Ok(trades(head.path.ends_with("aggTrades"), &market.pairs()[at], &market.trades(at), limit))
+            let mut all = market.trades(at);
+            if let Some(from) = head.query_value("fromId").filter(|_| head.path != "/api/v3/trades") {
+                let from: u64 = from.parse().map_err(|_| missing("fromId"))?;
+                all.drain(..all.partition_point(|trade| trade.id < from));
+                all.truncate(limit);
+            }
+            Ok(trades(head.path.ends_with("aggTrades"), &market.pairs()[at], &all, limit))
         }
         "/api/v3/klines" => {
             let at = symbol(head, market.pairs())?;

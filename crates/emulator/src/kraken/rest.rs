@@ -1,17 +1,20 @@
 //! Kraken's public REST paths: HTTP 200 with `error` and `result`, whatever happened.
 
 use feed::websocket::handshake::RequestHead;
-use model::UnixNanos;
+use model::{Side, UnixNanos};
 use serde_json::{Map, Value, json};
 
 use super::{altname, asset_key, result_key, wsname};
 use crate::http::{Response, percent_decoded};
-use crate::market::{Market, Pair};
+use crate::market::{Market, Pair, Trade};
 use crate::text::{push_padded, push_rfc3339};
 
 /// Levels of a depth answer unless asked otherwise.
 const DEPTH_DEFAULT: usize = 100;
 const DEPTH_MAX: usize = 500;
+
+/// Trades of an answer, unless asked otherwise and at most.
+const TRADES_MAX: usize = 1000;
 
 /// Answers one request.
 pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Response {
@@ -31,6 +34,7 @@ pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos
         }
         "/0/public/AssetPairs" => asset_pairs(head, market.pairs()),
         "/0/public/Depth" => depth(head, market, now),
+        "/0/public/Trades" => trades(head, market),
         _ => {
             let response = Response::json(200, failed("EGeneral:Unknown method"));
             return Response { unknown_path: true, ..response };
@@ -123,4 +127,40 @@ fn depth(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> String 
     let mut result = Map::new();
     result.insert(result_key(&pair), json!({"asks": side(&book.asks), "bids": side(&book.bids)}));
     ok(Value::Object(result))
+}
+
+/// Trades later than `since`, the oldest first; `last` is where the next request begins.
+fn trades(head: &RequestHead, market: &dyn Market) -> String {
+    let asked = head.query_value("pair").map(percent_decoded).unwrap_or_default();
+    let Some(at) = market.pairs().iter().position(|pair| is_meant(pair, &asked)) else {
+        return failed("EQuery:Unknown asset pair");
+    };
+    // Nanoseconds, or seconds with or without decimals.
+    let since = match head.query_value("since") {
+        None => Some(None),
+        Some(text) if text.len() >= 16 && !text.contains('.') => text.parse::<u64>().ok().map(Some),
+        Some(text) => scan::fixed(text.as_bytes(), 9).ok().and_then(|(ns, _)| u64::try_from(ns).ok()).map(Some),
+    };
+    let count = head.query_value("count").map_or(Some(TRADES_MAX), |count| count.parse().ok());
+    let (Some(since), Some(count)) = (since, count.filter(|count| (1..=TRADES_MAX).contains(count))) else {
+        return failed("EGeneral:Invalid arguments");
+    };
+    let pair = &market.pairs()[at];
+    let all = market.trades(at);
+    let skipped = match since {
+        Some(since) => all.partition_point(|trade| trade.time.0 <= since),
+        None => all.len().saturating_sub(count),
+    };
+    let page = &all[skipped..(skipped + count).min(all.len())];
+    let entry = |trade: &Trade| {
+        let (price, size) = (text(trade.price.0, pair.price_scale), text(trade.size.0, pair.size_scale));
+        let side = if trade.taker == Side::Buy { "b" } else { "s" };
+        let kind = if trade.id.is_multiple_of(3) { "m" } else { "l" };
+        let time = text(i64::try_from(trade.time.0).unwrap_or(i64::MAX), 9);
+        // The time is a number with decimals, which must not go through a float.
+        format!("[\"{price}\",\"{size}\",{time},\"{side}\",\"{kind}\",\"\",{}]", trade.id)
+    };
+    let list: Vec<String> = page.iter().map(entry).collect();
+    let last = page.last().map_or(since.unwrap_or(0), |trade| trade.time.0);
+    format!("{{\"error\":[],\"result\":{{\"{}\":[{}],\"last\":\"{last}\"}}}}", result_key(pair), list.join(","))
 }
