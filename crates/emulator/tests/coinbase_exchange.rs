@@ -166,8 +166,7 @@ fn orders_have_every_sequence_and_add_up_to_level_2() {
 #[test]
 fn a_lost_order_leaves_a_hole_and_a_lost_change_another_book() {
     let server = server(4000);
-    let (mut client, orders, mut levels, mut last) = orders_and_levels(&server);
-    drop(orders);
+    let (mut client, _, _, mut last) = orders_and_levels(&server);
     server.inject(Fault::Lose(Target::of(StreamKind::Order, "BTC-USD"), 2));
     loop {
         let frame = next(&mut client);
@@ -182,23 +181,19 @@ fn a_lost_order_leaves_a_hole_and_a_lost_change_another_book() {
             break;
         }
     }
-    let (mut client, mut orders, mut honest, _) = orders_and_levels(&server);
-    levels.clone_from(&honest);
-    server.inject(Fault::Lose(Target::of(StreamKind::Book, "BTC-USD"), 1));
-    let mut seen_orders = 0;
+    let (mut client, mut orders, mut levels, _) = orders_and_levels(&server);
+    // Several, because one change at the touch is often healed by the next.
+    server.inject(Fault::Lose(Target::of(StreamKind::Book, "BTC-USD"), 40));
     let differs = (0..20_000).any(|_| {
         let frame = next(&mut client);
         if frame["type"] == "l2update" {
-            seen_orders = 0;
             apply_level2(&mut levels, &frame);
-            honest = orders.levels();
-            return honest != levels;
+            return orders.levels() != levels;
         }
-        seen_orders += 1;
         orders.apply(&frame);
         false
     });
-    assert!(differs, "a lost update left no trace");
+    assert!(differs, "a lost update left no trace, faults so far: {}", server.stats().faults);
 }
 
 #[test]

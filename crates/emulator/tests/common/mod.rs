@@ -45,8 +45,12 @@ pub fn close_code(client: &mut Client) -> Option<u16> {
     }
 }
 
-/// A decimal text as an integer of 10^-12, read without our own parser.
+/// A decimal text as an integer of 10^-12, read without our own parser. JSON values print small numbers with an
+/// exponent.
 pub fn units(text: &str) -> i128 {
+    if let Some((digits, exponent)) = text.split_once("e-") {
+        return units(digits) / 10_i128.pow(exponent.parse().expect("an exponent"));
+    }
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     assert!(decimals.len() <= 12, "{text}");
     format!("{whole}{decimals:0<12}").parse().unwrap_or_else(|error| panic!("{error}: {text}"))
