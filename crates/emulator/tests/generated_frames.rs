@@ -80,14 +80,14 @@ fn minutes_of_stocks_add_up_and_late_repairs_amend_them() {
     let mut frames = GeneratedFrames::new(
         EmulatedVenue::Alpaca,
         &session(BookPace::Venue),
-        Rate::FramesPerSecond(300),
+        Rate::FramesPerSecond(30),
         1_000_000,
         |name| name.starts_with("sip:") || name.starts_with("crypto:"),
     );
     let (mut sums, mut bars, mut seen) =
         (BTreeMap::<(String, u64), (i128, u64)>::new(), Vec::new(), BTreeMap::<String, u64>::new());
     for step in 0..3000 {
-        frames.advance(UnixNanos(START + step * 100_000_000), |_, frame| {
+        frames.advance(UnixNanos(START + step * 1_000_000_000), |_, frame| {
             let message = json(frame)[0].clone();
             let kind = plain(&message["T"]);
             let symbol = plain(&message["S"]);

@@ -1,19 +1,18 @@
 //! Kraken's public REST paths: HTTP 200 with `error` and `result`, whatever happened.
 
 use feed::websocket::handshake::RequestHead;
-use model::{Side, UnixNanos};
+use model::UnixNanos;
 use serde_json::{Map, Value, json};
 
 use super::{altname, asset_key, result_key, wsname};
 use crate::http::{Response, percent_decoded};
-use crate::market::{Market, Pair, Trade};
+use crate::market::{Market, Pair};
 use crate::text::{push_padded, push_rfc3339};
 
 /// Levels of a depth answer unless asked otherwise.
 const DEPTH_DEFAULT: usize = 100;
 const DEPTH_MAX: usize = 500;
-
-/// Trades of an answer, unless asked otherwise and at most.
+/// Trades of an answer at most, and unless asked otherwise.
 const TRADES_MAX: usize = 1000;
 
 /// Answers one request.
@@ -129,38 +128,34 @@ fn depth(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> String 
     ok(Value::Object(result))
 }
 
-/// Trades later than `since`, the oldest first; `last` is where the next request begins.
-fn trades(head: &RequestHead, market: &dyn Market) -> String {
+/// The oldest trades behind `since` (ns), or without it the latest: always in rising order.
+fn trades(head: &RequestHead, market: &mut dyn Market) -> String {
     let asked = head.query_value("pair").map(percent_decoded).unwrap_or_default();
     let Some(at) = market.pairs().iter().position(|pair| is_meant(pair, &asked)) else {
         return failed("EQuery:Unknown asset pair");
     };
-    // Nanoseconds, or seconds with or without decimals.
-    let since = match head.query_value("since") {
-        None => Some(None),
-        Some(text) if text.len() >= 16 && !text.contains('.') => text.parse::<u64>().ok().map(Some),
-        Some(text) => scan::fixed(text.as_bytes(), 9).ok().and_then(|(ns, _)| u64::try_from(ns).ok()).map(Some),
+    let number = |name: &str, default: u64| head.query_value(name).map_or(Some(default), |text| text.parse().ok());
+    let Some(count) = number("count", TRADES_MAX as u64).filter(|n| (1..=TRADES_MAX as u64).contains(n)) else {
+        return failed("EGeneral:Invalid arguments:count");
     };
-    let count = head.query_value("count").map_or(Some(TRADES_MAX), |count| count.parse().ok());
-    let (Some(since), Some(count)) = (since, count.filter(|count| (1..=TRADES_MAX).contains(count))) else {
-        return failed("EGeneral:Invalid arguments");
+    let Some(since) = number("since", 0) else { return failed("EGeneral:Invalid arguments:since") };
+    let (pair, all) = (market.pairs()[at].clone(), market.trades(at));
+    let from = match head.query_value("since") {
+        Some(_) => all.partition_point(|trade| trade.time.0 <= since),
+        None => all.len().saturating_sub(count as usize),
     };
-    let pair = &market.pairs()[at];
-    let all = market.trades(at);
-    let skipped = match since {
-        Some(since) => all.partition_point(|trade| trade.time.0 <= since),
-        None => all.len().saturating_sub(count),
-    };
-    let page = &all[skipped..(skipped + count).min(all.len())];
-    let entry = |trade: &Trade| {
-        let (price, size) = (text(trade.price.0, pair.price_scale), text(trade.size.0, pair.size_scale));
-        let side = if trade.taker == Side::Buy { "b" } else { "s" };
-        let kind = if trade.id.is_multiple_of(3) { "m" } else { "l" };
-        let time = text(i64::try_from(trade.time.0).unwrap_or(i64::MAX), 9);
-        // The time is a number with decimals, which must not go through a float.
-        format!("[\"{price}\",\"{size}\",{time},\"{side}\",\"{kind}\",\"\",{}]", trade.id)
-    };
-    let list: Vec<String> = page.iter().map(entry).collect();
-    let last = page.last().map_or(since.unwrap_or(0), |trade| trade.time.0);
-    format!("{{\"error\":[],\"result\":{{\"{}\":[{}],\"last\":\"{last}\"}}}}", result_key(pair), list.join(","))
+    let served = &all[from..(from + count as usize).min(all.len())];
+    let last = served.last().map_or(since, |trade| trade.time.0);
+    // Written by hand: the times are JSON numbers with nine decimals, which no float holds.
+    let rows: Vec<String> = served
+        .iter()
+        .map(|trade| {
+            let (price, size) = (text(trade.price.0, pair.price_scale), text(trade.size.0, pair.size_scale));
+            let (seconds, nanos) = (trade.time.0 / 1_000_000_000, trade.time.0 % 1_000_000_000);
+            let side = if trade.taker == model::Side::Buy { "b" } else { "s" };
+            format!("[\"{price}\",\"{size}\",{seconds}.{nanos:09},\"{side}\",\"m\",\"\",{}]", trade.id)
+        })
+        .collect();
+    let key = result_key(&pair);
+    format!("{{\"error\":[],\"result\":{{\"{key}\":[{}],\"last\":\"{last}\"}}}}", rows.join(","))
 }

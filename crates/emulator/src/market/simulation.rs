@@ -14,8 +14,8 @@ use model::{Price, Qty, Side, UnixNanos};
 use super::orders::{OrderEvent, Orders};
 use super::{Bar, Pair, Trade};
 
-/// Trades kept for snapshots and REST.
-const TRADES_KEPT: usize = 10_000;
+/// Trades kept for snapshots and REST: several pages of either venue. Older ones are no longer served.
+const TRADES_KEPT: usize = 20_000;
 /// Bars kept per interval, the running one included.
 const BARS_KEPT: usize = 720;
 /// A wider spread is narrowed before anything else happens at the touch, ticks.
@@ -202,7 +202,7 @@ impl PairState {
             book: Book::with_capacity(levels + 16),
             update_id: first_id,
             next_trade_id: first_id + 1,
-            trades: VecDeque::with_capacity(TRADES_KEPT),
+            trades: VecDeque::new(),
             day,
             bars: vec![VecDeque::new(); intervals_s.len()],
             orders: None,

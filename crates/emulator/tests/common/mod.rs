@@ -38,9 +38,8 @@ pub fn connect_with(addr: SocketAddr, path: &str, headers: &[(&'static str, &str
 /// Reads until the server closes; gives the code of its close frame.
 pub fn close_code(client: &mut Client) -> Option<u16> {
     loop {
-        match client.read().expect("a close frame in time") {
-            Message::Close(frame) => return frame.map(|frame| frame.code.into()),
-            _ => {}
+        if let Message::Close(frame) = client.read().expect("a close frame in time") {
+            return frame.map(|frame| frame.code.into());
         }
     }
 }
