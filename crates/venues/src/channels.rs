@@ -59,6 +59,7 @@ impl Channel {
 /// The channels taken of a venue.
 pub fn channels(venue: Venue) -> Result<&'static [Channel], MachineError> {
     match venue {
+        Venue::Coinbase => Ok(crate::coinbase::CHANNELS),
         Venue::Kraken => Ok(crate::kraken::CHANNELS),
         Venue::Binance => Ok(crate::binance::CHANNELS),
         other => Err(MachineError::NoAdapter(other)),

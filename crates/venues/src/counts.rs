@@ -31,6 +31,8 @@ counts! {
     book_levels,
     /// Quotes told.
     quotes,
+    /// Orders told.
+    orders,
     /// Bars told.
     bars,
     /// Instrument definitions told (new or changed).
@@ -71,8 +73,12 @@ counts! {
     checksums_ok,
     /// Venue checksums that differed.
     checksums_failed,
-    /// Book updates whose ids follow the one before.
+    /// Book updates, or frames where the venue counts those, whose ids follow the one before.
     sequences_ok,
+    /// Sequences lower than one before, where they may only rise.
+    sequences_back,
+    /// Frames whose number on the connection was had before.
+    frames_old,
     /// Gaps told.
     gaps,
     /// Books brought back after a failed proof.

@@ -8,6 +8,7 @@
 mod arbiter;
 pub mod binance;
 mod channels;
+pub mod coinbase;
 mod counts;
 mod instruments;
 pub mod kraken;

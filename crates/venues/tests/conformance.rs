@@ -6,6 +6,8 @@ mod conformance {
     pub mod behaviours;
     pub mod binance;
     pub mod case;
+    pub mod coinbase_advanced;
+    pub mod coinbase_exchange;
     pub mod kraken;
     pub mod missed;
     pub mod reader;
@@ -59,7 +61,10 @@ macro_rules! missed_trades {
 }
 
 suite!(binance, crate::conformance::binance::Binance);
+suite!(coinbase_advanced, crate::conformance::coinbase_advanced::CoinbaseAdvanced);
+suite!(coinbase_exchange, crate::conformance::coinbase_exchange::CoinbaseExchange<false>);
 suite!(kraken, crate::conformance::kraken::Kraken);
 
 missed_trades!(binance_missed_trades, crate::conformance::binance::Binance);
+missed_trades!(coinbase_exchange_missed_trades, crate::conformance::coinbase_exchange::CoinbaseExchange<true>);
 missed_trades!(kraken_missed_trades, crate::conformance::kraken::Kraken);

@@ -157,6 +157,15 @@ impl TradeIds {
         self.advance(id, time, received);
     }
 
+    /// The venue says by another way that this trade was the last, and it has not come: it is missing with all before
+    /// it. First and last missing id, to be told as a gap; should they come yet, they fill it.
+    pub fn tail(&mut self, id: u64, received: UnixNanos) -> Option<(u64, u64)> {
+        let first = self.last.filter(|last| self.contiguous && *last < id)? + 1;
+        self.lose(first, id, UnixNanos::ZERO);
+        (self.last, self.received, self.cause) = (Some(id), received, GapCause::Sequence);
+        Some((first, id))
+    }
+
     /// When the last trade of the stream happened.
     pub fn time(&self) -> UnixNanos {
         self.time
@@ -257,6 +266,19 @@ impl Holes for TradeIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tail_that_never_came_is_missing_until_it_does() {
+        let t = UnixNanos;
+        let mut ids = TradeIds::new(true);
+        assert_eq!(ids.tail(5, t(1)), None, "nothing is known before the first trade");
+        ids.take(5, t(1), t(2));
+        assert_eq!(ids.tail(5, t(3)), None);
+        assert_eq!(ids.tail(8, t(4)), Some((6, 8)));
+        assert_eq!(ids.take(7, t(3), t(5)), Verdict::Fills);
+        assert_eq!(ids.take(9, t(6), t(6)), Verdict::Next);
+        assert_eq!(ids.missing().iter().map(|m| (m.first, m.last)).collect::<Vec<_>>(), [(6, 6), (8, 8)]);
+    }
 
     fn t(n: u64) -> UnixNanos {
         UnixNanos(n * 1000)
