@@ -249,6 +249,14 @@ impl Default for Config {
                     "binance".to_owned(),
                     EmulatorConfig { listen: "127.0.0.1:7412".to_owned(), ..EmulatorConfig::default() },
                 ),
+                (
+                    "coinbase".to_owned(),
+                    EmulatorConfig { listen: "127.0.0.1:7413".to_owned(), ..EmulatorConfig::default() },
+                ),
+                (
+                    "alpaca".to_owned(),
+                    EmulatorConfig { listen: "127.0.0.1:7414".to_owned(), ..EmulatorConfig::default() },
+                ),
             ]),
         }
     }

@@ -257,7 +257,11 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
     let venue = match args.venue {
         Venue::Kraken => EmulatedVenue::Kraken,
         Venue::Binance => EmulatedVenue::Binance,
-        other => anyhow::bail!("there is no emulator for {other}; there are emulators for kraken and binance"),
+        Venue::Coinbase => EmulatedVenue::Coinbase,
+        Venue::Alpaca => EmulatedVenue::Alpaca,
+        other => anyhow::bail!(
+            "there is no emulator for {other}; there are emulators for kraken, binance, coinbase and alpaca"
+        ),
     };
     let mut options = emulator::Options::new(venue);
     options.listen = section.listen.parse().with_context(|| {
@@ -313,7 +317,12 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
 
 /// The WebSocket and REST addresses of a venue's emulator.
 pub fn emulator_urls(venue: Venue, section: &crate::config::EmulatorConfig) -> (String, String) {
-    let path = if venue == Venue::Kraken { "/v2" } else { "/stream" };
+    let path = match venue {
+        Venue::Kraken => "/v2",
+        Venue::Binance | Venue::BinanceUs => "/stream",
+        // Served at the host's root, or at a path that each of the venue's connections names itself.
+        Venue::Coinbase | Venue::Alpaca => "",
+    };
     let s = if section.tls_certificate.as_os_str().is_empty() { "" } else { "s" };
     (format!("ws{s}://{}{path}", section.listen), format!("http{s}://{}", section.listen))
 }

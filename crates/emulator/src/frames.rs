@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn frames_depend_on_the_seed_and_not_on_when_they_are_fetched() {
-        for venue in [EmulatedVenue::Kraken, EmulatedVenue::Binance] {
+        for venue in [EmulatedVenue::Kraken, EmulatedVenue::Binance, EmulatedVenue::Coinbase, EmulatedVenue::Alpaca] {
             let often = bytes(venue, 5, 500_000);
             assert!(often.len() > 500_000);
             assert!(often == bytes(venue, 5, 125_000_000), "{venue:?}: frames differ with the moment of fetching");

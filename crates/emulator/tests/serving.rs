@@ -177,6 +177,87 @@ fn a_recorded_binance_session_is_served_to_the_byte_and_a_second_pass_has_larger
 }
 
 #[test]
+fn a_recorded_exchange_session_is_served_to_the_byte() {
+    let Some(path) = data("venues/coinbase/exchange_ws/level2_ticker_matches_20210417.jsonl") else { return };
+    let captured: Vec<String> =
+        lines(&path).into_iter().filter(|line| !line.contains("\"type\":\"subscriptions\"")).collect();
+    assert_eq!(captured.len(), 5994);
+    let server = recorded(EmulatedVenue::Coinbase, vec![path], Times::Recorded, None);
+    let mut client = connect(server.addr(), "/");
+    let products = ["BAND-GBP", "NMR-EUR", "NU-GBP", "SKL-BTC", "SKL-USD", "YFI-BTC"];
+    let channels = ["level2_batch", "ticker", "matches"];
+    let subscribe = serde_json::json!({"type": "subscribe", "product_ids": products, "channels": channels});
+    say(&mut client, &subscribe.to_string());
+    assert_eq!(next(&mut client)["type"], "subscriptions");
+    let served = all_text(&mut client);
+    assert_eq!(served.len(), captured.len());
+    assert!(served == captured, "served bytes differ from the capture's");
+}
+
+#[test]
+fn a_recorded_advanced_book_is_served_whole_under_the_connection_s_own_numbers() {
+    let Some(path) = data("venues/coinbase/advanced_ws/all_channels_20260809.jsonl.gz") else { return };
+    let number = |text: &str| -> (u64, String) {
+        let mark = "\"sequence_num\":";
+        let from = text.find(mark).expect("a number") + mark.len();
+        let len = text[from..].find(',').expect("an end");
+        (text[from..from + len].parse().expect("digits"), format!("{}{}", &text[..from], &text[from + len..]))
+    };
+    let captured: Vec<String> = lines(&path)
+        .iter()
+        .filter(|line| line.starts_with("{\"channel\":\"l2_data\""))
+        .map(|line| number(line).1)
+        .collect();
+    assert_eq!(captured.len(), 465);
+    let server = recorded(EmulatedVenue::Coinbase, vec![path], Times::Recorded, None);
+    let mut client = connect(server.addr(), "/");
+    say(&mut client, r#"{"type":"subscribe","channel":"level2","product_ids":["BTC-USD","ETH-USD"]}"#);
+    let served = all_text(&mut client);
+    let numbers: Vec<u64> = served.iter().map(|text| number(text).0).collect();
+    assert_eq!(numbers, (0..served.len() as u64).collect::<Vec<_>>());
+    let books: Vec<String> =
+        served.iter().filter(|text| text.contains("\"l2_data\"")).map(|text| number(text).1).collect();
+    assert_eq!(books.len(), captured.len());
+    assert!(books == captured, "served frames differ from the capture's");
+}
+
+#[test]
+fn a_recorded_session_of_kraken_v1_is_served_to_the_byte() {
+    let Some(path) = data("venues/kraken/ws_v1/book1000_20210405.jsonl.gz") else { return };
+    let captured: Vec<String> = lines(&path).into_iter().filter(|line| line.starts_with('[')).collect();
+    assert_eq!(captured.len(), 14_506);
+    let server = recorded(EmulatedVenue::Kraken, vec![path.clone()], Times::Recorded, None);
+    let pairs = [
+        "ALGO/XBT",
+        "LSK/USD",
+        "USDC/GBP",
+        "FIL/XBT",
+        "WAVES/ETH",
+        "ICX/USD",
+        "AUD/USD",
+        "KAVA/USD",
+        "DASH/EUR",
+        "XBT/USD",
+    ];
+    let book = serde_json::json!({"name": "book", "depth": 1000});
+    let subscribe = serde_json::json!({"event": "subscribe", "pair": pairs, "subscription": book}).to_string();
+    let mut client = connect(server.addr(), "/");
+    say(&mut client, &subscribe);
+    let arrays = |client: &mut common::Client| -> Vec<String> {
+        all_text(client).into_iter().filter(|text| text.starts_with('[')).collect()
+    };
+    let served = arrays(&mut client);
+    assert_eq!(served.len(), captured.len());
+    assert!(served == captured, "served bytes differ from the capture's");
+    let server = recorded(EmulatedVenue::Kraken, vec![path], Times::Now, None);
+    let mut client = connect(server.addr(), "/");
+    say(&mut client, &subscribe);
+    let moved = arrays(&mut client);
+    assert_eq!(moved.len(), captured.len());
+    assert!(moved.iter().all(|text| !text.contains("\"1617666")), "a recorded time was left");
+}
+
+#[test]
 fn a_recorded_book_can_be_joined_late_by_rest() {
     let Some(path) = data("venues/binance/spot_ws/ethusdt_20240808.jsonl.gz") else { return };
     let paths = vec![path];
@@ -221,6 +302,10 @@ fn starts_that_cannot_be_say_why() {
         (Options { session: recorded(empty.path().to_owned()), ..base() }, vec!["no frames of kraken"]),
         (Options { session: recorded(broken.path().to_owned()), ..base() }, vec!["a.jsonl line 1"]),
         (Options { rate: Rate::FramesPerSecond(0), ..base() }, vec!["option rate"]),
+        (
+            Options { session: recorded(empty.path().to_owned()), ..Options::new(EmulatedVenue::Alpaca) },
+            vec!["no captures of alpaca", "generated session"],
+        ),
         (Options { journal: JournalOptions::Folder("/proc/no".into()), ..base() }, vec!["journal", "/proc/no"]),
     ] {
         let error = Server::start(options).expect_err("it cannot start").to_string();

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
 /// A test that waits longer than this for a frame has failed.
@@ -21,6 +22,64 @@ pub fn connect(addr: SocketAddr, path: &str) -> Client {
     let (client, response) = tungstenite::client(format!("ws://{addr}{path}"), socket).expect("an upgrade");
     assert_eq!(response.headers()["server"], "alphapulse-emulator");
     client
+}
+
+/// Connects with headers of the client's own.
+pub fn connect_with(addr: SocketAddr, path: &str, headers: &[(&'static str, &str)]) -> Client {
+    let socket = TcpStream::connect(addr).expect("the emulator listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut request = format!("ws://{addr}{path}").into_client_request().expect("a request");
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().expect("a header"));
+    }
+    tungstenite::client(request, socket).expect("an upgrade").0
+}
+
+/// Reads until the server closes; gives the code of its close frame.
+pub fn close_code(client: &mut Client) -> Option<u16> {
+    loop {
+        if let Message::Close(frame) = client.read().expect("a close frame in time") {
+            return frame.map(|frame| frame.code.into());
+        }
+    }
+}
+
+/// A decimal text as an integer of 10^-12, read without our own parser. JSON values print small numbers with an
+/// exponent.
+pub fn units(text: &str) -> i128 {
+    if let Some((digits, exponent)) = text.split_once("e-") {
+        return units(digits) / 10_i128.pow(exponent.parse().expect("an exponent"));
+    }
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    assert!(decimals.len() <= 12, "{text}");
+    format!("{whole}{decimals:0<12}").parse().unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The text of a JSON number or string.
+pub fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Price and size of each level in [`units`]; size 0 takes a level out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    pub bids: BTreeMap<i128, i128>,
+    pub asks: BTreeMap<i128, i128>,
+}
+
+impl Levels {
+    pub fn set(&mut self, is_bid: bool, price: &str, size: &str) {
+        let side = if is_bid { &mut self.bids } else { &mut self.asks };
+        match units(size) {
+            0 => drop(side.remove(&units(price))),
+            size => drop(side.insert(units(price), size)),
+        }
+    }
+
+    pub fn is_crossed(&self) -> bool {
+        let (bid, ask) = (self.bids.last_key_value(), self.asks.first_key_value());
+        bid.zip(ask).is_some_and(|(bid, ask)| bid.0 >= ask.0)
+    }
 }
 
 pub fn say(client: &mut Client, text: &str) {
@@ -45,9 +104,14 @@ pub fn next<S: Read + Write>(client: &mut WebSocket<S>) -> Value {
 
 /// Status, head and body of a GET.
 pub fn get(addr: SocketAddr, target: &str) -> (u16, String, String) {
+    get_with(addr, target, "")
+}
+
+/// The same with header lines of the client's own, each with its line end.
+pub fn get_with(addr: SocketAddr, target: &str, headers: &str) -> (u16, String, String) {
     let mut socket = TcpStream::connect(addr).expect("the emulator listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    write!(socket, "GET {target} HTTP/1.1\r\nHost: emulator\r\nConnection: close\r\n\r\n").expect("a request");
+    write!(socket, "GET {target} HTTP/1.1\r\nHost: emulator\r\n{headers}Connection: close\r\n\r\n").expect("a request");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
