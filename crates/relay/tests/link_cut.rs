@@ -15,8 +15,8 @@ struct Linked {
     proxy: Proxy,
 }
 
-fn linked(dead_after: Duration) -> Linked {
-    let (rings, pki) = (folder(), Pki::new());
+fn linked(dead_after: Duration, rings: tempfile::TempDir) -> Linked {
+    let pki = Pki::new();
     let mut options = guarded(rings.path(), &rings.path().join("relay.sock"), &pki);
     if let Some(tcp) = &mut options.tcp {
         tcp.dead_after = dead_after;
@@ -28,10 +28,11 @@ fn linked(dead_after: Duration) -> Linked {
 
 /// Records come while the link is treated like this, and after it is restored.
 fn survives(trouble: Link) {
-    let Linked { rings, pki, relay, proxy } = linked(Duration::from_secs(15));
+    let rings = folder();
     let mut feeds = [(Venue::Kraken, 7), (Venue::Binance, 3)]
         .map(|(venue, epoch)| Feed::open(rings.path(), venue, epoch, 1 << 16, &["BTC", "ETH"]));
     feeds.iter_mut().for_each(Feed::publish);
+    let Linked { rings: _rings, pki, relay, proxy } = linked(Duration::from_secs(15), rings);
     let mut client = over_tcp(over_tls(proxy.address, &pki), Subscription::default());
     let joined = feeds.each_ref().map(Feed::last);
     let mut all = Vec::new();
@@ -84,9 +85,10 @@ fn a_half_open_link_is_noticed_and_costs_nothing_that_is_held() {
 
 #[test]
 fn what_is_no_longer_held_when_the_link_is_back_is_named() {
-    let Linked { rings, pki, proxy, .. } = linked(Duration::from_secs(15));
+    let rings = folder();
     let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 9, &["BTC"]);
     feed.publish();
+    let Linked { rings: _rings, pki, relay: _relay, proxy } = linked(Duration::from_secs(15), rings);
     let mut client = over_tcp(over_tls(proxy.address, &pki), Subscription::default());
     let joined = feed.last();
     let mut all = Vec::new();
@@ -110,7 +112,7 @@ fn what_is_no_longer_held_when_the_link_is_back_is_named() {
 
 #[test]
 fn a_relay_drops_a_client_whose_machine_takes_nothing_any_more() {
-    let Linked { rings, pki, relay, proxy } = linked(Duration::from_secs(2));
+    let Linked { rings, pki, relay, proxy } = linked(Duration::from_secs(2), folder());
     let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 16, &["BTC"]);
     feed.publish();
     let client = over_tcp(over_tls(proxy.address, &pki), Subscription::default());
@@ -126,7 +128,7 @@ fn a_relay_drops_a_client_whose_machine_takes_nothing_any_more() {
 
 #[test]
 fn without_a_ring_to_tell_of_the_link_is_still_known_to_hold() {
-    let Linked { pki, proxy, .. } = linked(Duration::from_secs(15));
+    let Linked { rings: _rings, pki, relay: _relay, proxy } = linked(Duration::from_secs(15), folder());
     let mut client = over_tcp(over_tls(proxy.address, &pki), Subscription::default());
     // Longer than the silence that is taken for a cut.
     let end = Instant::now() + quick().silence * 2;
