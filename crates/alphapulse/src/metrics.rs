@@ -32,7 +32,7 @@ pub fn port_offset(role: &str) -> u16 {
 pub fn serve(config: &Config, role: &str, registry: Registry) -> anyhow::Result<SocketAddr> {
     let base = config.metrics.base_port;
     // Bridges come behind all others, in the order of their names.
-    let bridge = config.bridge.keys().position(|name| role.strip_prefix("bridge-") == Some(name));
+    let bridge = config.bridge.keys().position(|name| role.strip_prefix("bridge-") == Some(name.as_str()));
     let offset = bridge.map_or_else(|| port_offset(role), |at| BRIDGES_FROM + at as u16);
     let port = if base == 0 { 0 } else { base + offset };
     let address = format!("{}:{port}", config.metrics.host);

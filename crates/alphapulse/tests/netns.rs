@@ -64,7 +64,7 @@ impl Link {
     fn run(&self, at: usize, site: &Site, args: &[&str], out: Stdio) -> Running {
         let log = fs::File::create(site.state.path().join(format!("{}.log", args[0]))).expect("a log");
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.names[at], env!("CARGO_BIN_EXE_alphapulse"), "--config"]);
+        command.args(["netns", "exec", self.names[at].as_str(), env!("CARGO_BIN_EXE_alphapulse"), "--config"]);
         command.arg(&site.config).args(args).stdin(Stdio::null()).stdout(out).stderr(log);
         Running(command.spawn().expect("the program starts"))
     }
