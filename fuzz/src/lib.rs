@@ -1,14 +1,13 @@
 //! What the venues' fuzz targets share: hostile frames and answers through a whole session.
 
 use model::{UnixNanos, Venue};
-use venues::{Input, Outbox, Reply, RequestId, Session, SessionSettings, Settings};
+use venues::{Input, Outbox, Reply, RequestId, Session, SessionSettings, Settings, VenueMachine};
 
 /// What a session may hold after one input of the fuzzer's size: more would be an unbounded allocation.
 const WORDS_MAX: usize = 1 << 20;
 
 /// Steps every line: a line that begins with '!' answers the oldest request, any other is a frame.
-fn told(venue: Venue, data: &[u8]) -> Vec<u64> {
-    let machine = venues::machine(venue, &Settings::default(), &[]).expect("defaults are in order");
+fn told(machine: Box<dyn VenueMachine>, data: &[u8]) -> Vec<u64> {
     let mut session = Session::new(machine, SessionSettings::default());
     let mut out = Outbox::new();
     let mut all = vec![];
@@ -40,7 +39,12 @@ fn told(venue: Venue, data: &[u8]) -> Vec<u64> {
 
 /// No panic, a bad frame tells one gap and nothing else, and the same inputs tell the same records to the byte.
 pub fn venue(venue: Venue, data: &[u8]) {
+    machine(|| venues::machine(venue, &Settings::default(), &[]).expect("defaults are in order"), data);
+}
+
+/// The same for one machine of a venue that has several.
+pub fn machine(make: impl Fn() -> Box<dyn VenueMachine>, data: &[u8]) {
     if data.len() <= 1 << 14 {
-        assert_eq!(told(venue, data), told(venue, data), "the same inputs told other records");
+        assert_eq!(told(make(), data), told(make(), data), "the same inputs told other records");
     }
 }

@@ -27,6 +27,24 @@ impl Book {
         }
     }
 
+    /// Replaces a side by these levels, each an absolute size, as clearing it and setting each in turn would: of equal
+    /// prices the last counts, and a size of 0 (or less) is no level. A single pass when they come best first.
+    pub fn load(&mut self, side: Side, levels: &[(Price, Qty)]) {
+        match side {
+            Side::Buy => self.bids.load(levels),
+            Side::Sell => self.asks.load(levels),
+        }
+    }
+
+    /// The size at a price; 0 where nothing rests.
+    #[inline]
+    pub fn size(&self, side: Side, price: Price) -> Qty {
+        match side {
+            Side::Buy => self.bids.size(price),
+            Side::Sell => self.asks.size(price),
+        }
+    }
+
     /// Keeps the best `depth` levels of each side.
     #[inline]
     pub fn truncate(&mut self, depth: usize) {
@@ -137,6 +155,8 @@ mod tests {
         Set(Side, i64, i64),
         /// Many levels at once, as a snapshot brings them.
         Fill(Side, i64, i64, usize),
+        /// The same as a whole side.
+        Load(Side, i64, i64, usize),
         /// Deletes the best levels, so that the touch moves away.
         Eat(Side, usize),
         Truncate(usize),
@@ -160,12 +180,16 @@ mod tests {
         ]
     }
 
+    fn spacing() -> impl Strategy<Value = i64> {
+        prop_oneof![Just(1_000i64), Just(-1_000), Just(3_000), Just(1), Just(100_000), Just(1 << 50), Just(0)]
+    }
+
     fn step() -> impl Strategy<Value = Step> {
         let size = prop_oneof![Just(0), Just(0), Just(-1), Just(i64::MIN), Just(i64::MAX), 1i64..5, 1i64..5, 1i64..5];
-        let spacing = prop_oneof![Just(1_000i64), Just(-1_000), Just(3_000), Just(1), Just(100_000), Just(1 << 50)];
         prop_oneof![
             60 => (side(), price(), size).prop_map(|(s, p, q)| Step::Set(s, p, q)),
-            4 => (side(), price(), spacing, 1usize..200).prop_map(|(s, p, by, n)| Step::Fill(s, p, by, n)),
+            4 => (side(), price(), spacing(), 1usize..200).prop_map(|(s, p, by, n)| Step::Fill(s, p, by, n)),
+            3 => (side(), price(), spacing(), 0usize..300).prop_map(|(s, p, by, n)| Step::Load(s, p, by, n)),
             2 => (side(), 0usize..100).prop_map(|(s, n)| Step::Eat(s, n)),
             2 => (0usize..150).prop_map(Step::Truncate),
             1 => prop_oneof![Just((1, 1)), Just((10, 1)), Just((1, 10))].prop_map(|(p, q)| Step::Rescale(p, q)),
@@ -195,6 +219,19 @@ mod tests {
             Step::Fill(side, from, by, count) => {
                 for n in 0..count as i64 {
                     both(fast, plain, side, from.wrapping_add(by.wrapping_mul(n)), 1 + n % 7);
+                }
+            }
+            Step::Load(side, from, by, count) => {
+                // Sizes are now and then 0, and a spacing of 0 repeats one price.
+                let size = |n: i64| Qty(if from % 3 == 0 { n % 5 } else { 1 + n % 5 });
+                let levels: Vec<(Price, Qty)> =
+                    (0..count as i64).map(|n| (Price(from.wrapping_add(by.wrapping_mul(n))), size(n))).collect();
+                fast.load(side, &levels);
+                for level in plain.levels(side) {
+                    plain.set(side, level.price, Qty(0));
+                }
+                for (price, size) in levels {
+                    plain.set(side, price, size);
                 }
             }
             Step::Eat(side, count) => {
@@ -227,6 +264,12 @@ mod tests {
             assert_eq!(fast.depth(side), levels.len());
             assert!(fast.levels(side).eq(levels.iter().copied()), "{side:?}");
             assert_eq!(fast.best(side), levels.first().copied());
+            for l in &levels {
+                assert_eq!(fast.size(side, l.price), l.size);
+                let beside = Price(l.price.0.wrapping_add(1));
+                let there = levels.iter().find(|l| l.price == beside).map_or(Qty(0), |l| l.size);
+                assert_eq!(fast.size(side, beside), there);
+            }
             levels.first().map(|l| l.price)
         });
         assert_eq!(fast.is_crossed(), matches!(bests, [Some(bid), Some(ask)] if bid >= ask));

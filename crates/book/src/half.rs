@@ -103,6 +103,42 @@ impl<const BID: bool> Half<BID> {
         }
     }
 
+    /// Replaces all levels. One pass where they come as venues send them, best first; else they are put in order first,
+    /// which gives what setting each of them in turn would.
+    pub(crate) fn load(&mut self, levels: &[(Price, Qty)]) {
+        let mut previous = None;
+        let in_order = levels.iter().all(|(price, size)| {
+            let follows = previous.replace(*price).is_none_or(|p| Self::better(p, *price));
+            follows && size.0 > 0
+        });
+        if in_order {
+            return self.load_ordered(levels);
+        }
+        // Of equal prices the one sent last counts: it stands first once turned around, and the sort keeps it there.
+        let mut ordered: Vec<(Price, Qty)> = levels.iter().rev().copied().collect();
+        ordered.sort_by(|a, b| if BID { b.0.cmp(&a.0) } else { a.0.cmp(&b.0) });
+        ordered.dedup_by_key(|level| level.0);
+        ordered.retain(|level| level.1.0 > 0);
+        self.load_ordered(&ordered);
+    }
+
+    fn load_ordered(&mut self, levels: &[(Price, Qty)]) {
+        self.clear();
+        self.rest.extend(levels.iter().rev().map(|&(price, size)| Level { price, size }));
+        if self.rest.len() >= LEVELS_MANY {
+            self.spread();
+        }
+    }
+
+    /// The size at a price; 0 where nothing rests.
+    #[inline]
+    pub(crate) fn size(&self, price: Price) -> Qty {
+        match self.window.slot(price) {
+            Some(slot) => self.window.size(slot),
+            None => sorted::size(&self.rest, price, Self::better),
+        }
+    }
+
     #[inline]
     pub(crate) fn truncate(&mut self, depth: usize) {
         let excess = self.depth().saturating_sub(depth);

@@ -28,6 +28,13 @@ pub(crate) fn set(levels: &mut Vec<Level>, price: Price, size: Qty, better: impl
     Effect::Added
 }
 
+/// The size at a price; 0 where nothing rests.
+#[inline]
+pub(crate) fn size(levels: &[Level], price: Price, better: impl Fn(Price, Price) -> bool) -> Qty {
+    let at = position(levels, price, &better);
+    levels[..at].last().filter(|l| l.price == price).map_or(Qty(0), |l| l.size)
+}
+
 /// How many levels are not better than `price`.
 #[inline]
 fn position(levels: &[Level], price: Price, better: &impl Fn(Price, Price) -> bool) -> usize {

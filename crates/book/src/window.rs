@@ -88,6 +88,13 @@ impl<const BID: bool> Window<BID> {
         Level { price: self.price(slot), size: Qty(self.sizes[slot]) }
     }
 
+    /// The size in a slot; 0 where it is free.
+    #[inline]
+    pub(crate) fn size(&self, slot: usize) -> Qty {
+        let taken = self.taken[slot / 64] >> (slot % 64) & 1;
+        Qty(self.sizes[slot] * taken as i64)
+    }
+
     /// The taken slot of the best price.
     #[inline]
     pub(crate) fn first(&self) -> Option<usize> {

@@ -10,6 +10,10 @@ macro_rules! counts {
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field)),+].into_iter()
             }
+            /// Adds another machine's counts.
+            pub fn add(&mut self, other: &Counts) {
+                $(self.$field += other.$field;)+
+            }
         }
     };
 }
@@ -27,6 +31,8 @@ counts! {
     book_levels,
     /// Quotes told.
     quotes,
+    /// Orders told.
+    orders,
     /// Bars told.
     bars,
     /// Instrument definitions told (new or changed).
@@ -49,6 +55,12 @@ counts! {
     unknown_symbols,
     /// Repeated trades dropped.
     trades_repeated,
+    /// Missed trades told late, fetched by REST.
+    trades_backfilled,
+    /// Missed trades that the venue does not serve (any more), or that were given up.
+    trades_lost,
+    /// Requests for missed trades that failed.
+    backfills_failed,
     /// Book updates older than the book, dropped.
     book_updates_old,
     /// Book updates kept until a snapshot bridges them.
@@ -61,8 +73,12 @@ counts! {
     checksums_ok,
     /// Venue checksums that differed.
     checksums_failed,
-    /// Book updates whose ids follow the one before.
+    /// Book updates, or frames where the venue counts those, whose ids follow the one before.
     sequences_ok,
+    /// Sequences lower than one before, where they may only rise.
+    sequences_back,
+    /// Frames whose number on the connection was had before.
+    frames_old,
     /// Gaps told.
     gaps,
     /// Books brought back after a failed proof.

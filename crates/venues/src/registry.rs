@@ -1,6 +1,6 @@
 //! Which venues there are: the one place where a new one joins.
 
-use crate::{Limit, Settings, VenueMachine, binance, kraken};
+use crate::{Limit, Settings, VenueMachine, binance, coinbase, kraken};
 use model::Venue;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct Spec {
     pub requests: Limit,
     /// The longest silence of the socket that is normal, pings included.
     pub silence_max: Duration,
+    /// After this time the venue cuts a connection; `None` where it lets it be.
+    pub connection_life: Option<Duration>,
     /// The largest frame the venue is known to send, times a margin; larger ones are refused before allocation.
     pub frame_max: usize,
 }
@@ -29,7 +31,7 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MachineError {
     /// There is no adapter for the venue.
-    #[error("there is no adapter for {0}; there are adapters for kraken and binance")]
+    #[error("there is no adapter for {0}; there are adapters for {known}", known = known())]
     NoAdapter(Venue),
     /// A setting the venue does not offer.
     #[error("{venue}: {key} cannot be {value}; it can be {allowed}")]
@@ -66,9 +68,21 @@ pub fn lines(venue: Venue, settings: &Settings, choices: &[(String, String)]) ->
     Ok(vec![Line { name: "", path: String::new(), headers: vec![], rest_headers: vec![], machine }])
 }
 
+/// Whether a venue lets several connections carry the same instruments, as a pair and a renewal need.
+pub fn allows_pairs(venue: Venue) -> bool {
+    // "You may have one connection per endpoint": the second is refused.
+    venue != Venue::Alpaca
+}
+
+/// Whether a venue tells nothing without an account's keys.
+pub fn needs_credentials(venue: Venue) -> bool {
+    venue == Venue::Alpaca
+}
+
 /// Endpoints and limits of a venue, which may depend on its choices.
-pub fn spec(venue: Venue, _choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
+pub fn spec(venue: Venue, choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
     match venue {
+        Venue::Coinbase => coinbase::spec(choices),
         Venue::Kraken => Ok(&kraken::SPEC),
         Venue::Binance => Ok(&binance::SPEC),
         other => Err(MachineError::NoAdapter(other)),
@@ -82,8 +96,32 @@ pub fn machine(
     choices: &[(String, String)],
 ) -> Result<Box<dyn VenueMachine>, MachineError> {
     match venue {
+        Venue::Coinbase => coinbase::machine(settings, choices),
         Venue::Kraken => kraken::machine(settings, choices),
         Venue::Binance => binance::machine(settings, choices),
         other => Err(MachineError::NoAdapter(other)),
+    }
+}
+
+/// The venues that can be had, as a text.
+fn known() -> String {
+    let known = Venue::ALL.into_iter().filter(|venue| !matches!(spec(*venue, &[]), Err(MachineError::NoAdapter(_))));
+    known.map(Venue::name).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_adapter_names_the_others() {
+        let text = MachineError::NoAdapter(Venue::BinanceUs).to_string();
+        for venue in Venue::ALL {
+            let known = !matches!(machine(venue, &Settings::default(), &[]), Err(MachineError::NoAdapter(_)));
+            assert_eq!(
+                text.rsplit("adapters for ").next().is_some_and(|t| t.split(", ").any(|n| n == venue.name())),
+                known
+            );
+        }
     }
 }

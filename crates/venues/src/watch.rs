@@ -57,6 +57,19 @@ impl Watch {
         std::mem::take(&mut row.stale[column])
     }
 
+    /// The venue proved that a stream had nothing to say, as by a counter that did not move: its silence counts from
+    /// now. A stream already called stale stays so until data comes.
+    #[inline]
+    pub fn quiet(&mut self, instrument: Known, stream: StreamKind, now: UnixNanos) {
+        let column = Watch::column(stream);
+        if let Some(row) = self.rows.get_mut(instrument as usize)
+            && row.last[column] != 0
+            && !row.stale[column]
+        {
+            row.last[column] = now.0.max(1);
+        }
+    }
+
     /// The connection is gone: nothing is watched until it is subscribed again.
     pub fn stop(&mut self) {
         self.rows.fill(Row::default());

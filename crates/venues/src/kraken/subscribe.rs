@@ -4,7 +4,7 @@ use super::choices::{Choices, RequestId, TickerTrigger, TradeSnapshot};
 use super::machine::Kraken;
 use super::spec::SPEC;
 use crate::{Known, MachineError, Outbox, Settings};
-use model::{GapCause, StreamKind, UnixNanos};
+use model::{StreamKind, UnixNanos};
 
 /// Depths a book can be subscribed to with.
 const DEPTHS: [u32; 5] = [10, 25, 100, 500, 1000];
@@ -40,6 +40,10 @@ pub fn check(settings: &Settings) -> Result<(u32, u32), MachineError> {
             return Err(refused("bar_interval_s", settings.bar_interval_s, list(&seconds)));
         }
     };
+    if settings.streams.contains(&StreamKind::Order) {
+        let (venue, value, allowed) = (SPEC.venue, "order".to_owned(), "trade, book, quote, bar".to_owned());
+        return Err(MachineError::Setting { venue, key: "streams", value, allowed });
+    }
     Ok((depth, minutes))
 }
 
@@ -50,7 +54,7 @@ fn channel(stream: StreamKind) -> Option<&'static str> {
         StreamKind::Book => Some("book"),
         StreamKind::Quote => Some("ticker"),
         StreamKind::Bar => Some("ohlc"),
-        StreamKind::Instrument | StreamKind::Connection => None,
+        StreamKind::Order | StreamKind::Instrument | StreamKind::Connection => None,
     }
 }
 
@@ -104,7 +108,7 @@ impl Kraken {
                 format!(r#","event_trigger":"{trigger}","snapshot":true"#)
             }
             StreamKind::Bar => format!(r#","interval":{},"snapshot":true"#, self.bar_minutes),
-            StreamKind::Instrument | StreamKind::Connection => return,
+            StreamKind::Order | StreamKind::Instrument | StreamKind::Connection => return,
         };
         self.subscribe_channel(stream, &params, batch, now, out);
     }
@@ -121,7 +125,7 @@ impl Kraken {
             TradeSnapshot::Never => false,
             TradeSnapshot::Missed => {
                 let t = &self.markets[k as usize].trades;
-                t.last_id.is_some() && t.cause != GapCause::Sequence
+                t.last().is_some() && t.is_broken()
             }
         }
     }

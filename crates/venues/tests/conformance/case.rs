@@ -50,6 +50,13 @@ pub trait Case: Default {
     const UNKNOWN: &'static str;
     /// Levels a side the venue keeps in its stream; readers cut to it. `None` when it streams the whole book.
     const DEPTH: Option<u32>;
+    /// The venue numbers the frames of the connection and not those of each book: a hole concerns every book of it.
+    const ONE_SEQUENCE: bool = false;
+
+    /// An update that is lost.
+    const LOST: &'static [Change<'static>] = &[(Side::Buy, "100", "55")];
+    /// What makes the loss visible: any update where the venue numbers them.
+    const SHOWS: &'static [Change<'static>] = &[(Side::Sell, "105", "66")];
 
     /// The machine under test.
     fn machine(settings: &Settings) -> Box<dyn VenueMachine>;
@@ -60,6 +67,11 @@ pub trait Case: Default {
     /// Whether this asks for a book's snapshot: the suite holds such answers back in some tests.
     fn asks_for_book(&self, sent: &Sent) -> bool;
 
+    /// Whether this asks for old trades.
+    fn asks_for_trades(&self, _sent: &Sent) -> bool {
+        false
+    }
+
     /// What the venue answers.
     fn answer(&mut self, sent: &Sent, now: UnixNanos) -> Vec<Answer>;
 
@@ -68,6 +80,11 @@ pub trait Case: Default {
 
     /// The book changes: the frame of one event.
     fn update(&mut self, symbol: usize, changes: &[Change<'_>], now: UnixNanos) -> String;
+
+    /// A frame sent before, as the venue sends its contents once more: with a number of its own where frames have one.
+    fn again(&mut self, frame: &str) -> String {
+        frame.to_owned()
+    }
 
     /// What the venue sends before numbers of one more decimal than [`Case::update`] uses otherwise, if anything.
     fn widen(&mut self, symbol: usize, now: UnixNanos) -> Vec<String>;
@@ -96,4 +113,13 @@ pub trait Case: Default {
             credentials: None,
         }
     }
+}
+
+/// A venue whose REST interface serves old trades, [`ServesTrades::PAGE`] in an answer at most.
+pub trait ServesTrades: Case {
+    /// Trades in an answer.
+    const PAGE: usize;
+
+    /// No trade of a symbol before this id is served any longer.
+    fn forget_trades(&mut self, symbol: usize, before: u64);
 }

@@ -1,0 +1,255 @@
+//! Books and the trust in them: a snapshot begins one, changes follow, and a failed proof ends it.
+//!
+//! The level 2 channels have neither sequence nor checksum, so a lost message shows only when it leaves the book
+//! crossed, or in silence while heartbeats count on. Then that book alone is asked for again, at most [`ATTEMPTS_MAX`]
+//! times in a row, and nothing of it is told until its snapshot is there. [`super::orders`] keeps books of orders, which
+//! are proven, and shares the rest.
+
+use super::machine::Exchange;
+use super::map;
+use super::subscribe::book_channel;
+use crate::coinbase::choices::Crossed;
+use crate::{Known, Outbox};
+use model::{BookState, GapCause, Reason, Side, StreamKind, StreamState, UnixNanos};
+use std::time::Duration;
+use wire::{Flags, SnapshotReason, Status};
+
+/// How long a snapshot may take after it was asked for. The largest are several MiB.
+pub(super) const SNAPSHOT_WAIT: Duration = Duration::from_secs(15);
+
+/// Attempts in a row to bring a book back. With the waits between them they last over two minutes; a book that
+/// still fails then is not mended by another try.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// The first attempt is made at once, the second after this, and each later one after twice as long.
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// The longest wait between two attempts.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// A book that was live for so long has its attempts forgotten.
+const ATTEMPTS_FORGET: Duration = Duration::from_secs(60);
+
+/// Levels the scratch keeps room for after a snapshot: changes need little, and books come seldom.
+const ROOM_KEPT: usize = 1024;
+
+/// Why a book is no longer trusted.
+pub(super) struct Fault<'a> {
+    pub reason: Reason,
+    pub text: &'a str,
+    /// First and last sequence that is missing, where the venue has them.
+    pub range: Option<(u64, u64)>,
+}
+
+impl Exchange {
+    /// A whole book, in the scratch.
+    pub(super) fn apply_snapshot(&mut self, k: Known, time: UnixNanos, received: UnixNanos, out: &mut Outbox) {
+        let learns = self.learns();
+        let m = &mut self.markets[k as usize];
+        if m.full && !learns {
+            self.counts.unused_types += 1;
+            return;
+        }
+        m.full = false;
+        self.counts.book_snapshots += 1;
+        m.ladder.book.load(Side::Buy, &self.scratch.bids);
+        m.ladder.book.load(Side::Sell, &self.scratch.asks);
+        for levels in [&mut self.scratch.bids, &mut self.scratch.asks] {
+            levels.clear();
+            levels.shrink_to(ROOM_KEPT);
+        }
+        m.ladder.time = time;
+        let crossed = m.ladder.book.is_crossed();
+        self.counts.crossed += u64::from(crossed);
+        if crossed && self.choices.crossed == Crossed::Resync {
+            let fault = Fault { reason: Reason::Crossed, text: "the snapshot is crossed", range: None };
+            self.fail_book(k, fault, received, out);
+        } else {
+            let missed = self.markets[k as usize].ladder.gap.map(|_| None);
+            self.went_live(k, missed, received, out);
+        }
+        self.seen(k, StreamKind::Book, received, out);
+    }
+
+    /// Changes of a book, in the scratch.
+    #[inline]
+    pub(super) fn apply_changes(&mut self, k: Known, time: UnixNanos, received: UnixNanos, out: &mut Outbox) {
+        let trust = match self.markets[k as usize].ladder.state {
+            BookState::Live if !self.markets[k as usize].full => Flags::EMPTY,
+            _ => match self.untrusted(k, received, out) {
+                Some(trust) => trust,
+                None => return,
+            },
+        };
+        let m = &mut self.markets[k as usize];
+        let mark = out.records.mark();
+        map::changes(m, &self.scratch.changes, trust, time, received, &mut out.records, &mut self.counts);
+        m.ladder.time = time;
+        self.counts.book_updates += 1;
+        if m.ladder.book.is_crossed() {
+            self.apply_crossed(k, mark, received, out);
+        }
+        self.markets[k as usize].ladder.last_recv = received;
+        self.seen(k, StreamKind::Book, received, out);
+    }
+
+    /// How changes of a book that is not live are told: not at all, except from a capture.
+    #[cold]
+    fn untrusted(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) -> Option<Flags> {
+        let learns = self.learns();
+        let m = &mut self.markets[k as usize];
+        if m.full || !learns {
+            self.counts.book_updates_old += 1;
+            return None;
+        }
+        if m.ladder.state != BookState::Suspect {
+            m.ladder.state = BookState::Suspect;
+            let why = (Reason::Snapshot, "changes are told without a snapshot");
+            self.tell(Some(k), Status::Book(BookState::Suspect), why, now, out);
+        }
+        Some(Flags::NOT_TRUSTED)
+    }
+
+    /// After a whole message the book is crossed.
+    #[cold]
+    fn apply_crossed(&mut self, k: Known, mark: (usize, usize), now: UnixNanos, out: &mut Outbox) {
+        self.counts.crossed += 1;
+        let live = self.markets[k as usize].ladder.state == BookState::Live;
+        if live && self.choices.crossed == Crossed::Resync {
+            map::distrust(mark, &mut out.records);
+            let fault = Fault { reason: Reason::Crossed, text: "best bid at or above best ask", range: None };
+            self.fail_book(k, fault, now, out);
+        }
+    }
+
+    /// A book as it stands is the venue's from now on. `missed` is a gap to be told, with its ids where they are known.
+    pub(super) fn went_live(&mut self, k: Known, missed: Option<Option<(u64, u64)>>, now: UnixNanos, out: &mut Outbox) {
+        let depth = self.settings.snapshot_depth as usize;
+        let m = &mut self.markets[k as usize];
+        if let (Some((cause, from)), Some(range)) = (m.ladder.gap.take(), missed) {
+            map::gap(m, StreamKind::Book, cause, range, from, now, &mut out.records);
+            self.counts.gaps += 1;
+        }
+        m.ladder.last_recv = now;
+        self.counts.book_levels += map::snapshot(m, SnapshotReason::Sync, depth, now, &mut out.records);
+        let mended = std::mem::take(&mut m.ladder.broken);
+        self.counts.resyncs += u64::from(mended);
+        if !mended {
+            // Nothing had failed: the first fault to come is met at once.
+            m.ladder.attempts = 0;
+        }
+        m.ladder.retry_at = None;
+        if m.ladder.state != BookState::Live {
+            m.ladder.state = BookState::Live;
+            m.ladder.live_since = now;
+            self.tell(Some(k), Status::Book(BookState::Live), (Reason::Ok, ""), now, out);
+        }
+        self.find_next_retry();
+    }
+
+    /// A proof failed: the book is suspect from now on, and asked for again.
+    #[cold]
+    pub(super) fn fail_book(&mut self, k: Known, fault: Fault<'_>, now: UnixNanos, out: &mut Outbox) {
+        let learns = self.learns();
+        let m = &mut self.markets[k as usize];
+        let was_live = m.ladder.state == BookState::Live;
+        if was_live && now.since(m.ladder.live_since) >= ATTEMPTS_FORGET {
+            m.ladder.attempts = 0;
+        }
+        if m.full || !learns {
+            m.ladder.book.clear();
+        }
+        m.ladder.broken = true;
+        m.ladder.state = BookState::Suspect;
+        self.tell(Some(k), Status::Book(BookState::Suspect), (fault.reason, fault.text), now, out);
+        let m = &mut self.markets[k as usize];
+        if was_live {
+            let from = m.ladder.last_recv;
+            map::gap(m, StreamKind::Book, GapCause::Sequence, fault.range, from, now, &mut out.records);
+            self.counts.gaps += 1;
+        }
+        if learns && !m.full {
+            return;
+        }
+        if m.ladder.attempts == 0 { self.ask_again(k, now, out) } else { self.retry_later(k, now) }
+    }
+
+    /// Asks for a book again after a while.
+    pub(super) fn retry_later(&mut self, k: Known, now: UnixNanos) {
+        let ladder = &mut self.markets[k as usize].ladder;
+        let wait = (BACKOFF * 2u32.pow(ladder.attempts.saturating_sub(1).min(16))).min(BACKOFF_MAX);
+        ladder.retry_at = Some(now.after(wait));
+        self.find_next_retry();
+    }
+
+    /// Asks for one book again, while there are attempts left.
+    pub(super) fn ask_again(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
+        if !self.is_open() {
+            return;
+        }
+        let m = &mut self.markets[k as usize];
+        if m.ladder.attempts == ATTEMPTS_MAX {
+            m.ladder.retry_at = None;
+            let text = format!("no sound snapshot after {ATTEMPTS_MAX} attempts; the next connection tries again");
+            let status = Status::Stream(StreamKind::Book, StreamState::Down);
+            self.tell(Some(k), status, (Reason::Snapshot, &text), now, out);
+        } else if m.full {
+            m.ladder.attempts += 1;
+            self.wait_for_book(k, SNAPSHOT_WAIT, now, out);
+            self.fetch_orders(k, out);
+        } else {
+            m.ladder.attempts += 1;
+            let channel = book_channel(self.choices.level2);
+            self.send("unsubscribe", channel, &[k], now, out);
+            self.wait_for_book(k, SNAPSHOT_WAIT, now, out);
+            self.send("subscribe", channel, &[k], now, out);
+            self.watch.start(k, StreamKind::Book, now);
+        }
+        self.find_next_retry();
+    }
+
+    /// A book waits for its snapshot, which is asked for (again) after `wait`.
+    pub(super) fn wait_for_book(&mut self, k: Known, wait: Duration, now: UnixNanos, out: &mut Outbox) {
+        let ladder = &mut self.markets[k as usize].ladder;
+        ladder.retry_at = Some(now.after(wait));
+        if ladder.state != BookState::Syncing {
+            ladder.state = BookState::Syncing;
+            self.tell(Some(k), Status::Book(BookState::Syncing), (Reason::Snapshot, ""), now, out);
+        }
+    }
+
+    /// Asks again for books whose wait is over: no snapshot came, or the last one failed a while ago.
+    pub(super) fn retry_books(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if self.next_retry.is_none_or(|due| now < due) {
+            return;
+        }
+        for k in 0..self.markets.len() as Known {
+            if self.markets[k as usize].ladder.retry_at.is_some_and(|due| due <= now) {
+                self.ask_again(k, now, out);
+            }
+        }
+        self.find_next_retry();
+    }
+
+    pub(super) fn find_next_retry(&mut self) {
+        self.next_retry = self.markets.iter().filter_map(|m| m.ladder.retry_at).min();
+    }
+
+    /// The connection is gone, and with it what is known of a book.
+    pub(super) fn books_lost(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
+        let m = &mut self.markets[k as usize];
+        m.orders.disconnect();
+        let ladder = &mut m.ladder;
+        (ladder.attempts, ladder.retry_at, ladder.broken) = (0, None, false);
+        if ladder.state == BookState::Cold {
+            return;
+        }
+        // After a failed proof the gap is told already; what was missed since belongs to it.
+        if ladder.state == BookState::Live && ladder.gap.is_none() {
+            ladder.gap = Some((GapCause::Reconnect, ladder.last_recv));
+        }
+        ladder.book.clear();
+        ladder.state = BookState::Suspect;
+        self.tell(Some(k), Status::Book(BookState::Suspect), (Reason::Connection, ""), now, out);
+    }
+}
