@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test fmt lint bench bench-peers bench-feeds crash soak fuzz loom miri clean
+.PHONY: help run build test netns fmt lint bench bench-peers bench-feeds crash soak fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -26,6 +26,9 @@ build: ## build the program
 test: ## run every test
 	@scripts/setup
 	@scripts/test
+
+netns: ## cut and restore the link between two machines (network namespaces; needs root)
+	@cargo test --locked -p alphapulse --test netns -- --nocapture
 
 fmt: ## format
 	@cargo fmt --all

@@ -41,6 +41,8 @@ pub struct Config {
     pub ring: Ring,
     /// The relay.
     pub relay: Relay,
+    /// Other machines whose rings are repeated here, by a name of your choice.
+    pub bridge: BTreeMap<String, BridgeConfig>,
     /// The gateway.
     pub gateway: Gateway,
     /// Metrics of each process.
@@ -99,6 +101,42 @@ pub struct Ring {
 pub struct Relay {
     /// Path of its Unix socket; empty: `relay.sock` in the state folder.
     pub socket: PathBuf,
+    /// Whether and how it serves other machines.
+    pub tcp: RelayTcp,
+}
+
+/// The relay's door for other machines. Beyond loopback it opens only with certificate, key and token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RelayTcp {
+    /// Address to listen on, such as `0.0.0.0:7443`; empty: no door.
+    pub listen: String,
+    /// Certificate chain (PEM).
+    pub certificate: PathBuf,
+    /// Its private key (PEM).
+    pub key: PathBuf,
+    /// File with the token that clients must know; nobody but its owner may read it.
+    pub token_file: PathBuf,
+    /// Seconds a client's machine may leave bytes unacknowledged, or take none, before it is given up.
+    pub dead_after_s: u32,
+}
+
+/// One other machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BridgeConfig {
+    /// Its relay, as `host:port`.
+    pub address: String,
+    /// The name in its certificate, if it is not the address's host.
+    pub server_name: String,
+    /// Certificates to trust (PEM), and no others; empty: in the clear, on loopback only.
+    pub ca: PathBuf,
+    /// File with the relay's token; nobody but its owner may read it.
+    pub token_file: PathBuf,
+    /// The venues to repeat; no feed of this machine may write them.
+    pub venues: Vec<String>,
+    /// Seconds of silence after which the link is taken for cut.
+    pub silence_s: u32,
 }
 
 /// The gateway.
@@ -231,7 +269,8 @@ impl Default for Config {
             },
             log: Log::default(),
             ring: Ring::default(),
-            relay: Relay { socket: PathBuf::new() },
+            relay: Relay::default(),
+            bridge: BTreeMap::new(),
             gateway: Gateway::default(),
             metrics: Metrics::default(),
             tls: Tls::default(),
@@ -283,7 +322,30 @@ impl Default for Ring {
 }
 impl Default for Relay {
     fn default() -> Relay {
-        Relay { socket: PathBuf::new() }
+        Relay { socket: PathBuf::new(), tcp: RelayTcp::default() }
+    }
+}
+impl Default for RelayTcp {
+    fn default() -> RelayTcp {
+        RelayTcp {
+            listen: String::new(),
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            token_file: PathBuf::new(),
+            dead_after_s: relay::DEAD_AFTER_DEFAULT.as_secs() as u32,
+        }
+    }
+}
+impl Default for BridgeConfig {
+    fn default() -> BridgeConfig {
+        BridgeConfig {
+            address: String::new(),
+            server_name: String::new(),
+            ca: PathBuf::new(),
+            token_file: PathBuf::new(),
+            venues: vec![],
+            silence_s: relay::SILENCE_DEFAULT.as_secs() as u32,
+        }
     }
 }
 impl Default for Gateway {
@@ -393,6 +455,46 @@ impl VenueConfig {
     }
 }
 
+impl RelayTcp {
+    fn check(&self) -> anyhow::Result<()> {
+        if !self.listen.is_empty() && self.listen.parse::<std::net::SocketAddr>().is_err() {
+            bail!("relay.tcp.listen = {:?} is no address; write it as 0.0.0.0:7443", self.listen);
+        }
+        if self.certificate.as_os_str().is_empty() != self.key.as_os_str().is_empty() {
+            bail!("relay.tcp.certificate and relay.tcp.key go together; set both or none");
+        }
+        if self.dead_after_s < 2 {
+            bail!("relay.tcp.dead_after_s must be at least 2: a sign of life is sent every second");
+        }
+        Ok(())
+    }
+}
+
+impl BridgeConfig {
+    fn check(&self, name: &str) -> anyhow::Result<()> {
+        let usable = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || !name.chars().all(usable) {
+            bail!("[bridge.{name}]: a bridge's name is made of letters, digits, '-' and '_'");
+        }
+        if self.address.is_empty() {
+            bail!("bridge.{name}.address is empty; write it as host:port");
+        }
+        if self.silence_s < 2 {
+            bail!("bridge.{name}.silence_s must be at least 2: a sign of life comes every second");
+        }
+        self.venues().with_context(|| format!("bridge.{name}.venues"))?;
+        Ok(())
+    }
+
+    /// The venues to repeat.
+    pub fn venues(&self) -> anyhow::Result<Vec<Venue>> {
+        if self.venues.is_empty() {
+            bail!("no venue is named; name those that no feed of this machine writes");
+        }
+        Ok(self.venues.iter().map(|name| name.parse()).collect::<Result<_, _>>()?)
+    }
+}
+
 impl Config {
     /// The relay's socket.
     pub fn relay_socket(&self) -> PathBuf {
@@ -425,6 +527,10 @@ impl Config {
             if section.enabled {
                 venues::machine(venue, &settings, &section.choices()).with_context(|| format!("[venues.{name}]"))?;
             }
+        }
+        self.relay.tcp.check()?;
+        for (name, bridge) in &self.bridge {
+            bridge.check(name)?;
         }
         for name in self.emulator.keys() {
             name.parse::<Venue>().with_context(|| format!("[emulator.{name}]"))?;

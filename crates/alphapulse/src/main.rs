@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bridge;
 mod config;
 mod decode;
 mod doctor;
@@ -50,8 +51,10 @@ enum Command {
     Doctor,
     /// Run one venue's feed.
     Feed(roles::FeedArgs),
-    /// Run the relay: Unix-socket fan-out of the rings.
+    /// Run the relay: fan-out of the rings to sockets, and to other machines where relay.tcp says so.
     Relay,
+    /// Repeat another machine's rings here, as its section [bridge.NAME] says.
+    Bridge(bridge::BridgeArgs),
     /// Run the gateway: JSON over WebSocket.
     Gateway,
     /// Run one venue's emulator. Everything it serves is simulated.
@@ -124,6 +127,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor => doctor::run(&config),
         Command::Feed(args) => roles::feed(&config, &args),
         Command::Relay => roles::relay(&config),
+        Command::Bridge(args) => bridge::run(&config, &args),
         Command::Gateway => roles::gateway(&config),
         Command::Emulator(args) => roles::emulator(&config, &args),
         Command::Tap(args) => tap::run(&config, &args),

@@ -6,6 +6,9 @@ use axum::{Router, http::header, routing::get};
 use std::net::{SocketAddr, TcpListener};
 use telemetry::Registry;
 
+/// The distance of the first bridge's port from the base port.
+const BRIDGES_FROM: u16 = 31;
+
 /// The distance of a role's port from the base port.
 pub fn port_offset(role: &str) -> u16 {
     match role {
@@ -28,7 +31,10 @@ pub fn port_offset(role: &str) -> u16 {
 /// Starts serving `GET /metrics` and returns the address.
 pub fn serve(config: &Config, role: &str, registry: Registry) -> anyhow::Result<SocketAddr> {
     let base = config.metrics.base_port;
-    let port = if base == 0 { 0 } else { base + port_offset(role) };
+    // Bridges come behind all others, in the order of their names.
+    let bridge = config.bridge.keys().position(|name| role.strip_prefix("bridge-") == Some(name.as_str()));
+    let offset = bridge.map_or_else(|| port_offset(role), |at| BRIDGES_FROM + at as u16);
+    let port = if base == 0 { 0 } else { base + offset };
     let address = format!("{}:{port}", config.metrics.host);
     let listener = TcpListener::bind(&address).with_context(|| {
         format!("metrics of {role} cannot listen on {address}; free the port or set metrics.base_port")

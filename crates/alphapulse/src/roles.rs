@@ -1,7 +1,7 @@
 //! The roles, wired from their parts: each subcommand is one process.
 
 use crate::{
-    config::Config,
+    config::{Config, RelayTcp},
     metrics,
     run_dir::{self, Announced, RoleFile},
     signals, venue_name,
@@ -16,7 +16,7 @@ use feed::{
 };
 use model::Venue;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
@@ -159,20 +159,45 @@ pub fn relay(config: &Config) -> anyhow::Result<ExitCode> {
     if let Some(folder) = socket.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
-    let server = relay::Server::bind(relay::ServerOptions::new(config.paths.rings.clone(), socket.clone()))?;
+    let mut options = relay::ServerOptions::new(config.paths.rings.clone(), socket.clone());
+    options.site = config.site.clone();
+    options.tcp = relay_tcp(&config.relay.tcp).context("relay.tcp")?;
+    let server = relay::Server::bind(options)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     signals::on_end(move || asked.store(true, Ordering::Release))?;
     let _announced = begin(config, "relay", &registry, Some(socket.display().to_string()))?;
     show_relay(&registry, server.stats())?;
-    tracing::info!(socket = %socket.display(), "relay begins");
+    let tcp = server.tcp_address().map(|address| address.to_string());
+    tracing::info!(socket = %socket.display(), tcp, "relay begins");
     server.run(&stop);
     tracing::info!("relay ended in order");
     Ok(ExitCode::SUCCESS)
 }
 
-/// How often the relay's numbers are shown.
-const SHOW_EVERY: Duration = Duration::from_millis(500);
+fn relay_tcp(section: &RelayTcp) -> anyhow::Result<Option<relay::TcpOptions>> {
+    if section.listen.is_empty() {
+        return Ok(None);
+    }
+    let mut tcp = relay::TcpOptions::new(section.listen.parse().context("listen")?);
+    if !section.certificate.as_os_str().is_empty() {
+        tcp.identity = Some(relay::Identity { certificate: section.certificate.clone(), key: section.key.clone() });
+    }
+    tcp.token = token(&section.token_file)?;
+    tcp.dead_after = Duration::from_secs(section.dead_after_s.into());
+    Ok(Some(tcp))
+}
+
+/// The token in a file, if one is named.
+pub fn token(file: &Path) -> anyhow::Result<Option<relay::Token>> {
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(relay::Token::read(file)?))
+}
+
+/// How often a role's numbers are shown.
+pub const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// Copies the relay's numbers into the metrics, one set of labels a client.
 fn show_relay(registry: &Registry, stats: relay::StatsHandle) -> anyhow::Result<()> {
@@ -192,12 +217,12 @@ fn show_relay(registry: &Registry, stats: relay::StatsHandle) -> anyhow::Result<
             bytes.set(now.bytes_sent);
             sent.set(now.batches_sent);
             clients.set(now.clients.len() as i64);
-            let pids: Vec<String> = now.clients.iter().map(|c| c.pid.to_string()).collect();
-            for gone in shown.iter().filter(|pid| !pids.contains(pid)) {
+            let names: Vec<String> = now.clients.iter().map(relay::ClientStats::name).collect();
+            for gone in shown.iter().filter(|name| !names.contains(name)) {
                 registry.forget("client", gone);
             }
-            for (client, pid) in now.clients.iter().zip(&pids) {
-                let labels = [("client", pid.as_str())];
+            for (client, name) in now.clients.iter().zip(&names) {
+                let labels = [("client", name.as_str())];
                 registry
                     .gauge("consumer_lag_slots", "Ring slots a client is behind.", &labels)
                     .set(client.lag_slots as i64);
@@ -206,7 +231,7 @@ fn show_relay(registry: &Registry, stats: relay::StatsHandle) -> anyhow::Result<
                     .counter("consumer_missed_total", "Records named in a client's overruns.", &labels)
                     .set(client.missed);
             }
-            shown = pids;
+            shown = names;
             std::thread::sleep(SHOW_EVERY);
         }
     };

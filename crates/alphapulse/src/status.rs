@@ -35,6 +35,7 @@ struct RingStatus {
     venue: String,
     writer_pid: Option<u64>,
     writer_alive: bool,
+    bridged: bool,
     epoch: Option<u64>,
     next_sequence: Option<u64>,
     age_ms: Option<u64>,
@@ -75,6 +76,7 @@ fn rings(config: &Config, now: u64) -> Vec<RingStatus> {
         venue: venue.to_owned(),
         writer_pid: None,
         writer_alive: false,
+        bridged: false,
         epoch: None,
         next_sequence: None,
         age_ms: None,
@@ -99,6 +101,7 @@ fn rings(config: &Config, now: u64) -> Vec<RingStatus> {
             venue: name.clone(),
             writer_pid: pid,
             writer_alive: pid.and_then(|p| u32::try_from(p).ok()).is_some_and(run_dir::alive),
+            bridged: reader.origin().is_some(),
             epoch,
             next_sequence: Some(reader.next().sequence),
             age_ms: (published != 0).then(|| now.saturating_sub(published) / 1_000_000),
@@ -123,7 +126,11 @@ fn print(status: &Status) {
             println!("ring {:<13} PROBLEM {problem}", r.venue);
             continue;
         }
-        let writer = if r.writer_alive { "written" } else { "no writer" };
+        let writer = match (r.writer_alive, r.bridged) {
+            (false, _) => "no writer",
+            (true, false) => "written",
+            (true, true) => "bridged",
+        };
         let shown = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
         println!(
             "ring {:<13} {writer:<9} epoch {} next {} age {} ms, {} slots",

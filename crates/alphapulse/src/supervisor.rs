@@ -66,9 +66,12 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
     if args.live {
         venues.retain(|venue| has_credentials(&config, *venue));
     }
-    if venues.is_empty() {
-        bail!("no venue is enabled; set venues.NAME.enabled = true for at least one");
+    if venues.is_empty() && config.bridge.is_empty() {
+        bail!(
+            "no venue is enabled; set venues.NAME.enabled = true for at least one, or bridge one from another machine"
+        );
     }
+    refuse_two_writers(&config, &venues)?;
     if !args.live {
         point_at_emulators(&mut config, &venues)?;
     }
@@ -83,6 +86,7 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
         let feed = ["feed", v.name(), "--origin", origin].map(str::to_owned);
         (format!("feed-{v}"), feed.to_vec())
     }));
+    names.extend(config.bridge.keys().map(|name| (format!("bridge-{name}"), vec!["bridge".to_owned(), name.clone()])));
     names.push(("relay".to_owned(), vec!["relay".to_owned()]));
     names.push(("gateway".to_owned(), vec!["gateway".to_owned()]));
 
@@ -122,6 +126,23 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
 fn enabled(config: &Config) -> anyhow::Result<Vec<Venue>> {
     let named = config.venues.iter().filter(|(_, v)| v.enabled).map(|(name, _)| name.parse::<Venue>());
     named.collect::<Result<_, _>>().context("[venues]")
+}
+
+/// A ring has one writer: a venue is either fed here or repeated from one other machine.
+fn refuse_two_writers(config: &Config, fed: &[Venue]) -> anyhow::Result<()> {
+    let mut writers: Vec<(Venue, String)> = fed.iter().map(|venue| (*venue, format!("venues.{venue}"))).collect();
+    for (name, bridge) in &config.bridge {
+        for venue in bridge.venues()? {
+            if let Some((_, other)) = writers.iter().find(|(taken, _)| *taken == venue) {
+                bail!(
+                    "bridge.{name} repeats {venue}, which {other} writes already; take it out of bridge.{name}.venues, \
+                     or set venues.{venue}.enabled = false"
+                );
+            }
+            writers.push((venue, format!("bridge.{name}")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a venue can be spoken to; one that wants keys we do not have is left out, and that is said.
@@ -249,7 +270,7 @@ fn died(role: &mut Role, now: Instant, how: &str) {
 
 /// Ends the roles in order: feeds tell the end of their runs while their readers still live, emulators go last.
 fn shut_down(roles: &mut [Role]) {
-    for prefix in ["feed-", "gateway", "relay", "emulator-"] {
+    for prefix in ["feed-", "bridge-", "gateway", "relay", "emulator-"] {
         let mut ending: Vec<&mut Role> = roles.iter_mut().filter(|r| r.name.starts_with(prefix)).collect();
         for role in &ending {
             if let State::Running(child) = &role.state

@@ -30,6 +30,8 @@ pub(crate) struct TlsLink {
     raw: Box<[u8]>,
     raw_start: usize,
     raw_end: usize,
+    /// The socket may block: a read that has something asks for no more.
+    blocking: bool,
 }
 
 impl Link {
@@ -37,7 +39,7 @@ impl Link {
     pub(crate) fn tls(socket: TcpStream, mut tls: rustls::Connection) -> Link {
         tls.set_buffer_limit(Some(TLS_BUFFER_BYTES));
         let raw = vec![0; TLS_READ_BYTES].into_boxed_slice();
-        Link::Tls(Box::new(TlsLink { socket, tls, raw, raw_start: 0, raw_end: 0 }))
+        Link::Tls(Box::new(TlsLink { socket, tls, raw, raw_start: 0, raw_end: 0, blocking: true }))
     }
 
     /// Whether the other side may be another machine.
@@ -101,11 +103,15 @@ impl Link {
         }
     }
 
-    pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+    /// What the socket is, too.
+    pub(crate) fn set_nonblocking(&mut self, nonblocking: bool) -> io::Result<()> {
         match self {
             Link::Unix(socket) => socket.set_nonblocking(nonblocking),
             Link::Tcp(socket) => socket.set_nonblocking(nonblocking),
-            Link::Tls(link) => link.socket.set_nonblocking(nonblocking),
+            Link::Tls(link) => {
+                link.blocking = !nonblocking;
+                link.socket.set_nonblocking(nonblocking)
+            }
         }
     }
 
@@ -163,10 +169,13 @@ impl TlsLink {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
                 Err(error) => return if got > 0 { Ok(got) } else { Err(error) },
             }
+            if got > 0 && self.blocking && self.raw_start == self.raw_end {
+                break;
+            }
             match self.receive() {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) if got > 0 && error.kind() == ErrorKind::WouldBlock => break,
+                // Met again by the next read.
                 Err(_) if got > 0 => break,
                 Err(error) => return Err(error),
             }

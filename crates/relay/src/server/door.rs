@@ -328,7 +328,11 @@ impl Doorman {
         sockopt::set_tcp_user_timeout(&socket, dead_after)?;
         Ok(match &self.tls {
             None => Link::Tcp(socket),
-            Some(config) => Link::tls(socket, tls::accept(config).map_err(io::Error::other)?),
+            Some(config) => {
+                let mut link = Link::tls(socket, tls::accept(config).map_err(io::Error::other)?);
+                link.set_nonblocking(true)?;
+                link
+            }
         })
     }
 }

@@ -6,12 +6,16 @@ use model::{
     BookState, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side, SideSource,
     StreamState, UnixNanos, Venue,
 };
-use relay::{Client, ClientOptions, Delivery, Reconnect, Server, ServerOptions, Source, StatsHandle, Subscription};
+use relay::{
+    Client, ClientOptions, Delivery, Reconnect, Server, ServerOptions, Source, StatsHandle, Subscription, TcpOptions,
+    TcpSource, Token, Trust,
+};
 use ring::{Directory, Writer, WriterOptions};
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -335,6 +339,7 @@ impl Books {
 /// A relay in a thread of this process.
 pub struct Running {
     pub socket: PathBuf,
+    pub tcp: Option<std::net::SocketAddr>,
     pub stats: StatsHandle,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -349,9 +354,9 @@ impl Running {
         let socket = options.socket.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let server = Server::bind(options).expect("bind");
-        let (flag, stats) = (stop.clone(), server.stats());
+        let (flag, stats, tcp) = (stop.clone(), server.stats(), server.tcp_address());
         let thread = std::thread::spawn(move || server.run(&flag));
-        Running { socket, stats, stop, thread: Some(thread) }
+        Running { socket, tcp, stats, stop, thread: Some(thread) }
     }
 }
 
@@ -373,7 +378,181 @@ pub fn over_rings(rings: &Path, subscription: Subscription) -> Client {
     Client::open(Source::Rings(rings.to_owned()), subscription, quick()).expect("subscribe to the rings")
 }
 
-fn quick() -> ClientOptions {
+pub fn quick() -> ClientOptions {
     let reconnect = Reconnect::Backoff { first: Duration::from_millis(5), max: Duration::from_millis(50) };
-    ClientOptions { reconnect, ..ClientOptions::default() }
+    ClientOptions { reconnect, silence: Duration::from_millis(2500), ..ClientOptions::default() }
+}
+
+/// A CA and a relay's certificate for "localhost" and 127.0.0.1, as PEM files.
+pub struct Pki {
+    pub folder: TempDir,
+}
+
+impl Pki {
+    pub fn new() -> Pki {
+        let mut authority = rcgen::CertificateParams::new(Vec::<String>::new()).expect("no names");
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority_key = rcgen::KeyPair::generate().expect("a key");
+        let root = authority.self_signed(&authority_key).expect("a root");
+        let issuer = rcgen::Issuer::new(authority, authority_key);
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let server = rcgen::CertificateParams::new(names).expect("names").signed_by(&key, &issuer).expect("signed");
+        let pki = Pki { folder: TempDir::with_prefix("relay-pki-").expect("folder") };
+        for (name, text) in [("ca.pem", root.pem()), ("cert.pem", server.pem()), ("key.pem", key.serialize_pem())] {
+            std::fs::write(pki.file(name), text).expect("written");
+        }
+        pki
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn identity(&self) -> relay::Identity {
+        relay::Identity { certificate: self.file("cert.pem"), key: self.file("key.pem") }
+    }
+}
+
+pub const TOKEN: &str = "a-token-of-some-length-for-the-tests-only";
+
+pub fn token(text: &str) -> Token {
+    Token::new(text).expect("long enough")
+}
+
+/// Options of a relay that serves TLS on a free port of loopback to whoever knows the token.
+pub fn guarded(rings: &Path, socket: &Path, pki: &Pki) -> ServerOptions {
+    let mut options = ServerOptions::new(rings.to_owned(), socket.to_owned());
+    let mut tcp = TcpOptions::new("127.0.0.1:0".parse().expect("address"));
+    tcp.identity = Some(pki.identity());
+    tcp.token = Some(token(TOKEN));
+    options.tcp = Some(tcp);
+    options.site = "there".to_owned();
+    options
+}
+
+/// How to reach it, at this address.
+pub fn over_tls(address: std::net::SocketAddr, pki: &Pki) -> TcpSource {
+    TcpSource {
+        address: address.to_string(),
+        trust: Trust::Roots { file: pki.file("ca.pem"), server_name: Some("localhost".to_owned()) },
+        token: Some(token(TOKEN)),
+    }
+}
+
+pub fn over_tcp(source: TcpSource, subscription: Subscription) -> Client {
+    Client::open(Source::Tcp(source), subscription, quick()).expect("subscribe over TCP")
+}
+
+/// Stands between a client and a relay and treats the link badly.
+pub struct Proxy {
+    pub address: std::net::SocketAddr,
+    mode: Arc<AtomicU8>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a proxy does to what passes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Link {
+    /// Passes everything on.
+    Up = 0,
+    /// Takes nothing from either side and says nothing; connections stay.
+    Stalled = 1,
+    /// Closes what is there and whatever comes.
+    Cut = 2,
+    /// Takes what comes and drops it without a word: a half-open connection. What was dropped stays dropped, so a
+    /// connection that saw it never goes on.
+    HalfOpen = 3,
+}
+
+impl Proxy {
+    pub fn start(target: std::net::SocketAddr) -> Proxy {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+        listener.set_nonblocking(true).expect("set up");
+        let address = listener.local_addr().expect("address");
+        let (mode, stop) = (Arc::new(AtomicU8::new(0)), Arc::new(AtomicBool::new(false)));
+        let (theirs, flag) = (mode.clone(), stop.clone());
+        let thread = std::thread::spawn(move || pass(&listener, target, &theirs, &flag));
+        Proxy { address, mode, stop, thread: Some(thread) }
+    }
+
+    pub fn set(&self, link: Link) {
+        self.mode.store(link as u8, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the proxy's thread panicked");
+        }
+    }
+}
+
+/// One direction of one connection.
+struct Way {
+    from: std::net::TcpStream,
+    to: std::net::TcpStream,
+    waiting: Vec<u8>,
+}
+
+impl Way {
+    /// False at the end.
+    fn step(&mut self, drop_it: bool) -> bool {
+        let mut piece = [0; 16 * 1024];
+        if drop_it {
+            self.waiting.clear();
+        }
+        if self.waiting.is_empty() {
+            match self.from.read(&mut piece) {
+                Ok(0) => return false,
+                Ok(got) if !drop_it => self.waiting.extend_from_slice(&piece[..got]),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return false,
+            }
+        }
+        match self.to.write(&self.waiting) {
+            Ok(some) => drop(self.waiting.drain(..some)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
+        true
+    }
+}
+
+fn pass(listener: &std::net::TcpListener, target: std::net::SocketAddr, mode: &AtomicU8, stop: &AtomicBool) {
+    // Both ways, and whether something of it was dropped.
+    let mut ways: Vec<([Way; 2], bool)> = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        let mode = mode.load(Ordering::SeqCst);
+        if let Ok((near, _)) = listener.accept()
+            && mode != Link::Cut as u8
+            && let Ok(far) = std::net::TcpStream::connect(target)
+        {
+            for socket in [&near, &far] {
+                socket.set_nonblocking(true).expect("set up");
+            }
+            let way = |from: &std::net::TcpStream, to: &std::net::TcpStream| Way {
+                from: from.try_clone().expect("a descriptor"),
+                to: to.try_clone().expect("a descriptor"),
+                waiting: Vec::new(),
+            };
+            ways.push(([way(&near, &far), way(&far, &near)], false));
+        }
+        if mode == Link::Cut as u8 {
+            ways.clear();
+        }
+        if mode != Link::Stalled as u8 {
+            ways.retain_mut(|(both, dropped)| {
+                *dropped |= mode == Link::HalfOpen as u8;
+                both.iter_mut().all(|way| way.step(*dropped))
+            });
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
 }
