@@ -1,6 +1,6 @@
 //! Which venues there are: the one place where a new one joins.
 
-use crate::{Limit, Settings, VenueMachine, binance, kraken};
+use crate::{Limit, Settings, VenueMachine, alpaca, binance, kraken};
 use model::Venue;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MachineError {
     /// There is no adapter for the venue.
-    #[error("there is no adapter for {0}; there are adapters for kraken and binance")]
+    #[error("there is no adapter for {0}; there are adapters for kraken, binance and alpaca")]
     NoAdapter(Venue),
     /// A setting the venue does not offer.
     #[error("{venue}: {key} cannot be {value}; it can be {allowed}")]
@@ -42,6 +42,14 @@ pub enum MachineError {
         value: String,
         /// What it may be.
         allowed: String,
+    },
+    /// The venue needs an account and there is none.
+    #[error("{venue}: {variables} are not set")]
+    NoCredentials {
+        /// The venue.
+        venue: Venue,
+        /// The environment variables the keys are read from.
+        variables: &'static str,
     },
 }
 
@@ -62,6 +70,9 @@ pub struct Line {
 /// The connections a venue needs for these settings: one for most, one for each endpoint where a venue has several.
 /// Instruments of different lines are different instruments.
 pub fn lines(venue: Venue, settings: &Settings, choices: &[(String, String)]) -> Result<Vec<Line>, MachineError> {
+    if venue == Venue::Alpaca {
+        return alpaca::lines(settings, choices);
+    }
     let machine = machine(venue, settings, choices)?;
     Ok(vec![Line { name: "", path: String::new(), headers: vec![], rest_headers: vec![], machine }])
 }
@@ -71,6 +82,7 @@ pub fn spec(venue: Venue, _choices: &[(String, String)]) -> Result<&'static Spec
     match venue {
         Venue::Kraken => Ok(&kraken::SPEC),
         Venue::Binance => Ok(&binance::SPEC),
+        Venue::Alpaca => Ok(&alpaca::SPEC),
         other => Err(MachineError::NoAdapter(other)),
     }
 }
@@ -84,6 +96,7 @@ pub fn machine(
     match venue {
         Venue::Kraken => kraken::machine(settings, choices),
         Venue::Binance => binance::machine(settings, choices),
+        Venue::Alpaca => alpaca::machine(settings, choices),
         other => Err(MachineError::NoAdapter(other)),
     }
 }
