@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance {
+    pub mod alpaca;
     pub mod behaviours;
     pub mod binance;
     pub mod case;
@@ -41,5 +42,6 @@ macro_rules! suite {
     };
 }
 
+suite!(alpaca, crate::conformance::alpaca::Alpaca);
 suite!(binance, crate::conformance::binance::Binance);
 suite!(kraken, crate::conformance::kraken::Kraken);

@@ -215,7 +215,7 @@ impl Alpaca {
         }
         for item in &items {
             let Item::Trade(t) = item else { continue };
-            self.apply_trade(self.known(t.target), t, Flags::LATE, now, out);
+            self.apply_trade(self.known(t.target), t, Flags::LATE | Flags::LAST, now, out);
         }
         items.clear();
         self.scratch.items = items;

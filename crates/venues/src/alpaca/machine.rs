@@ -197,7 +197,7 @@ impl Alpaca {
         match item {
             Item::Trade(t) => {
                 let k = self.known(t.target);
-                self.apply_trade(k, t, Flags::EMPTY, received, out);
+                self.apply_trade(k, t, Flags::LAST, received, out);
                 self.seen(k, StreamKind::Trade, received, out);
             }
             Item::Quote(q) => {

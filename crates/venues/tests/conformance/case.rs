@@ -50,6 +50,12 @@ pub trait Case: Default {
     const UNKNOWN: &'static str;
     /// Levels a side the venue keeps in its stream; readers cut to it. `None` when it streams the whole book.
     const DEPTH: Option<u32>;
+    /// Whether trade ids follow one another, so that a lost trade shows at the next. Where they do not, the suite holds
+    /// that nothing is made of a jump, and that a reconnect is filled from the venue's REST interface.
+    const TRADE_IDS_FOLLOW: bool = true;
+    /// Whether any lost book update shows at the next one. Where nothing proves a book, only a loss that leaves it
+    /// crossed does, and the suite loses one of those.
+    const BOOK_LOSS_SHOWS: bool = true;
 
     /// The machine under test.
     fn machine(settings: &Settings) -> Box<dyn VenueMachine>;
