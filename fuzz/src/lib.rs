@@ -6,15 +6,15 @@ use venues::{Input, Outbox, Reply, RequestId, Session, SessionSettings, Settings
 /// What a session may hold after one input of the fuzzer's size: more would be an unbounded allocation.
 const WORDS_MAX: usize = 1 << 20;
 
-/// Steps every line: a line that begins with '!' answers the oldest request, any other is a frame.
-fn told(venue: Venue, data: &[u8]) -> Vec<u64> {
+/// Steps every line: a line that begins with '!' answers the oldest request, any other is a frame. Lines end with `end`.
+fn told(venue: Venue, data: &[u8], end: u8) -> Vec<u64> {
     let machine = venues::machine(venue, &Settings::default(), &[]).expect("defaults are in order");
     let mut session = Session::new(machine, SessionSettings::default());
     let mut out = Outbox::new();
     let mut all = vec![];
     let mut asked: Vec<RequestId> = vec![];
     session.step(Input::Connected, UnixNanos(1), &mut out);
-    for (i, line) in data.split(|b| *b == b'\n').enumerate() {
+    for (i, line) in data.split(|b| *b == end).enumerate() {
         let now = UnixNanos(2 + i as u64);
         asked.extend(out.requests.drain(..).map(|r| r.id));
         match line.split_first() {
@@ -39,8 +39,18 @@ fn told(venue: Venue, data: &[u8]) -> Vec<u64> {
 }
 
 /// No panic, a bad frame tells one gap and nothing else, and the same inputs tell the same records to the byte.
-pub fn venue(venue: Venue, data: &[u8]) {
+fn check(venue: Venue, data: &[u8], end: u8) {
     if data.len() <= 1 << 14 {
-        assert_eq!(told(venue, data), told(venue, data), "the same inputs told other records");
+        assert_eq!(told(venue, data, end), told(venue, data, end), "the same inputs told other records");
     }
+}
+
+/// [`check`] of text frames, one a line.
+pub fn venue(venue: Venue, data: &[u8]) {
+    check(venue, data, b'\n');
+}
+
+/// [`check`] of MessagePack frames, ended by the byte that no MessagePack value begins with.
+pub fn packed(venue: Venue, data: &[u8]) {
+    check(venue, data, 0xc1);
 }

@@ -204,10 +204,8 @@ impl Alpaca {
         now: UnixNanos,
         out: &mut Outbox,
     ) -> Result<Option<String>, FrameError> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let read = read(body, self.view(), &mut scratch);
-        self.scratch = scratch;
-        let token = read?;
+        let (view, scratch) = self.view();
+        let token = read(body, view, scratch)?;
         self.prepare(now, out)?;
         let mut items = std::mem::take(&mut self.scratch.items);
         for k in &fill.markets {

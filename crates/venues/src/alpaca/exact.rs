@@ -406,7 +406,7 @@ impl Frame<'_, '_> {
         }
         let [open, high, low, close] = prices;
         let volume = require(volume, begin, "v")?;
-        Ok(Item::Bar(BarMessage {
+        Ok(Item::Bar(Box::new(BarMessage {
             target: e.target,
             kind,
             begin: require(time, begin, "t")?,
@@ -418,7 +418,7 @@ impl Frame<'_, '_> {
             // Without trades there is no average, though the venue writes 0.
             vwap: vwap.filter(|_| volume > 0),
             trades,
-        }))
+        })))
     }
 
     fn status<'a>(&mut self, pull: &mut impl Pull<'a>, e: Element) -> Result<Item> {
@@ -440,7 +440,7 @@ impl Frame<'_, '_> {
         }
         let [status, status_text, reason, reason_text] = texts;
         let time = require(time, begin, "t")?;
-        Ok(Item::Status(StatusMessage { target: e.target, status, status_text, reason, reason_text, time }))
+        Ok(Item::Status(Box::new(StatusMessage { target: e.target, status, status_text, reason, reason_text, time })))
     }
 
     fn band<'a>(&mut self, pull: &mut impl Pull<'a>, mut e: Element) -> Result<Item> {
@@ -522,11 +522,11 @@ impl Frame<'_, '_> {
                 _ => self.scratch.unknown_fields += 1,
             }
         }
-        self.scratch.items.push(Item::Control(match kind {
+        self.scratch.items.push(Item::Control(Box::new(match kind {
             b"success" => Control::Success(text),
             b"error" => Control::Error(code, text),
             _ => Control::Subscription(channels),
-        }));
+        })));
         Ok(())
     }
 }

@@ -79,14 +79,12 @@ impl Alpaca {
         self.wanted.is_empty()
     }
 
-    /// What reading needs to know.
-    pub(super) fn view(&self) -> View<'_> {
-        View {
-            instruments: &self.instruments,
-            markets: &self.markets,
-            wanted: &self.wanted,
-            lot: if self.choices.quote_sizes == QuoteSizes::Shares { 1 } else { ROUND_LOT },
-        }
+    /// What reading needs to know, and where it puts what it reads.
+    #[inline]
+    pub(super) fn view(&mut self) -> (View<'_>, &mut Scratch) {
+        let lot = if self.choices.quote_sizes == QuoteSizes::Shares { 1 } else { ROUND_LOT };
+        let Alpaca { instruments, markets, wanted, scratch, .. } = self;
+        (View { instruments, markets, wanted, lot }, scratch)
     }
 
     /// Data of a stream came.
@@ -108,23 +106,13 @@ impl Alpaca {
 
     #[inline]
     fn read(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let view = self.view();
+        let (view, scratch) = self.view();
         let usual = match frame.first() {
-            Some(first) if *first >= 0x80 => packed::read(frame, view, &mut scratch),
-            _ => fast::read(frame, view, &mut scratch),
+            Some(first) if *first >= 0x80 => packed::read(frame, view, scratch),
+            _ => fast::read(frame, view, scratch),
         };
-        let read = match usual {
-            Some(()) => Ok(()),
-            None => exact::read(frame, view, &mut scratch),
-        };
-        self.scratch = scratch;
         if usual.is_none() {
-            read?;
-            self.prepare(received, out)?;
-            let hot = |item: &Item| matches!(item, Item::Trade(_) | Item::Quote(_) | Item::Book(_));
-            self.counts.slow_path += u64::from(self.scratch.items.iter().any(hot));
-            self.counts.unknown_fields += self.scratch.unknown_fields;
+            self.read_exact(frame, received, out)?;
         }
         let mut items = std::mem::take(&mut self.scratch.items);
         for item in &items {
@@ -132,6 +120,17 @@ impl Alpaca {
         }
         items.clear();
         self.scratch.items = items;
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn read_exact(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+        let (view, scratch) = self.view();
+        exact::read(frame, view, scratch)?;
+        self.prepare(received, out)?;
+        let hot = |item: &Item| matches!(item, Item::Trade(_) | Item::Quote(_) | Item::Book(_));
+        self.counts.slow_path += u64::from(self.scratch.items.iter().any(hot));
+        self.counts.unknown_fields += self.scratch.unknown_fields;
         Ok(())
     }
 
@@ -232,9 +231,11 @@ impl Alpaca {
                 map::correction(&self.markets[k as usize], c, received, &mut out.records);
                 self.counts.corrections += 1;
             }
-            Item::Control(Control::Success(text)) => self.on_success(text, received, out),
-            Item::Control(Control::Error(code, text)) => self.on_error(*code, text, received, out),
-            Item::Control(Control::Subscription(channels)) => self.on_subscription(channels, received, out),
+            Item::Control(control) => match &**control {
+                Control::Success(text) => self.on_success(text, received, out),
+                Control::Error(code, text) => self.on_error(*code, text, received, out),
+                Control::Subscription(channels) => self.on_subscription(channels, received, out),
+            },
             Item::Unused => self.counts.unused_types += 1,
             Item::Unknown => self.counts.unknown_types += 1,
             Item::Stranger => self.counts.unknown_symbols += 1,

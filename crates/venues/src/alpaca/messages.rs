@@ -142,11 +142,11 @@ pub enum Item {
     Trade(TradeMessage),
     Quote(QuoteMessage),
     Book(BookMessage),
-    Bar(BarMessage),
-    Status(StatusMessage),
+    Bar(Box<BarMessage>),
+    Status(Box<StatusMessage>),
     Band(BandMessage),
     Correction(CorrectionMessage),
-    Control(Control),
+    Control(Box<Control>),
     /// A type of the protocol that is not used here.
     Unused,
     Unknown,
@@ -195,8 +195,17 @@ impl Scratch {
     pub fn keep(&mut self, text: &str, max: usize) -> Option<Span> {
         let len = u8::try_from(text.len()).ok().filter(|_| text.len() <= max)?;
         let from = self.texts.len() as u32;
-        self.texts.push_str(text);
+        self.add(text);
         Some(Span { from, len })
+    }
+
+    /// Nearly every text is one letter, which needs no copy of unknown length.
+    #[inline(always)]
+    fn add(&mut self, text: &str) {
+        match text.as_bytes() {
+            [letter] => self.texts.push(char::from(*letter)),
+            _ => self.texts.push_str(text),
+        }
     }
 
     /// Where a list of conditions begins.
@@ -211,7 +220,7 @@ impl Scratch {
         if !first {
             self.texts.push(',');
         }
-        self.texts.push_str(text);
+        self.add(text);
         (self.texts.len() - from <= CONDITIONS_MAX).then_some(())
     }
 
