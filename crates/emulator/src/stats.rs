@@ -14,7 +14,7 @@ const CONNECTIONS_KEPT: usize = 1024;
 pub struct ConnectionStats {
     /// Its number, from 1 in order of acceptance.
     pub number: u64,
-    /// Text frames.
+    /// Frames that are not control frames.
     pub frames: u64,
     /// Their bytes, without WebSocket headers.
     pub bytes: u64,
@@ -42,7 +42,7 @@ pub struct Stats {
     pub refused: u64,
     /// REST requests answered.
     pub requests: u64,
-    /// Text frames sent on all WebSocket connections.
+    /// Frames sent on all WebSocket connections, control frames apart.
     pub frames: u64,
     /// Their bytes.
     pub bytes: u64,

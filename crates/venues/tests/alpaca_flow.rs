@@ -446,7 +446,7 @@ fn what_the_venue_does_not_give_is_a_gap_without_ids() {
 /// Trades around the end of the run before: `last` of them were told by it.
 fn restarted(id: Option<u64>) -> Run {
     let mut run = Run::new(&settings(&["AAPL"]), &[("statuses", "off")]);
-    let memory = Memory { trade_id: id, last_seen: run.now };
+    let memory = Memory { trade_id: id, last_seen: run.now, ..Memory::default() };
     run.machine.remember(InstrumentId::of(Venue::Alpaca, "AAPL"), memory);
     run.now = run.now.after(10 * SECOND);
     run.log_in();

@@ -364,6 +364,11 @@ impl VenueMachine for Alpaca {
         }
     }
 
+    /// Ids rise by no rule, so a last one orders nothing.
+    fn trade_ids_are_contiguous(&self) -> bool {
+        false
+    }
+
     fn instruments(&self) -> &InstrumentSet {
         &self.instruments
     }

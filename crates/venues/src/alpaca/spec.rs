@@ -37,6 +37,8 @@ pub const SPEC: Spec = Spec {
     requests: Limit { count: 200, per: Duration::from_secs(60) },
     // Shares are silent at night. Sooner than this the venue is asked for a sign of life.
     silence_max: Duration::from_secs(30),
+    // No cut is documented.
+    connection_life: None,
     // A whole crypto book or the echo of thousands of symbols, times ten.
     frame_max: 16 << 20,
 };

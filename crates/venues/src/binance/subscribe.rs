@@ -108,7 +108,7 @@ pub(super) fn frame(names: &[String], id: u64) -> String {
 }
 
 /// Everything but unreserved characters as `%XX`.
-fn percent(text: &str) -> String {
+pub(super) fn percent(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -1,6 +1,7 @@
 //! What is kept of one instrument: its trades' ids, its book and its open bars.
 
 use super::checksum::{Checksum, Divisors};
+use crate::trades::TradeIds;
 use book::Book;
 use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
 
@@ -19,18 +20,9 @@ pub struct Market {
     pub provisional: bool,
     /// Asked for on this connection.
     pub subscribed: bool,
-    pub trades: Trades,
+    pub trades: TradeIds,
     pub ladder: Ladder,
     pub bars: Vec<OpenBar>,
-}
-
-/// What is known of an instrument's trades.
-#[derive(Clone, Copy, Debug)]
-pub struct Trades {
-    pub last_id: Option<u64>,
-    pub last_recv: UnixNanos,
-    /// What a jump of the next id would be due to.
-    pub cause: GapCause,
 }
 
 /// A book and the trust in it.
@@ -69,8 +61,8 @@ pub struct OpenBar {
 }
 
 impl Market {
-    /// An instrument of which nothing but its definition is known.
-    pub fn new(definition: &Instrument) -> Market {
+    /// An instrument of which nothing but its definition is known, and whether its trade ids have no holes.
+    pub fn new(definition: &Instrument, contiguous: bool) -> Market {
         Market {
             id: definition.id,
             price_scale: definition.price_scale,
@@ -78,7 +70,7 @@ impl Market {
             by: Divisors::default(),
             provisional: true,
             subscribed: false,
-            trades: Trades { last_id: None, last_recv: UnixNanos::ZERO, cause: GapCause::Sequence },
+            trades: TradeIds::new(contiguous),
             ladder: Ladder {
                 book: Book::with_capacity(LEVELS_ROOM),
                 state: BookState::Cold,

@@ -2,6 +2,7 @@
 
 mod answers;
 mod any_order;
+mod channels;
 mod checksum;
 mod choices;
 mod exact;
@@ -10,11 +11,13 @@ mod machine;
 mod map;
 mod market;
 mod messages;
+mod missed;
 mod pairs;
 mod resync;
 mod spec;
 mod subscribe;
 
+pub use channels::CHANNELS;
 pub use choices::Choices;
 pub use spec::SPEC;
 

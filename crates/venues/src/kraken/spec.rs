@@ -16,5 +16,6 @@ pub const SPEC: Spec = Spec {
     requests: Limit { count: 15, per: Duration::from_secs(45) },
     // A heartbeat a second when nothing else is sent.
     silence_max: Duration::from_secs(5),
+    connection_life: None,
     frame_max: 16 << 20,
 };

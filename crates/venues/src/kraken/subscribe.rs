@@ -4,7 +4,7 @@ use super::choices::{Choices, RequestId, TickerTrigger, TradeSnapshot};
 use super::machine::Kraken;
 use super::spec::SPEC;
 use crate::{Known, MachineError, Outbox, Settings};
-use model::{GapCause, StreamKind, UnixNanos};
+use model::{StreamKind, UnixNanos};
 
 /// Depths a book can be subscribed to with.
 const DEPTHS: [u32; 5] = [10, 25, 100, 500, 1000];
@@ -125,7 +125,7 @@ impl Kraken {
             TradeSnapshot::Never => false,
             TradeSnapshot::Missed => {
                 let t = &self.markets[k as usize].trades;
-                t.last_id.is_some() && t.cause != GapCause::Sequence
+                t.last().is_some() && t.is_broken()
             }
         }
     }
