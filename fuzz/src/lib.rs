@@ -6,14 +6,14 @@ use venues::{Input, Outbox, Reply, RequestId, Session, SessionSettings, Settings
 /// What a session may hold after one input of the fuzzer's size: more would be an unbounded allocation.
 const WORDS_MAX: usize = 1 << 20;
 
-/// Steps every line: a line that begins with '!' answers the oldest request, any other is a frame.
-fn told(machine: Box<dyn VenueMachine>, data: &[u8]) -> Vec<u64> {
+/// Steps every line: a line that begins with '!' answers the oldest request, any other is a frame. Lines end with `end`.
+fn told(machine: Box<dyn VenueMachine>, data: &[u8], end: u8) -> Vec<u64> {
     let mut session = Session::new(machine, SessionSettings::default());
     let mut out = Outbox::new();
     let mut all = vec![];
     let mut asked: Vec<RequestId> = vec![];
     session.step(Input::Connected, UnixNanos(1), &mut out);
-    for (i, line) in data.split(|b| *b == b'\n').enumerate() {
+    for (i, line) in data.split(|b| *b == end).enumerate() {
         let now = UnixNanos(2 + i as u64);
         asked.extend(out.requests.drain(..).map(|r| r.id));
         match line.split_first() {
@@ -38,13 +38,28 @@ fn told(machine: Box<dyn VenueMachine>, data: &[u8]) -> Vec<u64> {
 }
 
 /// No panic, a bad frame tells one gap and nothing else, and the same inputs tell the same records to the byte.
-pub fn venue(venue: Venue, data: &[u8]) {
-    machine(|| venues::machine(venue, &Settings::default(), &[]).expect("defaults are in order"), data);
+fn check(make: impl Fn() -> Box<dyn VenueMachine>, data: &[u8], end: u8) {
+    if data.len() <= 1 << 14 {
+        assert_eq!(told(make(), data, end), told(make(), data, end), "the same inputs told other records");
+    }
 }
 
-/// The same for one machine of a venue that has several.
+/// A machine that learns its instruments from the frames.
+fn learning(venue: Venue) -> Box<dyn VenueMachine> {
+    venues::machine(venue, &Settings::default(), &[]).expect("defaults are in order")
+}
+
+/// [`check`] of a venue's text frames, one a line.
+pub fn venue(venue: Venue, data: &[u8]) {
+    check(|| learning(venue), data, b'\n');
+}
+
+/// [`check`] of one machine of a venue that has several.
 pub fn machine(make: impl Fn() -> Box<dyn VenueMachine>, data: &[u8]) {
-    if data.len() <= 1 << 14 {
-        assert_eq!(told(make(), data), told(make(), data), "the same inputs told other records");
-    }
+    check(make, data, b'\n');
+}
+
+/// [`check`] of a venue's MessagePack frames, ended by the byte that no MessagePack value begins with.
+pub fn packed(venue: Venue, data: &[u8]) {
+    check(|| learning(venue), data, 0xc1);
 }

@@ -91,4 +91,8 @@ counts! {
     absent_deletes,
     /// Whole events after which a book was crossed.
     crossed,
+    /// Corrections and cancels of earlier trades told.
+    corrections,
+    /// Quotes that were not the top of the live book beside them.
+    quotes_off_book,
 }

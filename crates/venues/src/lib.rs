@@ -5,6 +5,7 @@
 //! records), so that live, replay, fuzzing and simulation run the very same steps on the same inputs.
 #![forbid(unsafe_code)]
 
+pub mod alpaca;
 mod arbiter;
 pub mod binance;
 mod channels;

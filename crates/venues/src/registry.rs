@@ -1,6 +1,6 @@
 //! Which venues there are: the one place where a new one joins.
 
-use crate::{Limit, Settings, VenueMachine, binance, coinbase, kraken};
+use crate::{Limit, Settings, VenueMachine, alpaca, binance, coinbase, kraken};
 use model::Venue;
 use std::time::Duration;
 
@@ -45,6 +45,14 @@ pub enum MachineError {
         /// What it may be.
         allowed: String,
     },
+    /// The venue needs an account and there is none.
+    #[error("{venue}: {variables} are not set")]
+    NoCredentials {
+        /// The venue.
+        venue: Venue,
+        /// The environment variables the keys are read from.
+        variables: &'static str,
+    },
 }
 
 /// One connection a venue needs, with the machine that speaks on it.
@@ -64,6 +72,9 @@ pub struct Line {
 /// The connections a venue needs for these settings: one for most, one for each endpoint where a venue has several.
 /// Instruments of different lines are different instruments.
 pub fn lines(venue: Venue, settings: &Settings, choices: &[(String, String)]) -> Result<Vec<Line>, MachineError> {
+    if venue == Venue::Alpaca {
+        return alpaca::lines(settings, choices);
+    }
     let machine = machine(venue, settings, choices)?;
     Ok(vec![Line { name: "", path: String::new(), headers: vec![], rest_headers: vec![], machine }])
 }
@@ -85,6 +96,7 @@ pub fn spec(venue: Venue, choices: &[(String, String)]) -> Result<&'static Spec,
         Venue::Coinbase => coinbase::spec(choices),
         Venue::Kraken => Ok(&kraken::SPEC),
         Venue::Binance => Ok(&binance::SPEC),
+        Venue::Alpaca => Ok(&alpaca::SPEC),
         other => Err(MachineError::NoAdapter(other)),
     }
 }
@@ -99,6 +111,7 @@ pub fn machine(
         Venue::Coinbase => coinbase::machine(settings, choices),
         Venue::Kraken => kraken::machine(settings, choices),
         Venue::Binance => binance::machine(settings, choices),
+        Venue::Alpaca => alpaca::machine(settings, choices),
         other => Err(MachineError::NoAdapter(other)),
     }
 }

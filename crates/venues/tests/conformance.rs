@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance {
+    pub mod alpaca;
     pub mod behaviours;
     pub mod binance;
     pub mod case;
@@ -60,6 +61,7 @@ macro_rules! missed_trades {
     };
 }
 
+suite!(alpaca, crate::conformance::alpaca::Alpaca);
 suite!(binance, crate::conformance::binance::Binance);
 suite!(coinbase_advanced, crate::conformance::coinbase_advanced::CoinbaseAdvanced);
 suite!(coinbase_exchange, crate::conformance::coinbase_exchange::CoinbaseExchange<false>);

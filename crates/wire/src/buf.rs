@@ -39,6 +39,15 @@ impl RecordBuf {
         Ok(())
     }
 
+    /// Appends a record of zeros, to be written in place.
+    #[inline]
+    pub(crate) fn push_zeros(&mut self, words: usize) -> &mut [u64] {
+        let begin = self.words.len();
+        self.words.resize(begin + words, 0);
+        self.count += 1;
+        &mut self.words[begin..]
+    }
+
     /// The records in order, each as its words.
     pub fn iter(&self) -> Records<'_> {
         Records { words: &self.words }

@@ -62,15 +62,15 @@ impl RecordBuf {
         let bytes: usize = texts.iter().map(|t| t.len()).sum();
         let words = head.len() + bytes.div_ceil(8);
         assert!(words <= RECORD_WORDS_MAX, "text lengths are checked so that every record fits");
-        let mut record = [0u64; RECORD_WORDS_MAX];
+        let record = self.push_zeros(words);
         record[..head.len()].copy_from_slice(head);
         record[0] |= (words as u64) << 8;
-        let mut at = head.len() * 8;
+        let mut tail = record[head.len()..].as_mut_bytes();
         for t in texts {
-            record.as_mut_bytes()[at..at + t.len()].copy_from_slice(t.as_bytes());
-            at += t.len();
+            let (text, rest) = tail.split_at_mut(t.len());
+            text.copy_from_slice(t.as_bytes());
+            tail = rest;
         }
-        self.push_words(&record[..words]).expect("the header was just written");
     }
 }
 

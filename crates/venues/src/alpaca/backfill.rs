@@ -1,0 +1,362 @@
+//! Trades missed by a reconnect or restart: fetched by time from the venue's REST interface, told with the flag "late".
+//!
+//! The venue's ids have no order, so a hole in them cannot be seen and a gap has no range. What can be known is when
+//! nobody listened: trades since then are asked for, those told before are dropped by their key. When the venue does not
+//! give them, that time is told as a gap instead.
+
+use super::choices::{Backfill, Feed};
+use super::exact::Frame;
+use super::machine::{Alpaca, Line};
+use super::map;
+use super::messages::{Item, Scratch, Target, View, bad};
+use super::pull::Pull;
+use super::recent::Key;
+use crate::{FrameError, Known, Outbox, Reply, RequestId};
+use model::{GapCause, Reason, SCALE_MAX, StreamKind, StreamState, UnixNanos};
+use scan::{Json, NAME_LEN_MAX};
+use std::time::Duration;
+use wire::{Flags, Status};
+
+/// After the subscription, before the fetch: what was traded until then has reached the venue's store by then.
+const FETCH_AFTER: Duration = Duration::from_secs(1);
+
+/// How much further back than the last sign of life is looked: what was on its way then, and told late by its exchange.
+const OVERLAP: Duration = Duration::from_secs(2);
+
+/// How late the delayed feed is.
+const DELAY: Duration = Duration::from_secs(15 * 60);
+
+/// Instruments of one request.
+const SYMBOLS_PER_REQUEST: usize = 50;
+
+/// Trades of one answer: the most the venue gives.
+const LIMIT: u32 = 10_000;
+
+/// Answers of one fetch; a million trades are more than a reconnect misses.
+const PAGES_MAX: u32 = 100;
+
+/// How often an answer that did not come is asked for.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// Before the second attempt; twice as long before each later one.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// One fetch of several instruments' trades.
+#[derive(Debug)]
+struct Fill {
+    /// The answer waited for; none while the next attempt waits.
+    request: Option<RequestId>,
+    markets: Vec<Known>,
+    start: UnixNanos,
+    end: UnixNanos,
+    page: Option<String>,
+    pages: u32,
+    attempts: u32,
+    retry_at: Option<UnixNanos>,
+}
+
+/// All fetches.
+#[derive(Debug, Default)]
+pub struct Fills {
+    under_way: Vec<Fill>,
+    /// Instruments whose trades flow again and were missed, to be fetched together.
+    waiting: Vec<Known>,
+    begin_at: Option<UnixNanos>,
+}
+
+impl Fills {
+    /// When [`Alpaca::fetch_trades`] is to be called.
+    #[inline]
+    pub fn due(&self) -> Option<UnixNanos> {
+        if self.under_way.is_empty() {
+            return self.begin_at;
+        }
+        self.under_way.iter().filter_map(|f| f.retry_at).chain(self.begin_at).min()
+    }
+}
+
+impl Alpaca {
+    /// The connection is gone: trades may be missed from the last sign of life on.
+    pub(super) fn trades_cut(&mut self, heard: UnixNanos) {
+        self.fills = Fills::default();
+        if self.learns() {
+            return;
+        }
+        for m in &mut self.markets {
+            m.trades.missed.get_or_insert((GapCause::Reconnect, heard));
+        }
+    }
+
+    /// The venue confirmed that trades flow.
+    pub(super) fn trades_flow(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
+        if self.markets[k as usize].trades.missed.is_none() {
+            return;
+        }
+        if self.choices.backfill == Backfill::Off || (self.line == Line::Stocks && self.choices.feed == Feed::Test) {
+            self.tell_missed(k, now, out);
+            return;
+        }
+        self.fills.waiting.push(k);
+        self.fills.begin_at.get_or_insert(now.after(FETCH_AFTER));
+    }
+
+    /// What was missed is not to be had: a gap.
+    fn tell_missed(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
+        let m = &mut self.markets[k as usize];
+        m.trades.resume = None;
+        if let Some((cause, from)) = m.trades.missed.take() {
+            map::gap(m, StreamKind::Trade, cause, (from, now), now, &mut out.records);
+            self.counts.gaps += 1;
+        }
+    }
+
+    /// Begins and repeats fetches that are due.
+    pub(super) fn fetch_trades(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if self.fills.begin_at.is_some_and(|due| due <= now) {
+            self.fills.begin_at = None;
+            let late =
+                if self.line == Line::Stocks && self.choices.feed == Feed::DelayedSip { DELAY } else { Duration::ZERO };
+            let back = u64::try_from((OVERLAP + late).as_nanos()).expect("minutes fit");
+            for markets in std::mem::take(&mut self.fills.waiting).chunks(SYMBOLS_PER_REQUEST) {
+                let missed = |k: &Known| self.markets[*k as usize].trades.missed.map(|(_, from)| from);
+                let Some(from) = markets.iter().filter_map(missed).min() else { continue };
+                self.fills.under_way.push(Fill {
+                    request: None,
+                    markets: markets.to_vec(),
+                    start: UnixNanos(from.0.saturating_sub(back)),
+                    end: now,
+                    page: None,
+                    pages: 0,
+                    attempts: 0,
+                    retry_at: Some(now),
+                });
+            }
+        }
+        for n in 0..self.fills.under_way.len() {
+            if self.fills.under_way[n].retry_at.is_some_and(|due| due <= now) {
+                let path = self.path(&self.fills.under_way[n]);
+                let fill = &mut self.fills.under_way[n];
+                fill.retry_at = None;
+                fill.attempts += 1;
+                fill.request = Some(out.request(path, 1));
+            }
+        }
+    }
+
+    fn path(&self, fill: &Fill) -> String {
+        let symbols = fill.markets.iter().map(|k| self.instruments.get(*k).venue_symbol.replace('/', "%2F"));
+        let symbols = symbols.collect::<Vec<_>>().join(",");
+        let (base, feed) = match (self.line, self.choices.feed) {
+            (Line::Crypto, _) => ("/v1beta3/crypto/us/trades", ""),
+            (Line::Stocks, Feed::Iex) => ("/v2/stocks/trades", "&feed=iex"),
+            (Line::Stocks, _) => ("/v2/stocks/trades", "&feed=sip"),
+        };
+        let page = fill.page.as_ref().map_or(String::new(), |token| format!("&page_token={}", escaped(token)));
+        let (start, end) = (rfc3339(fill.start), rfc3339(fill.end));
+        format!("{base}?symbols={symbols}&start={start}&end={end}&limit={LIMIT}&sort=asc{feed}{page}")
+    }
+
+    /// An answer came, or will not.
+    pub(super) fn on_trades_fetched(&mut self, id: RequestId, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox) {
+        let Some(at) = self.fills.under_way.iter().position(|f| f.request == Some(id)) else { return };
+        let mut fill = self.fills.under_way.swap_remove(at);
+        fill.request = None;
+        let (problem, again, wait) = match reply {
+            Reply::Http { status: 200, body, .. } => match self.take_in(body, &fill, now, out) {
+                Ok(None) => {
+                    self.fetched(&fill, now, out);
+                    return;
+                }
+                Ok(Some(token)) if fill.pages < PAGES_MAX => {
+                    (fill.page, fill.pages, fill.attempts, fill.retry_at) = (Some(token), fill.pages + 1, 0, Some(now));
+                    self.fills.under_way.push(fill);
+                    self.fetch_trades(now, out);
+                    return;
+                }
+                Ok(Some(_)) => (format!("more than {PAGES_MAX} answers"), false, None),
+                Err(e) => (e.to_string(), false, None),
+            },
+            Reply::Http { status, body, retry_after } => {
+                let text: String = String::from_utf8_lossy(body).chars().take(100).collect();
+                (format!("HTTP {status} {text}"), status == 429 || status >= 500, retry_after)
+            }
+            Reply::Failed(why) => (why.to_owned(), true, None),
+        };
+        if again && fill.attempts < ATTEMPTS_MAX {
+            let wait = (RETRY * 2u32.pow(fill.attempts - 1)).max(wait.unwrap_or_default());
+            fill.retry_at = Some(now.after(wait));
+            self.fills.under_way.push(fill);
+            return;
+        }
+        let text = format!("missed trades could not be fetched: {problem}");
+        for k in fill.markets {
+            let status = Status::Stream(StreamKind::Trade, StreamState::Live);
+            self.tell(Some(k), status, (Reason::Refused, &text), now, out);
+            self.tell_missed(k, now, out);
+        }
+    }
+
+    /// Tells the trades of an answer that were not told before; the token of the next answer.
+    fn take_in(
+        &mut self,
+        body: &[u8],
+        fill: &Fill,
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) -> Result<Option<String>, FrameError> {
+        let (view, scratch) = self.view();
+        let token = read(body, view, scratch)?;
+        self.prepare(now, out)?;
+        let mut items = std::mem::take(&mut self.scratch.items);
+        for k in &fill.markets {
+            self.resume(*k, &items, token.is_none());
+        }
+        for item in &items {
+            let Item::Trade(t) = item else { continue };
+            self.apply_trade(self.known(t.target), t, Flags::LATE | Flags::LAST, now, out);
+        }
+        items.clear();
+        self.scratch.items = items;
+        Ok(token)
+    }
+
+    /// Which trades of an answer the run before told: all up to the last one it told. When that one is not in an answer
+    /// that goes beyond its end, it told none of them. They are noted, so that they are dropped as repeats. Where nothing
+    /// says what was told, not telling twice goes before telling all.
+    fn resume(&mut self, k: Known, items: &[Item], last_page: bool) {
+        let m = &mut self.markets[k as usize];
+        let Some(resume) = m.trades.resume else { return };
+        let own = items.iter().filter_map(|item| match item {
+            Item::Trade(t) if t.target == Target::Known(k) => Some(t),
+            _ => None,
+        });
+        let found = own.clone().position(|t| t.id.is_some() && t.id == resume.id && t.time <= resume.until);
+        let before_end = own.clone().take_while(|t| t.time <= resume.until).count();
+        let over = last_page || before_end < own.clone().count();
+        let told = match found {
+            Some(last) => last + 1,
+            None if resume.id.is_some() && over => 0,
+            None => before_end,
+        };
+        m.trades.unsure |= found.is_none() && told > 0;
+        for t in own.take(told) {
+            let Some(id) = t.id else { continue };
+            m.trades.recent.insert(Key::of(id, self.scratch.text(t.exchange), t.time, m.crypto));
+        }
+        if found.is_some() || over {
+            m.trades.resume = None;
+        }
+    }
+
+    /// A fetch is complete.
+    fn fetched(&mut self, fill: &Fill, now: UnixNanos, out: &mut Outbox) {
+        for k in &fill.markets {
+            let m = &mut self.markets[*k as usize];
+            m.trades.resume = None;
+            let missed = m.trades.missed.take();
+            if let Some((cause, from)) = missed.filter(|_| std::mem::take(&mut m.trades.unsure)) {
+                let before = UnixNanos(from.0.saturating_sub(OVERLAP.as_nanos() as u64));
+                map::gap(m, StreamKind::Trade, cause, (before, from), now, &mut out.records);
+                self.counts.gaps += 1;
+            }
+        }
+    }
+}
+
+/// The trades of an answer, by instrument or of one, and the token of the next answer. Nothing is used on an error.
+pub fn read(body: &[u8], view: View<'_>, scratch: &mut Scratch) -> Result<Option<String>, FrameError> {
+    scratch.names.clear();
+    scratch.scales.clear();
+    for _ in 0..2 * usize::from(SCALE_MAX) + 2 {
+        scratch.clear();
+        let token = Body { frame: Frame { view, scratch: &mut *scratch } }.read(Json::new(body))?;
+        if !scratch.again {
+            return Ok(token);
+        }
+    }
+    Err(bad(0, "trades", "numbers do not settle at a scale"))
+}
+
+struct Body<'v, 's> {
+    frame: Frame<'v, 's>,
+}
+
+impl Body<'_, '_> {
+    fn read(&mut self, mut json: Json<'_>) -> Result<Option<String>, FrameError> {
+        let mut token = None;
+        let mut room = [0; NAME_LEN_MAX];
+        Pull::object(&mut json, "answer")?;
+        while let Some(key) = Pull::key(&mut json, &mut room)? {
+            match key {
+                b"trades" if !Pull::null_if(&mut json, "trades")? => self.by_symbol(&mut json)?,
+                b"next_page_token" if !Pull::null_if(&mut json, "next_page_token")? => {
+                    token = Some(Pull::text(&mut json, "next_page_token")?.into_owned());
+                }
+                _ => {}
+            }
+        }
+        Pull::end(&mut json)?;
+        Ok(token)
+    }
+
+    fn by_symbol(&mut self, json: &mut Json<'_>) -> Result<(), FrameError> {
+        let mut room = [0; NAME_LEN_MAX];
+        Pull::object(json, "trades")?;
+        while let Some(symbol) = Pull::key(json, &mut room)? {
+            let offset = Pull::offset(json);
+            let symbol = std::str::from_utf8(symbol).map_err(|_| bad(offset, "trades", "is not UTF-8"))?;
+            let Some(target @ Target::Known(_)) = self.frame.target(symbol, offset)? else { continue };
+            if Pull::null_if(json, "trades")? {
+                continue;
+            }
+            Pull::array(json, "trades")?;
+            while Pull::element(json, "trades")? {
+                let item = self.frame.trade(json, self.frame.element(target))?;
+                self.frame.scratch.items.push(item);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A time as the venue writes it, with all nine decimals.
+fn rfc3339(time: UnixNanos) -> String {
+    let (seconds, nanos) = (time.0 / 1_000_000_000, time.0 % 1_000_000_000);
+    let (days, clock) = (seconds / 86_400, seconds % 86_400);
+    // Civil from days, after Howard Hinnant: years begin in March, eras have 400 of them.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (h, m, s) = (clock / 3600, clock / 60 % 60, clock % 60);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{nanos:09}Z")
+}
+
+/// A token within a query.
+fn escaped(token: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    token.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn times_are_written_as_they_are_read(nanos in 0u64..18_000_000_000_000_000_000) {
+            let text = rfc3339(UnixNanos(nanos));
+            prop_assert_eq!(scan::rfc3339_nanos(text.as_bytes()), Ok((nanos, text.len())));
+        }
+    }
+
+    #[test]
+    fn tokens_are_escaped() {
+        assert_eq!(escaped("QUFQ+/8w=="), "QUFQ%2B%2F8w%3D%3D");
+    }
+}

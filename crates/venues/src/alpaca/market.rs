@@ -1,0 +1,107 @@
+//! What is kept of one instrument: its trades' keys, its book and the trust in it.
+
+use super::recent::Recent;
+use book::Book;
+use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
+
+/// Room for a crypto book's levels, so that it allocates once.
+const LEVELS_ROOM: usize = 1024;
+
+/// One instrument.
+#[derive(Debug)]
+pub struct Market {
+    pub id: InstrumentId,
+    /// A pair of currencies; else a share.
+    pub crypto: bool,
+    pub price_scale: u8,
+    pub size_scale: u8,
+    pub trades: Trades,
+    pub ladder: Ladder,
+}
+
+/// What is known of an instrument's trades.
+#[derive(Debug, Default)]
+pub struct Trades {
+    pub recent: Recent,
+    /// When a trade was last received.
+    pub last_recv: UnixNanos,
+    /// Trades may be missing since then, and why; they are to be fetched or told as a gap.
+    pub missed: Option<(GapCause, UnixNanos)>,
+    /// Where an earlier run ended, until the first trade after it was seen.
+    pub resume: Option<Resume>,
+    /// Trades were dropped though nothing says that they were told.
+    pub unsure: bool,
+}
+
+/// Where an earlier run ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Resume {
+    /// The last trade it told.
+    pub id: Option<u64>,
+    /// When it last told anything of the instrument.
+    pub until: UnixNanos,
+}
+
+/// A book and the trust in it.
+#[derive(Debug)]
+pub struct Ladder {
+    pub book: Book,
+    pub state: BookState,
+    pub time: UnixNanos,
+    pub last_recv: UnixNanos,
+    /// A gap to be told with the next snapshot, and since when.
+    pub gap: Option<(GapCause, UnixNanos)>,
+    /// A book was crossed, and no snapshot has mended it yet.
+    pub broken: bool,
+    pub attempts: u32,
+    pub retry_at: Option<UnixNanos>,
+    pub live_since: UnixNanos,
+}
+
+impl Market {
+    /// An instrument of which nothing but its definition is known.
+    pub fn new(definition: &Instrument) -> Market {
+        let crypto = super::definitions::is_pair(&definition.venue_symbol);
+        Market {
+            id: definition.id,
+            crypto,
+            price_scale: definition.price_scale,
+            size_scale: definition.size_scale,
+            trades: Trades::default(),
+            ladder: Ladder {
+                book: Book::with_capacity(if crypto { LEVELS_ROOM } else { 0 }),
+                state: BookState::Cold,
+                time: UnixNanos::ZERO,
+                last_recv: UnixNanos::ZERO,
+                gap: None,
+                broken: false,
+                attempts: 0,
+                retry_at: None,
+                live_since: UnixNanos::ZERO,
+            },
+        }
+    }
+
+    /// By what mantissas grow when the scales do; scales never shrink.
+    fn factors(&self, price_scale: u8, size_scale: u8) -> (i64, i64) {
+        let factor = |from: u8, to: u8| 10i64.pow(u32::from(to.saturating_sub(from)));
+        (factor(self.price_scale, price_scale), factor(self.size_scale, size_scale))
+    }
+
+    /// Whether everything that is kept fits 64 bits at these scales.
+    pub fn fits(&self, price_scale: u8, size_scale: u8) -> bool {
+        let (price, size) = self.factors(price_scale, size_scale);
+        let mut levels = self.ladder.book.levels(Side::Buy).chain(self.ladder.book.levels(Side::Sell));
+        levels.all(|l| l.price.0.checked_mul(price).is_some() && l.size.0.checked_mul(size).is_some())
+    }
+
+    /// Brings everything that is kept to wider scales, which must fit.
+    pub fn rescale(&mut self, price_scale: u8, size_scale: u8) {
+        let (price, size) = self.factors(price_scale, size_scale);
+        if (price, size) == (1, 1) {
+            return;
+        }
+        assert!(self.ladder.book.rescale(price, size), "the caller made sure that it fits");
+        (self.price_scale, self.size_scale) = (price_scale.max(self.price_scale), size_scale.max(self.size_scale));
+    }
+}
