@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use feed::transport::{Interest, Stream, Waker, readable, wait, watch};
-use feed::websocket::handshake::{RequestHead, accept};
-use feed::websocket::{Decoder, DecoderConfig, Encoder, Message, Role};
+use feed::websocket::handshake::{RequestHead, accept, accept_deflate};
+use feed::websocket::{Decoder, DecoderConfig, Deflate, Deflater, Encoder, Message, Role};
 use model::{StreamKind, UnixNanos};
 
 use crate::http::{Response, SERVER};
@@ -68,6 +68,8 @@ pub(crate) trait Protocol: Send {
 /// Frames on their way to the socket, and the account of them.
 pub(crate) struct Outgoing {
     encoder: Encoder,
+    /// Compresses texts, where the client offered it and the server is to.
+    deflater: Option<Deflater>,
     bytes: Vec<u8>,
     scratch: Vec<u8>,
     /// What stands before a frame of each topic when frames are wrapped; it is closed by a brace.
@@ -89,6 +91,7 @@ impl Outgoing {
     fn new(number: u64, kinds: Vec<StreamKind>, journal: Option<ConnectionJournal>, now: UnixNanos) -> Self {
         Self {
             encoder: Encoder::server(),
+            deflater: None,
             bytes: Vec::new(),
             scratch: Vec::new(),
             wrappers: vec![Vec::new(); kinds.len()],
@@ -104,7 +107,10 @@ impl Outgoing {
     }
 
     fn text(&mut self, kind: StreamKind, payload: &[u8]) {
-        self.encoder.text_bytes(payload, &mut self.bytes);
+        match &mut self.deflater {
+            Some(deflater) => self.encoder.text_deflated(payload, deflater, &mut self.bytes),
+            None => self.encoder.text_bytes(payload, &mut self.bytes),
+        }
         self.crc.update(payload);
         self.stats.frames += 1;
         self.stats.bytes += payload.len() as u64;
@@ -407,10 +413,15 @@ impl<'a> Connection<'a> {
             }
         };
         let mut out = Vec::new();
-        let headers = [(SERVER.0.to_owned(), SERVER.1.to_owned())];
+        let mut headers = vec![(SERVER.0.to_owned(), SERVER.1.to_owned())];
+        let agreed = if self.shared.deflate { accept_deflate(&head.headers) } else { None };
+        let terms = agreed.map(|(terms, answer)| {
+            headers.push(("Sec-WebSocket-Extensions".to_owned(), answer));
+            terms
+        });
         accept(key, &headers, &mut out).map_err(io::Error::other)?;
         self.stream.send(&out)?;
-        Session::new(self, protocol, early, now)?.run()
+        Session::new(self, protocol, early, terms, now)?.run()
     }
 }
 
@@ -430,6 +441,7 @@ impl<'c, 'a> Session<'c, 'a> {
         connection: &'c mut Connection<'a>,
         protocol: Box<dyn Protocol>,
         early: &[u8],
+        terms: Option<Deflate>,
         now: UnixNanos,
     ) -> Result<Self, End> {
         let shared = connection.shared;
@@ -439,12 +451,17 @@ impl<'c, 'a> Session<'c, 'a> {
         let kinds: Vec<StreamKind> = hub.market.topics().iter().map(|topic| topic.kind).collect();
         drop(hub);
         // Clients say little: small reads, and no client has more to say than a list of a thousand streams.
-        let config =
-            DecoderConfig { buffer_bytes: 8 << 10, max_message_bytes: 1 << 20, ..DecoderConfig::new(Role::Server) };
+        let config = DecoderConfig {
+            buffer_bytes: 8 << 10,
+            max_message_bytes: 1 << 20,
+            deflate: terms,
+            ..DecoderConfig::new(Role::Server)
+        };
         let mut decoder = Decoder::new(config);
         decoder.push(early);
         let subscribed = vec![false; kinds.len()];
-        let out = Outgoing::new(connection.number, kinds, journal, now);
+        let mut out = Outgoing::new(connection.number, kinds, journal, now);
+        out.deflater = terms.as_ref().and_then(Deflater::server);
         let recorded = ConnectionStats { number: connection.number, ..ConnectionStats::default() };
         Ok(Self { connection, protocol, decoder, out, recorded, subscribed })
     }

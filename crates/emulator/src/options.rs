@@ -172,6 +172,8 @@ pub struct Options {
     pub script: Vec<ScriptedFault>,
     /// Limits.
     pub limits: Limits,
+    /// Whether messages are compressed for clients that offer it.
+    pub deflate: bool,
 }
 
 impl Options {
@@ -186,6 +188,7 @@ impl Options {
             journal: JournalOptions::Counts,
             script: Vec::new(),
             limits: Limits::default(),
+            deflate: false,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         BadUrl, Dial, DialRequest, Endpoint, Interest, Stream, TlsClient, TlsError, TlsOptions, Waker, readable, wait,
         watch,
     },
-    websocket::{Decoder, DecoderConfig, Encoder, Message, Role},
+    websocket::{Decoder, DecoderConfig, DeflateOffer, Encoder, Message, Role},
 };
 use model::{InstrumentId, Reason, UnixNanos, Venue};
 use std::{
@@ -49,6 +49,8 @@ pub struct FeedOptions {
     pub choices: Vec<(String, String)>,
     /// Pacing of what is told for late joiners.
     pub session: SessionSettings,
+    /// Whether compression is offered; `None`: as the venue's own limits say.
+    pub deflate: Option<bool>,
     /// The machine's configured name.
     pub site: String,
     /// The build's name.
@@ -428,6 +430,7 @@ impl Feed {
         let request = DialRequest {
             endpoint: self.endpoint.clone(),
             headers: vec![],
+            deflate: self.options.deflate.unwrap_or(self.spec.deflate).then(DeflateOffer::default),
             timeout: DIAL_TIMEOUT,
             seed: self.rng.u64(..),
         };
@@ -451,6 +454,7 @@ impl Feed {
                 let config = DecoderConfig {
                     buffer_bytes: READ_BYTES,
                     max_message_bytes: self.spec.frame_max,
+                    deflate: dialed.upgraded.deflate,
                     ..DecoderConfig::new(Role::Client)
                 };
                 let mut decoder = Decoder::new(config);

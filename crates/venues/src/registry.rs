@@ -23,6 +23,9 @@ pub struct Spec {
     pub silence_max: Duration,
     /// The largest frame the venue is known to send, times a margin; larger ones are refused before allocation.
     pub frame_max: usize,
+    /// Whether the venue is known to compress its messages (permessage-deflate) when offered; a feed may be told
+    /// otherwise.
+    pub deflate: bool,
 }
 
 /// Why a machine cannot be made.

@@ -16,4 +16,6 @@ pub const SPEC: Spec = Spec {
     // A ping every 20 s.
     silence_max: Duration::from_secs(60),
     frame_max: 16 << 20,
+    // Its documents say nothing of it.
+    deflate: false,
 };

@@ -17,4 +17,6 @@ pub const SPEC: Spec = Spec {
     // A heartbeat a second when nothing else is sent.
     silence_max: Duration::from_secs(5),
     frame_max: 16 << 20,
+    // Its documents say nothing of it.
+    deflate: false,
 };
