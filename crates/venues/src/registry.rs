@@ -32,7 +32,7 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MachineError {
     /// There is no adapter for the venue.
-    #[error("there is no adapter for {0}; there are adapters for kraken and binance")]
+    #[error("there is no adapter for {0}; there are adapters for kraken, binance and binance_us")]
     NoAdapter(Venue),
     /// A setting the venue does not offer.
     #[error("{venue}: {key} cannot be {value}; it can be {allowed}")]
@@ -74,6 +74,7 @@ pub fn spec(venue: Venue, _choices: &[(String, String)]) -> Result<&'static Spec
     match venue {
         Venue::Kraken => Ok(&kraken::SPEC),
         Venue::Binance => Ok(&binance::SPEC),
+        Venue::BinanceUs => Ok(&binance::US_SPEC),
         other => Err(MachineError::NoAdapter(other)),
     }
 }
@@ -86,7 +87,8 @@ pub fn machine(
 ) -> Result<Box<dyn VenueMachine>, MachineError> {
     match venue {
         Venue::Kraken => kraken::machine(settings, choices),
-        Venue::Binance => binance::machine(settings, choices),
+        Venue::Binance => binance::machine(&binance::SPEC, settings, choices),
+        Venue::BinanceUs => binance::machine(&binance::US_SPEC, settings, choices),
         other => Err(MachineError::NoAdapter(other)),
     }
 }

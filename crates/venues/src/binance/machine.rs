@@ -7,13 +7,14 @@ use super::books::SymbolBook;
 use super::choices::{Choices, TradeIds, TradeKind};
 use super::definitions::PROVISIONAL;
 use super::exact::{Frame, Numbers, Shape};
+use super::map::Subject;
 use super::messages::{Hot, Quote, Scales, Trade, fast, frame_error};
 use super::subscribe::{Budget, Streams};
 use super::symbols::Wanted;
-use super::{SPEC, any_order, map};
+use super::{any_order, map};
 use crate::{
-    Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, VenueMachine,
-    Watch,
+    Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Spec,
+    VenueMachine, Watch,
 };
 use book::Level;
 use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
@@ -40,7 +41,7 @@ pub(super) enum Pending {
 /// What is kept of one symbol.
 #[derive(Debug)]
 pub(super) struct Symbol {
-    pub id: InstrumentId,
+    pub of: Subject,
     pub scales: Scales,
     pub book: SymbolBook,
     trades: TradeState,
@@ -62,8 +63,8 @@ struct TradeState {
 }
 
 impl Symbol {
-    pub(super) fn new(id: InstrumentId, scales: Scales) -> Symbol {
-        Symbol { id, scales, book: SymbolBook::new(id), trades: TradeState::default() }
+    pub(super) fn new(of: Subject, scales: Scales) -> Symbol {
+        Symbol { of, scales, book: SymbolBook::new(of), trades: TradeState::default() }
     }
 
     /// What an earlier run told.
@@ -77,6 +78,8 @@ impl Symbol {
 
 /// The machine.
 pub(super) struct Machine {
+    /// Whose data this is: several venues speak this protocol.
+    pub(super) venue: Venue,
     pub(super) instruments: InstrumentSet,
     pub(super) symbols: Vec<Symbol>,
     pub(super) wanted: Vec<Wanted>,
@@ -109,18 +112,19 @@ pub(super) struct Machine {
 
 impl Machine {
     /// A machine, or which setting the venue does not offer.
-    pub(super) fn new(settings: &Settings, choices: &[(String, String)]) -> Result<Machine, MachineError> {
-        let choices = Choices::read(choices)?;
+    pub(super) fn new(spec: &Spec, settings: &Settings, choices: &[(String, String)]) -> Result<Machine, MachineError> {
+        let choices = Choices::read(spec.venue, choices)?;
         let limit = settings.stale_after.limit(StreamKind::Connection);
         Ok(Machine {
-            instruments: InstrumentSet::new(SPEC.venue),
+            venue: spec.venue,
+            instruments: InstrumentSet::new(spec.venue),
             symbols: vec![],
             wanted: Wanted::all(&settings.symbols),
             memory: vec![],
             counts: Counts::default(),
             watch: Watch::new(&settings.stale_after),
-            budget: Budget::default(),
-            streams: Streams::new(settings, &choices)?,
+            budget: Budget::of(spec.requests.count),
+            streams: Streams::new(spec.venue, settings, &choices)?,
             levels: vec![],
             pending: vec![],
             asked: vec![],
@@ -169,7 +173,7 @@ impl Machine {
     ) {
         let id = self.instruments.get(known).id;
         let status = Status::Stream(stream, state);
-        out.records.push_status(SPEC.venue, id, status, reason, text, UnixNanos::ZERO, now);
+        out.records.push_status(self.venue, id, status, reason, text, UnixNanos::ZERO, now);
     }
 
     /// The venue limits us: no request until it lets us.
@@ -197,7 +201,7 @@ impl Machine {
             return;
         }
         let symbol = &mut self.symbols[known as usize];
-        out.records.push_trade(&map::trade(symbol.id, t, received));
+        out.records.push_trade(&map::trade(symbol.of, t, received));
         let state = &mut symbol.trades;
         (state.next, state.seen, state.time) = (Some(t.id.wrapping_add(1)), received, t.time);
         self.counts.trades += 1;
@@ -232,7 +236,7 @@ impl Machine {
         state.broken = None;
         if let Some((cause, range)) = missing {
             self.counts.gaps += 1;
-            out.records.push(&map::gap(symbol.id, StreamKind::Trade, cause, range, state.seen, received));
+            out.records.push(&map::gap(symbol.of, StreamKind::Trade, cause, range, state.seen, received));
         }
         true
     }
@@ -243,7 +247,7 @@ impl Machine {
             self.counts.unused_types += 1;
             return;
         }
-        out.records.push(&map::quote(self.symbols[known as usize].id, q, received));
+        out.records.push(&map::quote(self.symbols[known as usize].of, q, received));
         self.counts.quotes += 1;
         self.seen(known, StreamKind::Quote, received, out);
     }
@@ -317,7 +321,7 @@ impl Machine {
         }
         let Some(known) = self.place(found, symbol, numbers.need, received, out)? else { return Ok(()) };
         self.counts.unknown_fields += frame.unknown_fields() + unknown;
-        out.records.push(&map::bar(self.symbols[known as usize].id, &bar, received));
+        out.records.push(&map::bar(self.symbols[known as usize].of, &bar, received));
         self.counts.bars += 1;
         self.seen(known, StreamKind::Bar, received, out);
         Ok(())
@@ -360,7 +364,7 @@ impl Machine {
 
 impl VenueMachine for Machine {
     fn venue(&self) -> Venue {
-        SPEC.venue
+        self.venue
     }
 
     fn remember(&mut self, instrument: InstrumentId, memory: Memory) {
