@@ -1,6 +1,6 @@
 //! Kraken's protocol as a machine: instruments first, then subscriptions, then data.
 //!
-//! frame -> [`fast`] or [`exact`] -> what it says, in [`Scratch`] -> applied and told. Books and the trust in them are
+//! frame -> [`super::v2`] -> what it says, in [`Scratch`] -> applied and told. Books and the trust in them are
 //! [`super::resync`]'s.
 
 use super::checksum::Divisors;
@@ -8,7 +8,8 @@ use super::choices::{ChecksumRule, Choices, Heartbeat, TradeIds};
 use super::market::Market;
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
-use super::{any_order, exact, fast, map, pairs, subscribe};
+use super::v2::{any_order, exact, fast};
+use super::{map, pairs, subscribe};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
     Settings, VenueMachine, Watch,

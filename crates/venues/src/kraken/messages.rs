@@ -1,6 +1,6 @@
 //! The venue's words, typed: what a frame says, before anything is done about it.
 //!
-//! A frame is read whole into [`Scratch`], by [`super::fast`] or [`super::exact`], and only then acted on, so that a
+//! A frame is read whole into [`Scratch`], by the protocol's readings, and only then acted on, so that a
 //! frame that cannot be read changes nothing. Everything here is used again for the next frame.
 
 use super::market::Market;

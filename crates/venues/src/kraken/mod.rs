@@ -1,19 +1,18 @@
 //! Kraken spot, WebSocket v2, public market data. What is proven and what is not: see this folder's README.
 
 mod answers;
-mod any_order;
 mod checksum;
 mod choices;
-mod exact;
-mod fast;
 mod machine;
 mod map;
 mod market;
 mod messages;
 mod pairs;
+mod reading;
 mod resync;
 mod spec;
 mod subscribe;
+mod v2;
 
 pub use choices::Choices;
 pub use spec::SPEC;

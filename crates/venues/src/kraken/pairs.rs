@@ -1,7 +1,7 @@
 //! Instruments: what the instrument channel says of a pair, and what can be known of one that nobody defined.
 
-use super::exact::text;
 use super::messages::{Named, Pair, Scratch, View};
+use super::reading::text;
 use crate::FrameError;
 use model::{
     Decimal, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, SCALE_MAX, Venue, canonical_symbol,

@@ -1,9 +1,9 @@
 //! The frames that make up nearly all traffic, in the order the venue always writes them. `None` at the first
 //! surprise; then [`super::exact`] reads the frame, to the same message.
 
-use super::market::Market;
-use super::messages::{BookMessage, Kind, Message, QuoteMessage, Scratch, Target, TradeMessage, View};
 use crate::Known;
+use crate::kraken::market::Market;
+use crate::kraken::messages::{BookMessage, Kind, Message, QuoteMessage, Scratch, Target, TradeMessage, View};
 use model::{Side, UnixNanos};
 use scan::Cursor;
 

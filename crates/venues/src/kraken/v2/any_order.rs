@@ -4,7 +4,7 @@
 //! way, and must not cost several times as much. Takes only what `exact` reads to the same message, each key once, in
 //! plain spelling; `None` at any other surprise.
 
-use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
+use crate::kraken::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use model::{Side, UnixNanos};
 use scan::Cursor;
 
