@@ -70,9 +70,9 @@ pub fn lines(venue: Venue, settings: &Settings, choices: &[(String, String)]) ->
 }
 
 /// Endpoints and limits of a venue, which may depend on its choices.
-pub fn spec(venue: Venue, _choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
+pub fn spec(venue: Venue, choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
     match venue {
-        Venue::Kraken => Ok(&kraken::SPEC),
+        Venue::Kraken => kraken::spec(choices),
         Venue::Binance => Ok(&binance::SPEC),
         Venue::BinanceUs => Ok(&binance::US_SPEC),
         other => Err(MachineError::NoAdapter(other)),

@@ -21,6 +21,16 @@ macro_rules! choice {
 }
 
 choice! {
+    /// The protocol that is spoken.
+    Api {
+        /// WebSocket v2.
+        #[default] V2 = "v2",
+        /// The older WebSocket v1, whose trades have no ids.
+        V1 = "v1",
+    }
+}
+
+choice! {
     /// What makes the venue send a ticker.
     TickerTrigger {
         /// The best bid or offer changed.
@@ -85,6 +95,8 @@ choice! {
 /// All choices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Choices {
+    /// `api`; not set, v2 is spoken and captured frames are read by what they are.
+    pub api: Option<Api>,
     /// `ticker_trigger`
     pub ticker_trigger: TickerTrigger,
     /// `trade_snapshot`
@@ -99,7 +111,7 @@ pub struct Choices {
     pub heartbeat: Heartbeat,
 }
 
-const KEYS: [&str; 6] = ["ticker_trigger", "trade_snapshot", "trade_ids", "checksum", "req_id", "heartbeat"];
+const KEYS: [&str; 7] = ["api", "ticker_trigger", "trade_snapshot", "trade_ids", "checksum", "req_id", "heartbeat"];
 
 impl Choices {
     /// Reads choices from key and value texts; unknown ones are refused, naming the known.
@@ -113,6 +125,7 @@ impl Choices {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), MachineError> {
         let set = match key {
+            "api" => put(&mut self.api, Api::from_name(value).map(Some), Api::NAMES),
             "ticker_trigger" => put(&mut self.ticker_trigger, TickerTrigger::from_name(value), TickerTrigger::NAMES),
             "trade_snapshot" => put(&mut self.trade_snapshot, TradeSnapshot::from_name(value), TradeSnapshot::NAMES),
             "trade_ids" => put(&mut self.trade_ids, TradeIds::from_name(value), TradeIds::NAMES),
@@ -146,6 +159,7 @@ mod tests {
     #[test]
     fn every_key_is_read_and_every_other_refused_by_name() {
         assert_eq!(Choices::read(&[]), Ok(Choices::default()));
+        assert_eq!(read("api", "v1").map(|c| c.api.map(Api::name)), Ok(Some("v1")));
         assert_eq!(read("ticker_trigger", "trades").map(|c| c.ticker_trigger.name()), Ok("trades"));
         assert_eq!(read("trade_snapshot", "never").map(|c| c.trade_snapshot.name()), Ok("never"));
         assert_eq!(read("trade_ids", "rising").map(|c| c.trade_ids.name()), Ok("rising"));

@@ -29,6 +29,8 @@ pub struct Market {
 pub struct Trades {
     pub last_id: Option<u64>,
     pub last_recv: UnixNanos,
+    /// The venue's time of the last one told, where trades have no ids.
+    pub last_time: UnixNanos,
     /// What a jump of the next id would be due to.
     pub cause: GapCause,
 }
@@ -78,7 +80,12 @@ impl Market {
             by: Divisors::default(),
             provisional: true,
             subscribed: false,
-            trades: Trades { last_id: None, last_recv: UnixNanos::ZERO, cause: GapCause::Sequence },
+            trades: Trades {
+                last_id: None,
+                last_recv: UnixNanos::ZERO,
+                last_time: UnixNanos::ZERO,
+                cause: GapCause::Sequence,
+            },
             ladder: Ladder {
                 book: Book::with_capacity(LEVELS_ROOM),
                 state: BookState::Cold,

@@ -57,19 +57,21 @@ impl<'a> Frame<'a, '_> {
     pub fn target(&mut self, symbol: Text<'_>, offset: usize) -> Result<Option<Target>> {
         let mut room = [0; NAME_LEN_MAX];
         let name = symbol.name(&mut room);
+        // Both spellings of a known pair are found.
         if let Some(known) = self.view.instruments.find(name) {
             return Ok(Some(Target::Known(known)));
         }
         if !self.view.learns() {
             return Ok(None);
         }
-        if let Some(n) = self.scratch.names.iter().position(|s| s.as_bytes() == name) {
+        let name = std::str::from_utf8(name).expect("a string of the JSON reader is UTF-8");
+        let name = pairs::new_spelling(name);
+        if let Some(n) = self.scratch.names.iter().position(|s| *s == name) {
             return Ok(Some(Target::New(n)));
         }
-        let name = std::str::from_utf8(name).expect("a string of the JSON reader is UTF-8");
-        pairs::check_learnable(name, self.view, &self.scratch.names)
+        pairs::check_learnable(&name, self.view, &self.scratch.names)
             .map_err(|problem| bad(offset, "symbol", problem))?;
-        self.scratch.names.push(name.to_owned());
+        self.scratch.names.push(name.into_owned());
         Ok(Some(Target::New(self.scratch.names.len() - 1)))
     }
 

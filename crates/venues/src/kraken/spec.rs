@@ -1,4 +1,4 @@
-//! Kraken's endpoints and limits, as its documentation of the spot WebSocket v2 gives them.
+//! Kraken's endpoints and limits, as its documentation of the spot WebSockets gives them.
 
 use crate::{Limit, Spec};
 use model::Venue;
@@ -20,3 +20,6 @@ pub const SPEC: Spec = Spec {
     // Its documents say nothing of it.
     deflate: false,
 };
+
+/// The older protocol, at the host's root.
+pub const V1_SPEC: Spec = Spec { ws_url: "wss://ws.kraken.com", ..SPEC };

@@ -188,7 +188,9 @@ impl<'a> Frame<'a, '_> {
         let checksum = require(checksum, json, "checksum")?;
         let (bids, asks) = (bids_from..self.scratch.bids.len(), asks_from..self.scratch.asks.len());
         let digits = e.learn.then_some(e.digits);
-        self.scratch.books.push(BookMessage { target: e.target, bids, asks, checksum, time, digits });
+        let checksum = Some(checksum);
+        let (target, asks_first, depth) = (e.target, false, None);
+        self.scratch.books.push(BookMessage { target, bids, asks, asks_first, checksum, time, digits, depth });
         Ok(())
     }
 
@@ -239,7 +241,7 @@ impl<'a> Frame<'a, '_> {
             side: require(side, json, "side")?,
             price: require(price, json, "price")?,
             size: require(size, json, "qty")?,
-            id: require(id, json, "trade_id")?,
+            id: Some(require(id, json, "trade_id")?),
             time: require(time, json, "timestamp")?,
         });
         Ok(())

@@ -82,9 +82,11 @@ fn book(c: &mut Cursor<'_>, kind: Kind, view: View<'_>, scratch: &mut Scratch) -
         target: Target::Known(index),
         bids: 0..scratch.bids.len(),
         asks: 0..scratch.asks.len(),
-        checksum,
+        asks_first: false,
+        checksum: Some(checksum),
         time: UnixNanos(time),
         digits: None,
+        depth: None,
     });
     Some(())
 }
@@ -131,7 +133,7 @@ fn trades(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option<(
             c.literal(b"market")?;
         }
         c.literal(b"\",\"trade_id\":")?;
-        let id = c.u64()?;
+        let id = Some(c.u64()?);
         c.literal(b",\"timestamp\":\"")?;
         let time = UnixNanos(c.rfc3339_nanos(&mut scratch.days)?);
         if price <= 0 || size < 0 {
