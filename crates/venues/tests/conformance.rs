@@ -7,6 +7,7 @@ mod conformance {
     pub mod binance;
     pub mod case;
     pub mod kraken;
+    pub mod kraken_v1;
     pub mod reader;
     pub mod world;
 }
@@ -43,3 +44,4 @@ macro_rules! suite {
 
 suite!(binance, crate::conformance::binance::Binance);
 suite!(kraken, crate::conformance::kraken::Kraken);
+suite!(kraken_v1, crate::conformance::kraken_v1::KrakenV1);

@@ -51,6 +51,11 @@ pub trait Case: Default {
     /// Levels a side the venue keeps in its stream; readers cut to it. `None` when it streams the whole book.
     const DEPTH: Option<u32>;
 
+    /// Whether trades have ids; without, the suite counts trades instead, and what is missing has no range.
+    const TRADE_IDS: bool = true;
+    /// Whether trade ids of an instrument follow one another without holes, so that a jump is a loss.
+    const TRADE_IDS_CONTIGUOUS: bool = true;
+
     /// The machine under test.
     fn machine(settings: &Settings) -> Box<dyn VenueMachine>;
 
