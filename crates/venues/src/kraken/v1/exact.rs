@@ -411,8 +411,11 @@ fn event(f: &mut Frame<'_, '_>) -> Result<Message> {
         }
     }
     json.end().of("frame")?;
-    f.scratch.unknown_fields += unknown;
-    conclude(f, event)
+    let message = conclude(f, event)?;
+    if !matches!(message, Message::Unused | Message::Unknown) {
+        f.scratch.unknown_fields += unknown;
+    }
+    Ok(message)
 }
 
 fn conclude(f: &mut Frame<'_, '_>, event: Event) -> Result<Message> {
