@@ -7,8 +7,8 @@ use venues::{Input, Outbox, Reply, RequestId, Session, SessionSettings, Settings
 const WORDS_MAX: usize = 1 << 20;
 
 /// Steps every line: a line that begins with '!' answers the oldest request, any other is a frame.
-fn told(venue: Venue, data: &[u8]) -> Vec<u64> {
-    let machine = venues::machine(venue, &Settings::default(), &[]).expect("defaults are in order");
+fn told(venue: Venue, choices: &[(String, String)], data: &[u8]) -> Vec<u64> {
+    let machine = venues::machine(venue, &Settings::default(), choices).expect("defaults are in order");
     let mut session = Session::new(machine, SessionSettings::default());
     let mut out = Outbox::new();
     let mut all = vec![];
@@ -40,7 +40,13 @@ fn told(venue: Venue, data: &[u8]) -> Vec<u64> {
 
 /// No panic, a bad frame tells one gap and nothing else, and the same inputs tell the same records to the byte.
 pub fn venue(venue: Venue, data: &[u8]) {
+    venue_with(venue, &[], data);
+}
+
+/// The same with some of the venue's choices made.
+pub fn venue_with(venue: Venue, choices: &[(&str, &str)], data: &[u8]) {
+    let choices: Vec<_> = choices.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     if data.len() <= 1 << 14 {
-        assert_eq!(told(venue, data), told(venue, data), "the same inputs told other records");
+        assert_eq!(told(venue, &choices, data), told(venue, &choices, data), "the same inputs told other records");
     }
 }
