@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test fmt lint bench bench-peers soak fuzz loom miri clean
+.PHONY: help run build test fmt lint bench bench-peers bench-feeds crash soak fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -37,17 +37,21 @@ lint: ## what the tests check before they run
 bench: build ## measure each part beside its reference (see docs/benchmarks.md)
 	@$(PROGRAM) bench
 
-bench-peers: ## measure beside barter-data, dbn and iceoryx2
+bench-peers: ## measure beside barter-data, dbn, iceoryx2 and tungstenite
 	@cargo run --release --locked --manifest-path benches/peers/Cargo.toml
+
+bench-feeds: ## measure decoders beside cryptofeed, ccxt and tardis-dev
+	@cargo build --release --locked -p benches --example half
+	@python3 benches/peers/feeds/run.py "$(CARGO_TARGET_DIR)/release/examples/half"
+
+crash: build ## kill each venue's feed 200 times in the middle of a session
+	@scripts/crash 200
 
 soak: build ## 20 minutes of more than 100,000 frames a second
 	@python3 scripts/soak.py $(PROGRAM) --minutes 20
 
-fuzz: ## fuzz every target for a minute each (needs nightly and cargo-fuzz)
-	@if ! cargo +nightly fuzz --version >/dev/null 2>&1; then \
-		echo "SKIPPED fuzz: get it with: rustup toolchain install nightly; cargo install cargo-fuzz"; exit 0; fi; \
-	for t in fuzz/fuzz_targets/*.rs; do \
-		cargo +nightly fuzz run "$$(basename "$$t" .rs)" --fuzz-dir fuzz -- -max_total_time=60; done
+fuzz: ## fuzz every decoder for a minute each (needs nightly and cargo-fuzz)
+	@scripts/fuzz.py --seconds 60
 
 loom: ## model-check the ring
 	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p alphapulse-ring --lib

@@ -21,6 +21,26 @@ pub enum Shape {
     KrakenBook,
     /// Kraken v2 `ticker`.
     KrakenQuote,
+    /// Coinbase Exchange `match`.
+    CoinbaseMatch,
+    /// Coinbase Advanced Trade `market_trades` with one trade.
+    CoinbaseAdvancedTrade,
+    /// Alpaca crypto `t`, one a frame, JSON.
+    AlpacaTrade,
+}
+
+impl Shape {
+    /// The shape with this name.
+    pub fn named(name: &str) -> Option<Shape> {
+        Some(match name {
+            "binance_trade" => Shape::BinanceTrade,
+            "kraken_trade" => Shape::KrakenTrade,
+            "coinbase_match" => Shape::CoinbaseMatch,
+            "coinbase_advanced_trade" => Shape::CoinbaseAdvancedTrade,
+            "alpaca_trade" => Shape::AlpacaTrade,
+            _ => return None,
+        })
+    }
 }
 
 /// Binance update ids begin here; the snapshot that bridges stands at the id before.
@@ -48,6 +68,9 @@ pub fn frames(shape: Shape, count: usize) -> Vec<String> {
                 Shape::KrakenTrade => kraken_trade(index, &mut walk),
                 Shape::KrakenBook => book.frame(index, &mut walk),
                 Shape::KrakenQuote => kraken_quote(&mut walk),
+                Shape::CoinbaseMatch => coinbase_match(index, &mut walk),
+                Shape::CoinbaseAdvancedTrade => coinbase_advanced_trade(index, &mut walk),
+                Shape::AlpacaTrade => alpaca_trade(index, &mut walk),
             }
         })
         .collect()
@@ -205,6 +228,62 @@ fn kraken_quote(w: &mut Walk) -> String {
         decimal(ask, 8),
         decimal(w.kraken, 1),
         w.iso()
+    )
+}
+
+fn uuid(w: &mut Walk) -> String {
+    let mut hex = |digits: u32| format!("{:0width$x}", w.random.below(1 << (4 * digits)), width = digits as usize);
+    format!("{}-{}-{}-{}-{}", hex(8), hex(4), hex(4), hex(4), hex(12))
+}
+
+fn coinbase_match(index: u64, w: &mut Walk) -> String {
+    let (maker, taker) = (uuid(w), uuid(w));
+    let side = if w.random.below(2) == 0 { "buy" } else { "sell" };
+    let size = w.size() * 1000 + 7;
+    format!(
+        concat!(
+            r#"{{"type":"match","trade_id":{},"maker_order_id":"{}","taker_order_id":"{}","side":"{}","#,
+            r#""size":"{}","price":"{}","product_id":"BTC-USD","sequence":{},"time":"{}"}}"#
+        ),
+        FIRST_TRADE_ID + index,
+        maker,
+        taker,
+        side,
+        decimal(size, 8),
+        decimal(w.binance, 2),
+        110_614_077_300 + 7 * index,
+        w.iso()
+    )
+}
+
+fn coinbase_advanced_trade(index: u64, w: &mut Walk) -> String {
+    let side = if w.random.below(2) == 0 { "BUY" } else { "SELL" };
+    let size = w.size() * 1000 + 7;
+    let time = w.iso();
+    format!(
+        concat!(
+            r#"{{"channel":"market_trades","client_id":"","timestamp":"{}","sequence_num":{},"events":[{{"type":"update","#,
+            r#""trades":[{{"product_id":"BTC-USD","trade_id":"{}","price":"{}","size":"{}","time":"{}","side":"{}"}}]}}]}}"#
+        ),
+        time,
+        index,
+        FIRST_TRADE_ID + index,
+        decimal(w.binance, 2),
+        decimal(size, 8),
+        time,
+        side
+    )
+}
+
+fn alpaca_trade(index: u64, w: &mut Walk) -> String {
+    let side = if w.random.below(2) == 0 { "B" } else { "S" };
+    format!(
+        r#"[{{"T":"t","S":"BTC/USD","p":{},"s":{},"t":"{}","i":{},"tks":"{}"}}]"#,
+        decimal(w.binance, 2),
+        decimal(w.size() * 1000 + 7, 8),
+        w.iso(),
+        3_447_222_699_101_865_076 + index,
+        side
     )
 }
 

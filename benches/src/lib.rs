@@ -29,7 +29,7 @@ pub use crate::ring::deliver_ns;
 pub use fixed_order::Arena;
 pub use machine::Machine;
 pub use pairs::{Pairs, Spread};
-pub use parse::machine_ns;
+pub use parse::{learning_ns, machine_ns};
 pub use report::{Goal, Report, Row};
 
 use std::io;

@@ -103,6 +103,34 @@ pub fn machine_ns(shape: Shape, frames: &[String], arena: &Arena, passes: usize)
     spent as f64 / count as f64
 }
 
+/// Ns a frame of processor time through a machine that learns its instruments from the frames, as `decode` runs it.
+///
+/// # Errors
+/// When the venue has no adapter or a frame is refused.
+pub fn learning_ns(venue: model::Venue, arena: &Arena, passes: usize) -> Result<f64, Box<dyn std::error::Error>> {
+    let (mut spent, mut count) = (0, 0);
+    for _ in 0..passes {
+        let mut machine = venues::machine(venue, &venues::Settings::default(), &[])?;
+        let mut out = venues::Outbox::new();
+        machine.on_connected(NOW, &mut out);
+        let start = clock::cpu_ns();
+        for frame in arena.iter() {
+            machine.on_frame(frame, NOW, &mut out)?;
+            count += 1;
+            if count % READ == 0 {
+                black_box(out.records.words());
+                out.records.clear();
+            }
+        }
+        spent += clock::cpu_ns() - start;
+        let counts = machine.counts();
+        if counts.trades as usize != arena.iter().count() {
+            return Err(format!("{} trades were told of {} frames", counts.trades, arena.iter().count()).into());
+        }
+    }
+    Ok(spent as f64 / count as f64)
+}
+
 /// The same frames to a machine that was not asked for books: they are read in full and then left.
 fn unused_ns(frames: &[String], arena: &Arena, passes: usize) -> f64 {
     let (mut machine, mut out) = ready_for(Shape::BinanceDepth, frames, &[StreamKind::Trade]);

@@ -64,6 +64,10 @@ impl Plant {
         let options = FeedOptions {
             venue,
             ws_url: format!("ws://{ws_address}/stream"),
+            ws_url_b: String::new(),
+            pair: false,
+            renew: None,
+            cpu: None,
             rest_url: format!("http://{rest_address}"),
             settings: settings(venue),
             choices: vec![],

@@ -12,6 +12,8 @@ pub fn venue_of(shape: Shape) -> Venue {
     match shape {
         Shape::BinanceTrade | Shape::BinanceDepth | Shape::BinanceQuote => Venue::Binance,
         Shape::KrakenTrade | Shape::KrakenBook | Shape::KrakenQuote => Venue::Kraken,
+        Shape::CoinbaseMatch | Shape::CoinbaseAdvancedTrade => Venue::Coinbase,
+        Shape::AlpacaTrade => Venue::Alpaca,
     }
 }
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import numpy as np
 
-HEADER_BYTES, SLOT_WORDS, CONTINUATION = 4096, 8, 1 << 63
+HEADER_BYTES, SLOT_WORDS, CONTINUATION, HOLE = 4096, 8, 1 << 63, 1 << 62
 CAPACITY, GENERATION, RETIRED, INTENT, TAIL, EPOCHS = 2, 8, 10, 16, 24, 32  # 8-byte words of the file's header
 TRADE, INSTRUMENT, BATCH_SLOTS = 1, 7, 256
 SIDES = ("none", "buy", "sell", "?")
@@ -56,7 +56,7 @@ class Ring:
         at = 0
         while at < count:
             sequence, words = int(lines[at, 0]), int(lines[at, 1]) >> 8 & 0xFF
-            if sequence & CONTINUATION:  # A start in the middle of a record, whose rest is of no use.
+            if sequence & (CONTINUATION | HOLE):  # A start in the middle of a record; or told by the next sequence.
                 at += 1
                 continue
             slots = -(-words // (SLOT_WORDS - 1)) or 1

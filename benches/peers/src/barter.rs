@@ -13,6 +13,7 @@ use barter_data::{
             spot::{BinanceSpot, l2::BinanceSpotOrderBooksL2Transformer},
             trade::BinanceTrade,
         },
+        coinbase::{Coinbase, trade::CoinbaseTrade},
         kraken::{Kraken, trade::KrakenTrades},
     },
     subscription::{
@@ -30,7 +31,8 @@ use barter_integration::{
 };
 use benches::frames::{BINANCE_FIRST_ID, Shape, frames};
 use benches::venue::{NOW, ready};
-use benches::{Arena, Goal, Pairs, Report, Row, Spread, clock, machine_ns};
+use benches::{Arena, Goal, Pairs, Report, Row, Spread, clock, learning_ns, machine_ns};
+use model::Venue;
 use rust_decimal::Decimal;
 use std::hint::black_box;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -59,6 +61,17 @@ pub fn measure(pairs: usize, report: &mut Report) -> Result<(), Failure> {
     let kraken = runtime.block_on(trades_of::<Kraken, KrakenTrades>("trade|XBT/USD", &send))?;
     let measured = pair(pairs, Shape::KrakenTrade, &ours, &theirs, || kraken.clone())?;
     report.row(Row::speed("Kraken v2 trade", "barter-data 0.13.0, v1 frame", &measured, "ns"));
+
+    let matches = frames(Shape::CoinbaseMatch, FRAMES);
+    let coinbase = runtime.block_on(trades_of::<Coinbase, CoinbaseTrade>("matches|BTC-USD", &send))?;
+    let messages: Vec<WsMessage> = matches.iter().map(|frame| text(frame)).collect();
+    let arena = Arena::of(&matches);
+    let measured = Pairs::measure(
+        pairs,
+        || Ok(theirs_ns(&messages, || coinbase.clone())),
+        || Ok(learning_ns(Venue::Coinbase, &arena, PASSES).expect("every frame is a trade")),
+    )?;
+    report.row(Row::speed("Coinbase match", "barter-data 0.13.0", &measured, "ns").goal(Goal::AtLeast(10.0)));
 
     let depth = frames(Shape::BinanceDepth, FRAMES);
     let snapshot = [snapshot()];
@@ -130,27 +143,30 @@ where
 {
     let messages: Vec<WsMessage> = theirs.iter().map(|frame| text(frame)).collect();
     let arena = Arena::of(&ours[1..]);
-    let measured = Pairs::measure(
-        pairs,
-        || {
-            let mut spent = 0;
-            for _ in 0..PASSES {
-                let mut transformer = open();
-                let start = clock::cpu_ns();
-                for message in &messages {
-                    let WsMessage::Text(message) = message else { continue };
-                    let input = process_text::<T::Input>(message.clone()).expect("text").expect("a known frame");
-                    for event in transformer.transform(input) {
-                        assert!(black_box(event).is_ok(), "every frame gives events");
-                    }
-                }
-                spent += clock::cpu_ns() - start;
+    let ours = || Ok(machine_ns(shape, ours, &arena, PASSES));
+    Ok(Pairs::measure(pairs, || Ok(theirs_ns(&messages, &mut open)), ours)?)
+}
+
+/// Ns a frame of processor time through their transformer.
+fn theirs_ns<T>(messages: &[WsMessage], mut open: impl FnMut() -> T) -> f64
+where
+    T: Transformer,
+    T::Input: for<'de> serde::Deserialize<'de>,
+{
+    let mut spent = 0;
+    for _ in 0..PASSES {
+        let mut transformer = open();
+        let start = clock::cpu_ns();
+        for message in messages {
+            let WsMessage::Text(message) = message else { continue };
+            let input = process_text::<T::Input>(message.clone()).expect("text").expect("a known frame");
+            for event in transformer.transform(input) {
+                assert!(black_box(event).is_ok(), "every frame gives events");
             }
-            Ok(spent as f64 / (PASSES * messages.len()) as f64)
-        },
-        || Ok(machine_ns(shape, ours, &arena, PASSES)),
-    )?;
-    Ok(measured)
+        }
+        spent += clock::cpu_ns() - start;
+    }
+    spent as f64 / (PASSES * messages.len()) as f64
 }
 
 /// Ns a frame with their book kept beside it.

@@ -1,11 +1,12 @@
 //! Our stages beside the projects a trader would use instead, interleaved in one run, results asserted equal first.
 //!
 //! `make bench-peers`, or `cargo run --release --manifest-path benches/peers/Cargo.toml -- [--markdown] [--pairs N]
-//! [barter] [dbn] [iceoryx2]`.
+//! [barter] [dbn] [iceoryx2] [tungstenite]`.
 
 mod barter;
 mod binary;
 mod shared;
+mod websocket;
 
 use benches::Report;
 
@@ -19,8 +20,12 @@ fn main() -> Result<(), Failure> {
         match argument.as_str() {
             "--markdown" => markdown = true,
             "--pairs" => pairs = arguments.next().ok_or("--pairs needs a number")?.parse()?,
-            "barter" | "dbn" | "iceoryx2" => names.push(argument),
-            other => return Err(format!("no peer is called {other:?}; there are barter, dbn and iceoryx2").into()),
+            "barter" | "dbn" | "iceoryx2" | "tungstenite" => names.push(argument),
+            other => {
+                return Err(
+                    format!("no peer is called {other:?}; there are barter, dbn, iceoryx2 and tungstenite").into()
+                );
+            }
         }
     }
     let wants = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
@@ -33,6 +38,9 @@ fn main() -> Result<(), Failure> {
     }
     if wants("iceoryx2") {
         shared::measure(pairs, &mut report)?;
+    }
+    if wants("tungstenite") {
+        websocket::measure(pairs, &mut report)?;
     }
     if markdown {
         println!("{}", report.markdown())

@@ -8,11 +8,22 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-use venues::{Settings, StaleAfter};
+use venues::{Credentials, Settings, StaleAfter};
 
 /// Environment variables that begin like this set configuration keys: `ALPHAPULSE_GATEWAY__LISTEN` is
 /// `gateway.listen`.
 pub const ENV_PREFIX: &str = "ALPHAPULSE_";
+/// Environment variables that hold an account's keys at a venue: key, secret, passphrase (empty: the venue has none).
+/// They are no configuration keys: they are never shown, written to a file or logged.
+const CREDENTIALS: [(Venue, [&str; 3]); 2] = [
+    (Venue::Alpaca, ["ALPACA_API_KEY", "ALPACA_API_SECRET", ""]),
+    (Venue::Coinbase, ["COINBASE_API_KEY", "COINBASE_API_SECRET", "COINBASE_API_PASSPHRASE"]),
+];
+/// Base of Alpaca's trading interface (`https://paper-api.alpaca.markets` or `https://api.alpaca.markets`), where its
+/// REST requests go unless `venues.alpaca.rest_url` says otherwise.
+const ALPACA_BASE_URL: &str = "ALPACA_BASE_URL";
+/// A connection renewed more often than this would spend its life waiting for its books.
+const RENEW_S_MIN: u32 = 5;
 /// Variables with the prefix that are no configuration keys: where the file is, and what only tests read.
 const ENV_RESERVED: [&str; 2] = ["ALPHAPULSE_CONFIG", "ALPHAPULSE_TEST_"];
 
@@ -134,6 +145,16 @@ pub struct VenueConfig {
     pub enabled: bool,
     /// WebSocket endpoint; empty: the venue's own.
     pub ws_url: String,
+    /// WebSocket endpoint of a pair's second connection; empty: the same as the first one's.
+    pub ws_url_b: String,
+    /// Whether two connections carry the same instruments, so that losing one costs nothing.
+    pub pair: bool,
+    /// Seconds after which a connection is replaced by a new one, without a gap; 0: in time before the venue cuts it,
+    /// where it does.
+    pub renew_s: u32,
+    /// The processor (counted from 0) that the feed's thread is kept on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<usize>,
     /// REST base; empty: the venue's own.
     pub rest_url: String,
     /// Symbols, canonical or in the venue's spelling.
@@ -159,6 +180,9 @@ pub struct VenueConfig {
     pub stale_after: StaleConfig,
     /// The venue's own documented choices.
     pub choices: BTreeMap<String, String>,
+    /// Keys of the account there, from the environment only.
+    #[serde(skip)]
+    pub credentials: Option<Credentials>,
 }
 
 /// Seconds of silence after which a stream is stale; 0: never.
@@ -280,6 +304,10 @@ impl Default for VenueConfig {
         VenueConfig {
             enabled: true,
             ws_url: String::new(),
+            ws_url_b: String::new(),
+            pair: false,
+            renew_s: 0,
+            cpu: None,
             rest_url: String::new(),
             symbols: vec![],
             streams: s.streams.iter().map(|k| k.name().to_owned()).collect(),
@@ -292,6 +320,7 @@ impl Default for VenueConfig {
             capture: PathBuf::new(),
             stale_after: StaleConfig::default(),
             choices: BTreeMap::new(),
+            credentials: None,
         }
     }
 }
@@ -320,8 +349,10 @@ impl VenueConfig {
     /// What the venue's machine is told.
     pub fn settings(&self, venue: Venue) -> anyhow::Result<Settings> {
         let stream = |name: &String| match StreamKind::from_name(name) {
-            Some(k @ (StreamKind::Trade | StreamKind::Book | StreamKind::Quote | StreamKind::Bar)) => Ok(k),
-            _ => bail!("venues.{venue}.streams: there is no stream {name:?}; there are trade, book, quote and bar"),
+            Some(k) if !matches!(k, StreamKind::Instrument | StreamKind::Connection) => Ok(k),
+            _ => bail!(
+                "venues.{venue}.streams: there is no stream {name:?}; there are trade, book, quote, bar and order"
+            ),
         };
         let StaleConfig { trade_s, book_s, quote_s, bar_s, connection_s } = self.stale_after;
         if self.symbols.is_empty() {
@@ -334,8 +365,25 @@ impl VenueConfig {
             bar_interval_s: self.bar_interval_s,
             snapshot_depth: self.snapshot_depth,
             stale_after: StaleAfter { trade_s, book_s, quote_s, bar_s, connection_s },
-            credentials: None,
+            credentials: self.credentials.clone(),
         })
+    }
+
+    /// Checks what concerns connections: that they can be had.
+    fn check(&self, venue: Venue) -> anyhow::Result<()> {
+        if let Some(cpu) = self.cpu.filter(|_| self.enabled) {
+            feed::cpu::check(cpu).with_context(|| format!("venues.{venue}.cpu"))?;
+        }
+        if !self.ws_url_b.is_empty() && !self.pair {
+            bail!("venues.{venue}.ws_url_b is only used with venues.{venue}.pair = true");
+        }
+        if (self.pair || self.renew_s > 0) && !venues::allows_pairs(venue) {
+            bail!("venues.{venue}: the venue allows one connection at a time; take away pair and renew_s");
+        }
+        if (1..RENEW_S_MIN).contains(&self.renew_s) {
+            bail!("venues.{venue}.renew_s must be 0 or at least {RENEW_S_MIN}, it is {}", self.renew_s);
+        }
+        Ok(())
     }
 
     /// The venue's own choices as key and value texts.
@@ -372,6 +420,7 @@ impl Config {
         for (name, section) in &self.venues {
             let venue: Venue = name.parse().with_context(|| format!("[venues.{name}]"))?;
             let settings = section.settings(venue)?;
+            section.check(venue)?;
             if section.enabled {
                 venues::machine(venue, &settings, &section.choices()).with_context(|| format!("[venues.{name}]"))?;
             }
@@ -400,8 +449,11 @@ pub fn load(
         let over: toml::Table = toml::from_str(&text).with_context(|| path.display().to_string())?;
         merge(&mut table, over);
     }
+    let mut secrets = BTreeMap::new();
     for (key, value) in env {
-        if let Some(name) = key.strip_prefix(ENV_PREFIX)
+        if key == ALPACA_BASE_URL || CREDENTIALS.iter().any(|(_, names)| names.contains(&&key[..])) {
+            secrets.insert(key, value);
+        } else if let Some(name) = key.strip_prefix(ENV_PREFIX)
             && !ENV_RESERVED.iter().any(|reserved| key.starts_with(reserved))
         {
             let path = name.to_lowercase().replace("__", ".");
@@ -413,9 +465,32 @@ pub fn load(
             setting.split_once('=').with_context(|| format!("--set {setting}: write it as key=value"))?;
         set_key(&mut table, key.trim(), value.trim()).with_context(|| format!("--set {setting}"))?;
     }
-    let config = Config::deserialize(table).map_err(|e| anyhow::anyhow!("{}", explain(&e.to_string())))?;
+    let mut config = Config::deserialize(table).map_err(|e| anyhow::anyhow!("{}", explain(&e.to_string())))?;
+    take_secrets(&mut config, &mut secrets)?;
     config.check()?;
     Ok(config)
+}
+
+/// Puts the accounts' keys where they belong.
+fn take_secrets(config: &mut Config, secrets: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
+    secrets.retain(|_, value| !value.is_empty());
+    for (venue, [key_name, secret_name, passphrase_name]) in CREDENTIALS {
+        let Some(section) = config.venues.get_mut(venue.name()) else { continue };
+        let passphrase = secrets.remove(passphrase_name);
+        section.credentials = match (secrets.remove(key_name), secrets.remove(secret_name)) {
+            (Some(key), Some(secret)) => Some(Credentials { key, secret, passphrase }),
+            (None, None) => None,
+            (Some(_), None) => bail!("{key_name} is set and {secret_name} is not; set both or neither"),
+            (None, Some(_)) => bail!("{secret_name} is set and {key_name} is not; set both or neither"),
+        };
+    }
+    if let Some(section) = config.venues.get_mut(Venue::Alpaca.name())
+        && section.rest_url.is_empty()
+        && let Some(url) = secrets.remove(ALPACA_BASE_URL)
+    {
+        section.rest_url = url;
+    }
+    Ok(())
 }
 
 fn merge(base: &mut toml::Table, over: toml::Table) {
@@ -521,11 +596,36 @@ mod tests {
             ("ring.slots=1000", "1024 is"),
             ("venues.kraken.streams=[\"trades\"]", "no stream \"trades\""),
             ("venues.krakn.symbols=[\"BTC-USD\"]", "krakn"),
+            ("venues.kraken.cpu=100000", "processor 100000"),
+            ("venues.kraken.renew_s=2", "at least 5"),
+            ("venues.kraken.ws_url_b=\"ws://x/\"", "pair = true"),
             ("gateway.listn=1", "did you mean `listen`?"),
             ("gateway", "key=value"),
         ] {
             let error = format!("{:#}", load(None, none(), &[setting.to_owned()]).expect_err(setting));
             assert!(error.contains(part), "{setting}: {error}");
         }
+    }
+
+    #[test]
+    fn keys_come_from_the_environment_and_are_shown_nowhere() {
+        let env = |list: &[(&str, &str)]| {
+            list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>().into_iter()
+        };
+        let both = [("ALPACA_API_KEY", "KEY1"), ("ALPACA_API_SECRET", "SECRET1"), (ALPACA_BASE_URL, "https://x")];
+        let set = ["venues.alpaca.symbols=[\"AAPL\"]".to_owned(), "venues.alpaca.enabled=false".to_owned()];
+        let c = load(None, env(&both), &set).expect("a configuration");
+        let alpaca = &c.venues["alpaca"];
+        let settings = alpaca.settings(Venue::Alpaca).expect("settings");
+        assert_eq!(settings.credentials.as_ref().map(|c| (&c.key[..], &c.secret[..])), Some(("KEY1", "SECRET1")));
+        assert_eq!(alpaca.rest_url, "https://x");
+        let shown = format!("{}{c:?}{settings:?}", toml::to_string_pretty(&c).expect("TOML"));
+        assert!(!shown.contains("KEY1") && !shown.contains("SECRET1"), "{shown}");
+        let error = load(None, env(&both[..1]), &set).expect_err("half of a pair").to_string();
+        assert!(error.contains("ALPACA_API_SECRET is not"), "{error}");
+        assert!(!error.contains("KEY1"), "{error}");
+        let pair = [set[0].clone(), set[1].clone(), "venues.alpaca.pair=true".to_owned()];
+        let error = format!("{:#}", load(None, env(&both), &pair).expect_err("one connection is allowed"));
+        assert!(error.contains("one connection at a time"), "{error}");
     }
 }

@@ -16,7 +16,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut bad = 0;
     for (name, finding) in [
         ("configuration", Finding::Good(format!("in order, {} venues", config.venues.len()))),
-        ("cores", cores()),
+        ("cores", cores(config)),
         ("shared memory", shared_memory(config)),
         ("state folder", writable(&config.paths.state)),
         ("relay socket", socket(&config.relay_socket())),
@@ -37,10 +37,19 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(bad > 0)))
 }
 
-fn cores() -> Finding {
+fn cores(config: &Config) -> Finding {
+    let mut pinned: Vec<(usize, &str)> =
+        config.venues.iter().filter(|(_, v)| v.enabled).filter_map(|(name, v)| Some((v.cpu?, &name[..]))).collect();
+    pinned.sort_unstable();
+    if let Some(two) = pinned.windows(2).find(|two| two[0].0 == two[1].0) {
+        let (cpu, one, other) = (two[0].0, two[0].1, two[1].1);
+        return Finding::Advice(format!("{one} and {other} are both kept on processor {cpu} and will share it"));
+    }
+    let kept: Vec<String> = pinned.iter().map(|(cpu, name)| format!("{name} on {cpu}")).collect();
+    let kept = if kept.is_empty() { String::new() } else { format!("; kept: {}", kept.join(", ")) };
     match std::thread::available_parallelism().map(std::num::NonZero::get) {
         Ok(1) => Finding::Advice("1 core: feeds and consumers will share it".to_owned()),
-        Ok(n) => Finding::Good(format!("{n} cores")),
+        Ok(n) => Finding::Good(format!("{n} cores{kept}")),
         Err(e) => Finding::Advice(format!("their number cannot be learned: {e}")),
     }
 }

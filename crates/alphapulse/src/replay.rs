@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
 };
-use venues::{Input, Outbox, Session, SessionSettings, Settings};
+use venues::{Input, LineShape, Outbox, Session, SessionLine, SessionSettings, Settings};
 use wire::{Envelope, json};
 
 /// A capture holds every input of a session with its time, so a replay depends on nothing else but the venue's
@@ -39,19 +39,31 @@ pub struct ReplayArgs {
 /// Runs the subcommand.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let settings = Settings { symbols: args.symbols.clone(), ..Settings::default() };
-    let machine = venues::machine(args.venue, &settings, &[])?;
     let defaults = SessionSettings::default();
     let session_settings = SessionSettings {
         refresh: std::time::Duration::from_secs(args.refresh_s),
         refresh_records: defaults.refresh_records.min(args.ring_slots / 4),
         ..defaults
     };
-    let mut session = Session::new(machine, session_settings);
     let mut capture = CaptureReader::open(&args.file)?;
+    let mut session = Session::with_lines(lines(args.venue, &settings, capture.shape())?, session_settings);
     match &args.compare {
         Some(rings) => compare(args.venue, rings, &mut session, &mut capture),
         None => print(&mut session, &mut capture),
     }
+}
+
+/// The machines of the captured session's lines.
+fn lines(venue: Venue, settings: &Settings, shape: &[LineShape]) -> anyhow::Result<Vec<SessionLine>> {
+    let line = |shape: &LineShape| {
+        let made = venues::lines(venue, settings, &[])?;
+        let there = made.len();
+        let line = made.into_iter().nth(shape.group as usize).with_context(|| {
+            format!("the capture has a line of endpoint {}, these settings make {there} endpoints", shape.group + 1)
+        })?;
+        Ok(SessionLine { shape: shape.clone(), machine: line.machine })
+    };
+    shape.iter().map(line).collect()
 }
 
 /// Steps every input and hands each record with its name to `f`.
@@ -62,11 +74,11 @@ fn steps(
 ) -> anyhow::Result<u64> {
     let mut out = Outbox::new();
     let (mut epoch, mut sequence) = (0, 0);
-    while let Some((input, now)) = capture.next_input()? {
+    while let Some((line, input, now)) = capture.next_input()? {
         if let Input::Start { epoch: started, .. } = input {
             epoch = started;
         }
-        session.step(input, now, &mut out);
+        session.step_line(line, input, now, &mut out);
         for words in out.records.iter() {
             sequence += 1;
             f(Envelope { epoch, sequence }, words)?;

@@ -26,7 +26,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use telemetry::{Registry, clock};
-use venues::SessionSettings;
+use venues::{Credentials, SessionSettings};
 use wire::Origin;
 
 /// The build, as told in session records.
@@ -109,13 +109,23 @@ fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions>
     let section = config.venue(venue)?;
     let spec = venues::spec(venue, &section.choices())?;
     let or = |url: &str, default: &str| if url.is_empty() { default.to_owned() } else { url.to_owned() };
+    let mut settings = section.settings(venue)?;
+    if matches!(args.origin, OriginArg::Simulated) && venues::needs_credentials(venue) {
+        // An emulator lets anybody in, and real keys are none of its business.
+        let word = "simulated".to_owned();
+        settings.credentials = Some(Credentials { key: word.clone(), secret: word, passphrase: None });
+    }
     let capture = (!section.capture.as_os_str().is_empty())
         .then(|| section.capture.join(format!("{venue}_{}.inputs", clock::wall_ns() / 1_000_000)));
     Ok(FeedOptions {
         venue,
         ws_url: or(&section.ws_url, spec.ws_url),
+        ws_url_b: section.ws_url_b.clone(),
+        pair: section.pair,
+        renew: (section.renew_s > 0).then(|| Duration::from_secs(section.renew_s.into())),
+        cpu: section.cpu,
         rest_url: or(&section.rest_url, spec.rest_url).trim_end_matches('/').to_owned(),
-        settings: section.settings(venue)?,
+        settings,
         choices: section.choices(),
         session: SessionSettings {
             refresh: Duration::from_secs(section.refresh_s.max(1).into()),

@@ -62,7 +62,10 @@ enum State {
 
 /// Runs the subcommand.
 pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
-    let venues = enabled(&config)?;
+    let mut venues = enabled(&config)?;
+    if args.live {
+        venues.retain(|venue| has_credentials(&config, *venue));
+    }
     if venues.is_empty() {
         bail!("no venue is enabled; set venues.NAME.enabled = true for at least one");
     }
@@ -121,6 +124,16 @@ fn enabled(config: &Config) -> anyhow::Result<Vec<Venue>> {
     named.collect::<Result<_, _>>().context("[venues]")
 }
 
+/// Whether a venue can be spoken to; one that wants keys we do not have is left out, and that is said.
+fn has_credentials(config: &Config, venue: Venue) -> bool {
+    let there = config.venue(venue).is_ok_and(|section| section.credentials.is_some());
+    if venues::needs_credentials(venue) && !there {
+        println!("{venue}: disabled, no credentials");
+        return false;
+    }
+    true
+}
+
 /// The demo: every venue's endpoint is its emulator. There is no third state between this and `--live`.
 fn point_at_emulators(config: &mut Config, venues: &[Venue]) -> anyhow::Result<()> {
     for venue in venues {
@@ -130,6 +143,7 @@ fn point_at_emulators(config: &mut Config, venues: &[Venue]) -> anyhow::Result<(
         let (ws, rest) = crate::roles::emulator_urls(*venue, emulator);
         let section = config.venues.get_mut(venue.name()).context("an enabled venue has a section")?;
         (section.ws_url, section.rest_url) = (ws, rest);
+        section.ws_url_b.clear();
     }
     Ok(())
 }

@@ -3,140 +3,12 @@
 
 mod common;
 
-use common::{Site, Tap, Up};
-use model::Decimal;
+use common::{
+    Site, Tap, Up,
+    journal::{journal, tapped},
+};
 use serde_json::Value;
-use std::{collections::BTreeMap, fs, path::Path};
-
-/// Per symbol, what was told of one kind, each as one line of text.
-type Told = BTreeMap<(String, String), Vec<String>>;
-
-fn number(text: &str) -> String {
-    text.parse::<Decimal>().unwrap_or_else(|e| panic!("{text:?}: {e}")).to_string()
-}
-
-/// The text of a number that may be a JSON string (Binance) or a JSON number (Kraken), digits as sent.
-fn digits(v: &Value) -> String {
-    number(v.as_str().map_or_else(|| v.to_string(), str::to_owned).as_str())
-}
-
-fn levels(list: &Value, price: &str, size: &str) -> String {
-    let level = |l: &Value| match l {
-        Value::Array(pair) => format!("{}x{}", digits(&pair[0]), digits(&pair[1])),
-        object => format!("{}x{}", digits(&object[price]), digits(&object[size])),
-    };
-    list.as_array().map(|l| l.iter().map(level).collect::<Vec<_>>().join(" ")).unwrap_or_default()
-}
-
-fn add(told: &mut Told, kind: &str, symbol: &str, line: String) {
-    told.entry((kind.to_owned(), symbol.to_owned())).or_default().push(line);
-}
-
-/// The frames of a journal, by our own reading of the venue's documents: nothing of the decoders is used.
-fn journal(folder: &Path, venue: &str) -> Told {
-    let mut told = Told::new();
-    let text = fs::read_to_string(folder.join("000001.jsonl")).expect("the journal of the first connection");
-    for line in text.lines() {
-        // Numbers keep their digits as text only when they are not read as floats.
-        let frame: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-        match venue {
-            "kraken" => kraken(line, &frame, &mut told),
-            _ => binance(&frame, &mut told),
-        }
-    }
-    told
-}
-
-/// Kraken's numbers are JSON numbers: their digits are taken from the text itself.
-fn kraken(line: &str, frame: &Value, told: &mut Told) {
-    let (channel, update) = (frame["channel"].as_str(), frame["type"] == "update");
-    let Some(data) = frame["data"].as_array() else { return };
-    let field = |text: &str, name: &str| -> String {
-        let at = text.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {text}")) + name.len() + 3;
-        number(text[at..].split([',', '}']).next().expect("a value"))
-    };
-    let pairs = |text: &str, name: &str| -> String {
-        let at = text.find(&format!("\"{name}\":[")).expect("a side") + name.len() + 4;
-        let list = text[at..].split(']').next().expect("an end");
-        let level = |l: &str| format!("{}x{}", field(l, "price"), field(l, "qty"));
-        list.split('{').skip(1).map(level).collect::<Vec<_>>().join(" ")
-    };
-    let objects = line.split("{\"symbol\":").skip(1);
-    for (object, text) in data.iter().zip(objects) {
-        let symbol = object["symbol"].as_str().unwrap_or_default().replace('/', "-");
-        match channel {
-            Some("trade") if update => {
-                let line = format!(
-                    "{} {} {} {}",
-                    object["trade_id"],
-                    object["side"].as_str().expect("a side"),
-                    field(text, "price"),
-                    field(text, "qty")
-                );
-                add(told, "trade", &symbol, line);
-            }
-            Some("book") if update => {
-                add(told, "book", &symbol, format!("{} / {}", pairs(text, "bids"), pairs(text, "asks")));
-            }
-            Some("ticker") => {
-                let q = |n| field(text, n);
-                add(told, "quote", &symbol, format!("{}x{} {}x{}", q("bid"), q("bid_qty"), q("ask"), q("ask_qty")));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn binance(frame: &Value, told: &mut Told) {
-    let (stream, d) = (frame["stream"].as_str().unwrap_or_default(), &frame["data"]);
-    let symbol = d["s"].as_str().unwrap_or_default().replace("USDT", "-USDT");
-    if stream.ends_with("@trade") {
-        let side = if d["m"] == true { "sell" } else { "buy" };
-        add(told, "trade", &symbol, format!("{} {side} {} {}", d["t"], digits(&d["p"]), digits(&d["q"])));
-    } else if stream.contains("@depth") {
-        let (bids, asks) = (levels(&d["b"], "", ""), levels(&d["a"], "", ""));
-        if !(bids.is_empty() && asks.is_empty()) {
-            add(told, "book", &symbol, format!("{bids} / {asks}"));
-        }
-    } else if stream.ends_with("@bookTicker") {
-        let n = |k: &str| digits(&d[k]);
-        add(told, "quote", &symbol, format!("{}x{} {}x{}", n("b"), n("B"), n("a"), n("A")));
-    }
-}
-
-/// The same from the lines of a tap.
-fn tapped(lines: &[Value], venue: &str) -> Told {
-    let mut told = Told::new();
-    for l in lines.iter().filter(|l| l["venue"] == venue) {
-        let symbol = l["symbol"].as_str().unwrap_or_default();
-        let t = |k: &str| number(l[k].as_str().unwrap_or_else(|| panic!("{k} in {l}")));
-        match (l["type"].as_str(), l["kind"].as_str()) {
-            (Some("trade"), _) if l["snapshot"] != true => {
-                let line =
-                    format!("{} {} {} {}", t("trade_id"), l["side"].as_str().expect("a side"), t("price"), t("size"));
-                add(&mut told, "trade", symbol, line);
-            }
-            (Some("book"), Some("update")) => {
-                add(
-                    &mut told,
-                    "book",
-                    symbol,
-                    format!("{} / {}", levels(&l["bids"], "", ""), levels(&l["asks"], "", "")),
-                );
-            }
-            (Some("quote"), _) => {
-                add(
-                    &mut told,
-                    "quote",
-                    symbol,
-                    format!("{}x{} {}x{}", t("bid"), t("bid_size"), t("ask"), t("ask_size")),
-                );
-            }
-            _ => {}
-        }
-    }
-    told
-}
+use std::collections::BTreeMap;
 
 #[test]
 fn what_is_told_is_what_was_sent() {
@@ -164,7 +36,7 @@ fn what_is_told_is_what_was_sent() {
     drop(running);
     assert_eq!(up.stop(), Some(0));
     for venue in ["kraken", "binance"] {
-        let sent = journal(&site.state.path().join(format!("journal-{venue}")), venue);
+        let sent = journal(&site.state.path().join(format!("journal-{venue}")).join("000001.jsonl"), venue);
         for (name, lines) in &seen {
             let told = tapped(lines, venue);
             for kind in ["trade", "book", "quote"] {

@@ -16,12 +16,12 @@ use model::{StreamKind, UnixNanos};
 
 use crate::http::{Response, SERVER};
 use crate::hub::{Hub, Lapped, Pull};
-use crate::journal::ConnectionJournal;
 use crate::market::{Market, TopicId};
 use crate::options::EmulatedVenue;
+use crate::outgoing::Outgoing;
 use crate::server::Shared;
-use crate::stats::{ConnectionStats, kind_index};
-use crate::{binance, kraken};
+use crate::stats::ConnectionStats;
+use crate::{alpaca, binance, coinbase, kraken};
 
 /// Shortest sleep between two writes of frames. At 100,000 frames a second a write then carries 100.
 const TURN: Duration = Duration::from_millis(1);
@@ -59,84 +59,14 @@ pub(crate) trait Protocol: Send {
     fn heard(&mut self, what: Heard, now: UnixNanos) -> Option<Close>;
     /// A text message came.
     fn text(&mut self, text: &[u8], desk: &mut Desk<'_>);
+    /// A binary message came; an answer ends the connection.
+    fn binary(&mut self, _: &[u8], _: &mut Desk<'_>) -> Option<Close> {
+        Some(Close { code: 1003, reason: "text only" })
+    }
     /// Called in every turn.
     fn turn(&mut self, desk: &mut Desk<'_>) -> Option<Close>;
     /// When [`Protocol::turn`] has something to do.
     fn next_timer(&self) -> UnixNanos;
-}
-
-/// Frames on their way to the socket, and the account of them.
-pub(crate) struct Outgoing {
-    encoder: Encoder,
-    /// Compresses texts, where the client offered it and the server is to.
-    deflater: Option<Deflater>,
-    bytes: Vec<u8>,
-    scratch: Vec<u8>,
-    /// What stands before a frame of each topic when frames are wrapped; it is closed by a brace.
-    pub(crate) wrappers: Vec<Vec<u8>>,
-    /// Whether frames are wrapped.
-    pub(crate) wrapped: bool,
-    /// What each topic carries.
-    kinds: Vec<StreamKind>,
-    stats: ConnectionStats,
-    crc: crc32fast::Hasher,
-    journal: Option<ConnectionJournal>,
-    now: UnixNanos,
-    failed: Option<io::Error>,
-    /// When a text frame was last written.
-    pub(crate) last_text: UnixNanos,
-}
-
-impl Outgoing {
-    fn new(number: u64, kinds: Vec<StreamKind>, journal: Option<ConnectionJournal>, now: UnixNanos) -> Self {
-        Self {
-            encoder: Encoder::server(),
-            deflater: None,
-            bytes: Vec::new(),
-            scratch: Vec::new(),
-            wrappers: vec![Vec::new(); kinds.len()],
-            wrapped: false,
-            kinds,
-            stats: ConnectionStats { number, open: true, ..ConnectionStats::default() },
-            crc: crc32fast::Hasher::new(),
-            journal,
-            now,
-            failed: None,
-            last_text: now,
-        }
-    }
-
-    fn text(&mut self, kind: StreamKind, payload: &[u8]) {
-        match &mut self.deflater {
-            Some(deflater) => self.encoder.text_deflated(payload, deflater, &mut self.bytes),
-            None => self.encoder.text_bytes(payload, &mut self.bytes),
-        }
-        self.crc.update(payload);
-        self.stats.frames += 1;
-        self.stats.bytes += payload.len() as u64;
-        self.stats.frames_by_kind[kind_index(kind)] += 1;
-        self.last_text = self.now;
-        if let Some(journal) = &mut self.journal
-            && let Err(error) = journal.frame(payload, self.now)
-        {
-            self.failed = Some(error);
-        }
-    }
-
-    fn topic_frame(&mut self, topic: TopicId, frame: &[u8]) {
-        let kind = self.kinds[topic as usize];
-        let wrapper = &self.wrappers[topic as usize];
-        if !self.wrapped || wrapper.is_empty() {
-            return self.text(kind, frame);
-        }
-        let mut whole = std::mem::take(&mut self.scratch);
-        whole.clear();
-        whole.extend_from_slice(wrapper);
-        whole.extend_from_slice(frame);
-        whole.push(b'}');
-        self.text(kind, &whole);
-        self.scratch = whole;
-    }
 }
 
 /// What a protocol works with during one turn.
@@ -153,7 +83,7 @@ pub(crate) struct Desk<'a> {
 impl Desk<'_> {
     /// Sends an ack, status or heartbeat.
     pub(crate) fn say(&mut self, text: &str) {
-        self.out.text(StreamKind::Connection, text.as_bytes());
+        self.out.say(text.as_bytes());
     }
 
     pub(crate) fn ping(&mut self, payload: &[u8]) {
@@ -213,7 +143,9 @@ fn take_frames(
             out.topic_frame(topic, frame);
         }
         if out.bytes.len() < bytes_max { Pull::More } else { Pull::Enough }
-    })
+    })?;
+    out.flush();
+    Ok(())
 }
 
 pub(crate) struct Connection<'a> {
@@ -374,6 +306,8 @@ impl<'a> Connection<'a> {
                 let mut rest = self.shared.binance_rest.lock().expect("no holder of this lock panics");
                 rest.answer(head, &mut *hub.market, now)
             }
+            EmulatedVenue::Coinbase => coinbase::answer(head, &mut *hub.market, now),
+            EmulatedVenue::Alpaca => alpaca::answer(head, &self.shared.account, &mut *hub.market, now),
         }
     }
 
@@ -400,9 +334,14 @@ impl<'a> Connection<'a> {
 
     fn upgrade(&mut self, head: &RequestHead, early: &[u8], now: UnixNanos) -> Result<(), End> {
         let not_found = || Response::json(404, "{\"error\":\"no stream endpoint at this path\"}");
+        let (limits, account) = (&self.shared.limits, &self.shared.account);
         let protocol: Option<Box<dyn Protocol>> = match self.shared.venue {
-            EmulatedVenue::Kraken => kraken::Protocol::at(head, self.number, &self.shared.limits, now),
-            EmulatedVenue::Binance => binance::Protocol::at(head, &self.shared.limits, now),
+            EmulatedVenue::Kraken => kraken::at(head, self.number, limits, now),
+            EmulatedVenue::Binance => binance::Protocol::at(head, limits, now),
+            EmulatedVenue::Coinbase => coinbase::Protocol::at(head, account, limits, now),
+            EmulatedVenue::Alpaca => {
+                alpaca::Protocol::at(head, self.number, account, &self.shared.alpaca_sessions, limits, now)
+            }
         };
         let Some(protocol) = protocol else { return self.respond(head, not_found(), false, now) };
         let key = match head.upgrade_key() {
@@ -622,7 +561,9 @@ impl<'c, 'a> Session<'c, 'a> {
                     protocol.heard(Heard::Ping, now)
                 }
                 Some(Message::Pong(_)) => protocol.heard(Heard::Pong, now),
-                Some(Message::Binary(_)) => Some(Close { code: 1003, reason: "text only" }),
+                Some(Message::Binary(bytes)) => {
+                    protocol.heard(Heard::Text, now).or_else(|| protocol.binary(bytes, &mut desk))
+                }
                 Some(Message::Close { .. }) => Some(Close { code: 1000, reason: "" }),
             };
             if let Some(close) = close {

@@ -28,6 +28,10 @@ impl Target {
     }
 
     fn fits(&self, topic: &Topic) -> bool {
+        if topic.kind == StreamKind::Connection {
+            // Heartbeats that come from the market are no more hit than those of a protocol.
+            return false;
+        }
         self.kind.is_none_or(|kind| kind == topic.kind) && self.symbol.as_ref().is_none_or(|s| *s == topic.symbol)
     }
 }
@@ -126,7 +130,11 @@ fn target(kind: &str, symbol: &str) -> Result<Target, String> {
         "book" => Some(StreamKind::Book),
         "quote" => Some(StreamKind::Quote),
         "bar" => Some(StreamKind::Bar),
-        _ => return Err(format!("{kind:?} is no kind of stream; trade, book, quote, bar and * are")),
+        "order" => Some(StreamKind::Order),
+        "instrument" => Some(StreamKind::Instrument),
+        _ => {
+            return Err(format!("{kind:?} is no kind of stream; trade, book, quote, bar, order, instrument and * are"));
+        }
     };
     Ok(Target { kind, symbol: (symbol != "*").then(|| symbol.to_owned()) })
 }
@@ -207,24 +215,41 @@ impl FrameFaults {
                 stays
             });
             self.hits += hits;
-            if kept {
-                log.push(topic_id, &frame);
-                copies.iter().for_each(|copy| log.push(topic_id, copy));
+            if !kept {
+                // An empty frame keeps the place: where a venue counts its frames, a lost one leaves a hole.
+                frame.clear();
             }
+            log.push(topic_id, &frame);
+            copies.iter().filter(|_| kept).for_each(|copy| log.push(topic_id, copy));
         }
     }
 }
 
+/// What stands before a size, in the order in which frames are searched: a venue's book, its trades, its quotes.
+/// Books of Binance and Coinbase Exchange have none: there a size is the last text of its list.
+const SIZE_MARKS: [&[u8]; 8] = [
+    b"\"qty\":",
+    b"\"new_quantity\":\"",
+    b"\"size\":\"",
+    b"\"remaining_size\":\"",
+    b"\"best_bid_size\":\"",
+    b"\"best_bid_quantity\":\"",
+    b"\"s\":",
+    b"\"bs\":",
+];
+
 /// Changes the last digit of the first size that is not zero; `false` when the frame has none.
 fn corrupt(frame: &mut [u8]) -> bool {
-    // Sizes stand behind `"qty":` at Kraken; at Binance they are the second of a pair of strings.
-    let mark: &[u8] = if find(frame, b"\"qty\":", 0).is_some() { b"\"qty\":" } else { b"\",\"" };
+    let named = SIZE_MARKS.iter().copied().find(|mark| find(frame, mark, 0).is_some());
+    let (mark, end): (&[u8], &[u8]) = named.map_or((b"\",\"", b"\"]"), |mark| (mark, b""));
     let mut from = 0;
     while let Some(at) = find(frame, mark, from) {
         let start = at + mark.len();
         let len = frame[start..].iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
+        let is_size = frame[start + len..].starts_with(end);
         let size = &mut frame[start..start + len];
-        if size.iter().any(|b| (b'1'..=b'9').contains(b))
+        if is_size
+            && size.iter().any(|b| (b'1'..=b'9').contains(b))
             && let Some(digit) = size.iter_mut().rfind(|b| b.is_ascii_digit())
         {
             *digit = if *digit == b'9' { b'8' } else { *digit + 1 };
@@ -268,7 +293,7 @@ mod tests {
         assert_eq!(faults.add(fault, 0), None);
         frames.iter().for_each(|frame| log.push(0, frame.as_bytes()));
         faults.act(0, 5, &[topic(StreamKind::Book)], &mut log);
-        let frames = log.from(0).expect("nothing was released");
+        let frames = log.from(0).expect("nothing was released").filter(|(_, frame)| !frame.is_empty());
         frames.map(|(_, frame)| String::from_utf8_lossy(frame).into_owned()).collect::<Vec<_>>().join(" ")
     }
 
@@ -285,5 +310,11 @@ mod tests {
         assert_eq!(after(Fault::Corrupt(all()), &[kraken]), kraken.replace("0.50", "0.51"));
         let binance = r#""u":1,"b":[["1.0","0.0"],["1.0","0.9"]],"a":[]"#;
         assert_eq!(after(Fault::Corrupt(all()), &["none", binance]), format!("none {}", binance.replace("0.9", "0.8")));
+        let exchange = r#"{"type":"l2update","product_id":"X-Y","changes":[["buy","1.00","0"],["buy","1.00","0.25"]],"time":"2026"}"#;
+        assert_eq!(after(Fault::Corrupt(all()), &[exchange]), exchange.replace("0.25", "0.26"));
+        let advanced = r#""updates":[{"side":"bid","price_level":"1","new_quantity":"0"},{"new_quantity":"3.5"}]"#;
+        assert_eq!(after(Fault::Corrupt(all()), &[advanced]), advanced.replace("3.5", "3.6"));
+        let alpaca = r#"[{"T":"o","S":"A","b":[{"p":1,"s":0.5}]}]"#;
+        assert_eq!(after(Fault::Corrupt(all()), &[alpaca]), alpaca.replace("0.5", "0.6"));
     }
 }

@@ -6,8 +6,10 @@
 //! `Server` header of every HTTP answer. Knows nothing of feeds, records or the ring.
 #![forbid(unsafe_code)]
 
+mod alpaca;
 mod binance;
 mod clock;
+mod coinbase;
 mod connection;
 mod error;
 mod faults;
@@ -18,18 +20,20 @@ mod journal;
 mod kraken;
 mod market;
 mod options;
+mod outgoing;
 mod server;
 mod stats;
 mod text;
 
+pub use alpaca::msgpack_of;
 pub use error::{CaptureError, StartError};
 pub use faults::{Fault, ScriptError, ScriptedFault, Target, parse_script};
 pub use frames::GeneratedFrames;
 pub use market::Pair;
 pub use market::simulation::SimulatedPair;
 pub use options::{
-    BookPace, EmulatedVenue, GeneratedSession, JournalOptions, Limits, Options, Rate, RecordedSession, Session, Times,
-    TlsIdentity,
+    Account, BookPace, EmulatedVenue, GeneratedSession, JournalOptions, Limits, Options, Rate, RecordedSession,
+    Session, Times, TlsIdentity,
 };
 pub use server::{Handle, Server};
 pub use stats::{ConnectionStats, Stats};

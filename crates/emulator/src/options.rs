@@ -10,10 +10,15 @@ use crate::market::simulation::SimulatedPair;
 /// The venues that can be emulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmulatedVenue {
-    /// Kraken spot: WebSocket v2 on `/v2`, REST under `/0/public`.
+    /// Kraken spot: WebSocket v2 on `/v2`, v1 on `/`, REST under `/0/public`.
     Kraken,
     /// Binance spot: WebSocket on `/ws` and `/stream`, REST under `/api/v3`.
     Binance,
+    /// Coinbase: Exchange and Advanced Trade on one port. The first subscription's form chooses a connection's
+    /// protocol, `channels` or `channel`; REST of Advanced is under `/api/v3/brokerage`, the rest is Exchange's.
+    Coinbase,
+    /// Alpaca: stocks on `/v2/iex`, `/v2/sip` and `/v2/test`, crypto on `/v1beta3/crypto/us`, REST on the same port.
+    Alpaca,
 }
 
 impl EmulatedVenue {
@@ -22,6 +27,8 @@ impl EmulatedVenue {
         match self {
             Self::Kraken => "kraken",
             Self::Binance => "binance",
+            Self::Coinbase => "coinbase",
+            Self::Alpaca => "alpaca",
         }
     }
 }
@@ -41,7 +48,8 @@ pub enum Rate {
 /// When a generated book tells its changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BookPace {
-    /// As the venue does: Kraken each change, Binance every 100 ms (and every second).
+    /// As the venue does: Kraken, Alpaca and Coinbase's `level2` each change, Binance every 100 ms (and every second),
+    /// Coinbase's `level2_batch` and Advanced Trade every 50 ms.
     Venue,
     /// After each change behind the touch, together with what happened at the touch since: the load mix of 50 % quotes,
     /// 30 % trades and 20 % small book updates.
@@ -117,6 +125,43 @@ pub struct TlsIdentity {
     pub key: PathBuf,
 }
 
+/// Whose account a venue with keys knows, and what its plan allows. The keys guard nothing and may be published.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Public half of the key.
+    pub key: String,
+    /// Secret half; Coinbase's is base64.
+    pub secret: String,
+    /// Coinbase Exchange's passphrase.
+    pub passphrase: String,
+    /// Whether Alpaca's consolidated feed is in the plan; without it `/v2/sip` fails with 409.
+    pub sip: bool,
+    /// Most symbols over Alpaca's trades and quotes of a connection; more fail with 405. `None`: no limit.
+    pub symbols_max: Option<usize>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            key: "ALPHAPULSE-EMULATOR".to_owned(),
+            secret: "YWxwaGFwdWxzZS10ZXN0LXNlY3JldA==".to_owned(),
+            passphrase: "emulator".to_owned(),
+            sip: true,
+            symbols_max: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Account {
+    /// Without the secrets: somebody may have put real ones here.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account")
+            .field("sip", &self.sip)
+            .field("symbols_max", &self.symbols_max)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The venue's own limits, adjustable so that tests need not wait for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -136,6 +181,10 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// Binance's request weight a minute.
     pub weight_per_minute: u32,
+    /// Coinbase wants the first subscription within this time.
+    pub subscribe_within: Duration,
+    /// Alpaca wants the login within this time.
+    pub auth_within: Duration,
 }
 
 impl Default for Limits {
@@ -149,6 +198,8 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             heartbeat: Duration::from_secs(1),
             weight_per_minute: 6000,
+            subscribe_within: Duration::from_secs(5),
+            auth_within: Duration::from_secs(10),
         }
     }
 }
@@ -174,6 +225,8 @@ pub struct Options {
     pub limits: Limits,
     /// Whether messages are compressed for clients that offer it.
     pub deflate: bool,
+    /// The account of venues that ask for keys.
+    pub account: Account,
 }
 
 impl Options {
@@ -189,6 +242,7 @@ impl Options {
             script: Vec::new(),
             limits: Limits::default(),
             deflate: false,
+            account: Account::default(),
         }
     }
 }

@@ -18,10 +18,10 @@ use crate::faults::Fault;
 use crate::hub::Hub;
 use crate::journal::Journal;
 use crate::market::simulation::Simulation;
-use crate::market::{Generated, Market, Pace, Pair, Recorded, read_capture};
-use crate::options::{EmulatedVenue, JournalOptions, Limits, Options, Rate, Session};
+use crate::market::{Beside, CaptureFormat, Generated, Market, Pace, Pair, Recorded, read_capture};
+use crate::options::{Account, EmulatedVenue, JournalOptions, Limits, Options, Rate, Session};
 use crate::stats::{Counters, Stats};
-use crate::{binance, kraken};
+use crate::{alpaca, binance, coinbase, kraken};
 
 /// How often the script is looked at while nobody connects.
 const TURN: Duration = Duration::from_millis(50);
@@ -37,7 +37,9 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) deflate: bool,
     pub(crate) hub: Mutex<Hub>,
+    pub(crate) account: Account,
     pub(crate) binance_rest: Mutex<binance::Rest>,
+    pub(crate) alpaca_sessions: alpaca::Sessions,
     pub(crate) counters: Counters,
     pub(crate) journal: Option<Journal>,
     stop: AtomicBool,
@@ -130,6 +132,8 @@ impl Server {
             binance_rest: Mutex::new(binance::Rest::new(options.limits.weight_per_minute)),
             limits: options.limits,
             deflate: options.deflate,
+            account: options.account,
+            alpaca_sessions: alpaca::Sessions::default(),
             hub: Mutex::new(Hub::new(market, options.script, started)),
             counters: Counters::default(),
             journal,
@@ -159,9 +163,14 @@ fn market(options: &Options, started: UnixNanos) -> Result<Box<dyn Market>, Star
     }
     let session = match &options.session {
         Session::Recorded(session) => {
-            let format: &'static dyn crate::market::CaptureFormat = match options.venue {
+            let format: &'static dyn CaptureFormat = match options.venue {
                 EmulatedVenue::Kraken => &kraken::Format,
                 EmulatedVenue::Binance => &binance::Format,
+                EmulatedVenue::Coinbase => &coinbase::Format,
+                EmulatedVenue::Alpaca => {
+                    let problem = "there are no captures of alpaca to serve; use a generated session".to_owned();
+                    return Err(StartError::Option { name: "session", problem });
+                }
             };
             let capture = read_capture(format, options.venue.name(), &session.paths)?;
             return Ok(Box::new(Recorded::new(format, capture, session, options.rate)));
@@ -195,17 +204,31 @@ pub(crate) fn generated(
         _ if !session.pairs.is_empty() => session.pairs.clone(),
         EmulatedVenue::Kraken => kraken::default_pairs(),
         EmulatedVenue::Binance => binance::default_pairs(),
+        EmulatedVenue::Coinbase => coinbase::default_pairs(),
+        EmulatedVenue::Alpaca => alpaca::default_pairs(),
     };
     let pairs: Vec<Pair> = specs.iter().map(|spec| spec.pair.clone()).collect();
+    let book_pace = session.book_pace;
     let simulate = |intervals| Simulation::new(session.seed, specs, session.levels, intervals, first_id);
     match venue {
         EmulatedVenue::Kraken => {
-            let writer = kraken::KrakenWriter::new(&pairs, session.book_pace);
-            Box::new(Generated::new(simulate(&kraken::INTERVALS_S), writer, pace))
+            let v2 = kraken::KrakenWriter::new(&pairs, book_pace);
+            let v1 = kraken::v1::Writer::new(&pairs, book_pace);
+            Box::new(Generated::new(simulate(&kraken::INTERVALS_S), Beside::new(v2, v1), pace))
         }
         EmulatedVenue::Binance => {
-            let writer = binance::BinanceWriter::new(&pairs, session.book_pace);
+            let writer = binance::BinanceWriter::new(&pairs, book_pace);
             Box::new(Generated::new(simulate(&binance::INTERVALS_S), writer, pace))
+        }
+        EmulatedVenue::Coinbase => {
+            let exchange = coinbase::exchange::Writer::new(&pairs, book_pace);
+            let advanced = coinbase::advanced::Writer::new(&pairs, book_pace);
+            let simulation = simulate(&coinbase::INTERVALS_S).with_orders(session.seed);
+            Box::new(Generated::new(simulation, Beside::new(exchange, advanced), pace))
+        }
+        EmulatedVenue::Alpaca => {
+            let writer = alpaca::Writer::new(&pairs, book_pace);
+            Box::new(Generated::new(simulate(&alpaca::INTERVALS_S), writer, pace))
         }
     }
 }

@@ -14,14 +14,14 @@ const CONNECTIONS_KEPT: usize = 1024;
 pub struct ConnectionStats {
     /// Its number, from 1 in order of acceptance.
     pub number: u64,
-    /// Text frames.
+    /// Frames that are not control frames.
     pub frames: u64,
     /// Their bytes, without WebSocket headers.
     pub bytes: u64,
     /// CRC-32 (IEEE) of all their bytes in order.
     pub crc32: u32,
-    /// Text frames by kind: trade, book, quote, bar, instrument, and protocol (acks, status, heartbeats).
-    pub frames_by_kind: [u64; 6],
+    /// Text frames by kind: trade, book, quote, bar, instrument, protocol (acks, status, heartbeats) and order.
+    pub frames_by_kind: [u64; 7],
     /// Whether it is still open; its figures are those of the last write.
     pub open: bool,
 }
@@ -42,7 +42,7 @@ pub struct Stats {
     pub refused: u64,
     /// REST requests answered.
     pub requests: u64,
-    /// Text frames sent on all WebSocket connections.
+    /// Frames sent on all WebSocket connections, control frames apart.
     pub frames: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -62,6 +62,7 @@ pub(crate) fn kind_index(kind: StreamKind) -> usize {
         StreamKind::Bar => 3,
         StreamKind::Instrument => 4,
         StreamKind::Connection => 5,
+        StreamKind::Order => 6,
     }
 }
 

@@ -73,6 +73,22 @@ pub(crate) fn push_rfc3339(time: UnixNanos, decimals: u8, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
+/// Appends `time` as RFC 3339 with at most `decimals` decimals of a second and no zeros at their end.
+pub(crate) fn push_rfc3339_trimmed(time: UnixNanos, decimals: u8, out: &mut Vec<u8>) {
+    push_rfc3339(time, decimals, out);
+    if decimals == 0 {
+        return;
+    }
+    out.pop();
+    while out.last() == Some(&b'0') {
+        out.pop();
+    }
+    if out.last() == Some(&b'.') {
+        out.pop();
+    }
+    out.push(b'Z');
+}
+
 /// Year, month and day of a day count since 1970-01-01. Years start in March here, so the leap day ends one.
 fn civil(day: u64) -> (u64, u64, u64) {
     let shifted = day + 719_468;
@@ -95,6 +111,19 @@ mod tests {
         {
             let mut out = Vec::new();
             push_padded(mantissa, scale, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+
+    #[test]
+    fn times_lose_zeros_at_their_end_only() {
+        for (ns, expected) in [
+            (1_600_000_000_000_000_000, "2020-09-13T12:26:40Z"),
+            (1_600_000_000_120_000_000, "2020-09-13T12:26:40.12Z"),
+            (1_600_000_000_000_000_009, "2020-09-13T12:26:40.000000009Z"),
+        ] {
+            let mut out = Vec::new();
+            push_rfc3339_trimmed(UnixNanos(ns), 9, &mut out);
             assert_eq!(String::from_utf8_lossy(&out), expected);
         }
     }

@@ -205,6 +205,34 @@ fn microseconds_klines_and_aggregates_on_request() {
 }
 
 #[test]
+fn old_trades_are_served_from_an_id_on() {
+    let server = Server::start(options(BookPace::Venue)).expect("a server");
+    let mut client = connect(server.addr(), "/stream?streams=btcusdt@trade");
+    let mut told: Vec<(u64, Value, Value, Value)> = vec![];
+    while told.len() < 12 {
+        let frame = next(&mut client);
+        let d = &frame["data"];
+        told.push((d["t"].as_u64().expect("an id"), d["p"].clone(), d["q"].clone(), d["m"].clone()));
+    }
+    let list = |path: &str| -> Vec<Value> {
+        let (status, _, body) = get(server.addr(), path);
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).expect("a list")
+    };
+    let first = told[3].0;
+    let page = list(&format!("/api/v3/historicalTrades?symbol=BTCUSDT&fromId={first}&limit=5"));
+    let read =
+        |t: &Value| (t["id"].as_u64().expect("an id"), t["price"].clone(), t["qty"].clone(), t["isBuyerMaker"].clone());
+    assert_eq!(page.iter().map(read).collect::<Vec<_>>(), told[3..8]);
+    let page = list(&format!("/api/v3/aggTrades?symbol=BTCUSDT&fromId={first}&limit=2"));
+    assert_eq!(page.iter().map(|t| t["a"].as_u64()).collect::<Vec<_>>(), [Some(first), Some(first + 1)]);
+    let latest = list("/api/v3/trades?symbol=BTCUSDT&limit=4");
+    assert!(latest[3]["id"].as_u64() >= Some(told[11].0) && latest.len() == 4, "the latest, whatever is asked for");
+    let (status, _, body) = get(server.addr(), "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=x");
+    assert!(status == 400 && body.contains("fromId"), "{body}");
+}
+
+#[test]
 fn rest_answers_with_weights_filters_and_errors() {
     let mut options = options(BookPace::Venue);
     options.limits.weight_per_minute = 100;

@@ -177,6 +177,38 @@ fn rest_answers_in_kraken_s_envelope() {
 }
 
 #[test]
+fn every_trade_of_the_stream_is_served_by_rest_page_by_page() {
+    let server = Server::start(options(BookPace::Venue)).expect("a server");
+    let mut client = connect(server.addr(), "/v2");
+    say(&mut client, r#"{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USD"]}}"#);
+    let mut told: Vec<(u64, String)> = vec![];
+    while told.len() < 25 {
+        let frame = next(&mut client);
+        for t in frame["data"].as_array().filter(|_| frame["channel"] == "trade").into_iter().flatten() {
+            told.push((t["trade_id"].as_u64().expect("an id"), t["side"].as_str().expect("a side")[..1].to_owned()));
+        }
+    }
+    let mut fetched: Vec<(u64, String)> = vec![];
+    let mut since = "0".to_owned();
+    while fetched.len() < told.len() {
+        let (_, _, body) = get(server.addr(), &format!("/0/public/Trades?pair=XBTUSD&since={since}&count=10"));
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let rows = body["result"]["XXBTZUSD"].as_array().expect("trades");
+        assert!((1..=10).contains(&rows.len()));
+        fetched.extend(rows.iter().map(|r| (r[6].as_u64().expect("an id"), r[3].as_str().expect("a side").to_owned())));
+        since = body["result"]["last"].as_str().expect("where to go on").to_owned();
+    }
+    let first = fetched.iter().position(|f| f.0 == told[0].0).expect("the first of the stream");
+    assert_eq!(
+        fetched[first..][..told.len().min(fetched.len() - first)],
+        told[..(fetched.len() - first).min(told.len())]
+    );
+    assert!(fetched.windows(2).all(|w| w[1].0 == w[0].0 + 1), "each once and none left out");
+    let (_, _, body) = get(server.addr(), "/0/public/Trades?pair=XBTUSD&count=1001");
+    assert!(body.contains("Invalid arguments:count"), "{body}");
+}
+
+#[test]
 fn a_lost_update_breaks_the_checksum_and_a_corrupt_level_does_too() {
     for fault in [
         Fault::Lose(Target::of(StreamKind::Book, "BTC/USD"), 1),

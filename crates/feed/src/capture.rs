@@ -3,6 +3,9 @@
 //! A file begins with the 8 bytes `APINPUT1`. Each input follows as a 16-byte head (time in ns since the Unix epoch
 //! u64; length of the body u32; kind u8; three zero bytes), then the body. All numbers little-endian. A file that ends
 //! inside an input was cut by a crash: what stands before it is whole.
+//!
+//! A session of several lines begins with an entry of kind 13, which names them (of each: group u32, name); an entry
+//! of kind 12 says which line (u32) the inputs behind it are of. Files without either are of one line.
 
 use model::{InstrumentId, Reason, UnixNanos};
 use std::{
@@ -11,12 +14,19 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use venues::{Input, Memory, Reply, RequestId};
+use venues::trades::Missing;
+use venues::{Input, LineShape, Memory, Reply, RequestId};
 use wire::Origin;
 
 const MAGIC: &[u8; 8] = b"APINPUT1";
 /// The largest body a reader believes; larger ones mean a damaged file.
 const BODY_MAX: u32 = 256 << 20;
+/// The inputs that follow are of this line.
+const LINE: u8 = 12;
+/// The session's lines.
+const SHAPE: u8 = 13;
+/// More lines than any session has.
+const LINES_MAX: usize = 1024;
 
 /// A capture cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +56,12 @@ pub struct CaptureWriter {
     file: BufWriter<File>,
     path: PathBuf,
     body: Vec<u8>,
+    line: usize,
 }
 
 impl CaptureWriter {
-    /// Creates the file; an existing one is not overwritten.
-    pub fn create(path: &Path) -> Result<CaptureWriter, CaptureError> {
+    /// Creates the file of a session of these lines; an existing one is not overwritten.
+    pub fn create(path: &Path, shape: &[LineShape]) -> Result<CaptureWriter, CaptureError> {
         let failed = |source| CaptureError::Io { path: path.to_owned(), source };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(failed)?;
@@ -58,13 +69,32 @@ impl CaptureWriter {
         let file = File::create_new(path).map_err(failed)?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
         file.write_all(MAGIC).map_err(failed)?;
-        Ok(CaptureWriter { file, path: path.to_owned(), body: vec![] })
+        let mut writer = CaptureWriter { file, path: path.to_owned(), body: vec![], line: 0 };
+        if shape.len() > 1 {
+            for line in shape {
+                writer.body.extend_from_slice(&line.group.to_le_bytes());
+                writer.body.extend_from_slice(&(line.name.len() as u32).to_le_bytes());
+                writer.body.extend_from_slice(line.name.as_bytes());
+            }
+            writer.entry(SHAPE, UnixNanos::ZERO)?;
+        }
+        Ok(writer)
     }
 
-    /// Appends one input.
-    pub fn write(&mut self, input: &Input<'_>, now: UnixNanos) -> Result<(), CaptureError> {
+    /// Appends one input of a line.
+    pub fn write(&mut self, line: usize, input: &Input<'_>, now: UnixNanos) -> Result<(), CaptureError> {
+        if line != self.line {
+            self.line = line;
+            self.body.clear();
+            self.body.extend_from_slice(&(line as u32).to_le_bytes());
+            self.entry(LINE, now)?;
+        }
         self.body.clear();
         let kind = encode(input, &mut self.body);
+        self.entry(kind, now)
+    }
+
+    fn entry(&mut self, kind: u8, now: UnixNanos) -> Result<(), CaptureError> {
         let mut head = [0u8; 16];
         head[..8].copy_from_slice(&now.0.to_le_bytes());
         head[8..12].copy_from_slice(&(self.body.len() as u32).to_le_bytes());
@@ -94,11 +124,9 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
             text(body, build);
             1
         }
-        Input::Remember(instrument, Memory { trade_id, last_seen }) => {
+        Input::Remember(instrument, memory) => {
             body.extend_from_slice(&instrument.0.to_le_bytes());
-            body.push(u8::from(trade_id.is_some()));
-            body.extend_from_slice(&trade_id.unwrap_or(0).to_le_bytes());
-            body.extend_from_slice(&last_seen.0.to_le_bytes());
+            encode_memory(memory, body);
             2
         }
         Input::Connecting(to) => {
@@ -143,12 +171,31 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
     }
 }
 
+fn encode_memory(memory: &Memory, body: &mut Vec<u8>) {
+    let Memory { trade_id, last_seen, trade_time, missing, recent } = memory;
+    body.push(u8::from(trade_id.is_some()));
+    body.extend_from_slice(&trade_id.unwrap_or(0).to_le_bytes());
+    body.extend_from_slice(&last_seen.0.to_le_bytes());
+    body.extend_from_slice(&trade_time.0.to_le_bytes());
+    body.extend_from_slice(&(missing.len() as u32).to_le_bytes());
+    let ranges = missing.iter().flat_map(|m| [m.first, m.last, m.since.0, m.until.0]);
+    for number in ranges.chain(recent.iter().flat_map(|(time, key)| [time.0, *key])) {
+        body.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
 /// Reads inputs back.
 pub struct CaptureReader {
     file: BufReader<File>,
     path: PathBuf,
     body: Vec<u8>,
+    /// What the last input remembers, which it lends from here.
+    memory: Memory,
     offset: u64,
+    shape: Vec<LineShape>,
+    line: usize,
+    /// Time and kind of the entry whose body was read to learn the shape.
+    waiting: Option<(UnixNanos, u8)>,
 }
 
 impl CaptureReader {
@@ -162,11 +209,53 @@ impl CaptureReader {
             let problem = "is not a capture of inputs: it does not begin with APINPUT1";
             return Err(CaptureError::Damaged { path: path.to_owned(), offset: 0, problem });
         }
-        Ok(CaptureReader { file, path: path.to_owned(), body: vec![], offset: 8 })
+        let one = vec![LineShape { name: String::new(), group: 0 }];
+        let path = path.to_owned();
+        let mut reader = CaptureReader {
+            file,
+            path,
+            body: vec![],
+            memory: Memory::default(),
+            offset: 8,
+            shape: one,
+            line: 0,
+            waiting: None,
+        };
+        match reader.entry()? {
+            Some((_, SHAPE)) => {
+                let damaged = reader.damaged("its list of lines cannot be understood");
+                reader.shape = shape(&reader.body).ok_or(damaged)?;
+            }
+            first => reader.waiting = first,
+        }
+        Ok(reader)
     }
 
-    /// The next input and its time; `None` at the end, where a cut last input does not count.
-    pub fn next_input(&mut self) -> Result<Option<(Input<'_>, UnixNanos)>, CaptureError> {
+    /// The lines of the captured session.
+    pub fn shape(&self) -> &[LineShape] {
+        &self.shape
+    }
+
+    /// The next input with its line and its time; `None` at the end, where a cut last input does not count.
+    pub fn next_input(&mut self) -> Result<Option<(usize, Input<'_>, UnixNanos)>, CaptureError> {
+        let (now, kind) = loop {
+            let entry = match self.waiting.take() {
+                Some(entry) => Some(entry),
+                None => self.entry()?,
+            };
+            let Some((now, kind)) = entry else { return Ok(None) };
+            if kind != LINE {
+                break (now, kind);
+            }
+            let line = Body(&self.body).u32().map(|line| line as usize).filter(|line| *line < self.shape.len());
+            self.line = line.ok_or_else(|| self.damaged("an input is of a line that the capture does not name"))?;
+        };
+        let damaged = self.damaged("an input cannot be understood");
+        decode(kind, &self.body, &mut self.memory).map(|input| Some((self.line, input, now))).ok_or(damaged)
+    }
+
+    /// Reads the next entry's body and says when it was and what it is.
+    fn entry(&mut self) -> Result<Option<(UnixNanos, u8)>, CaptureError> {
         let mut head = [0u8; 16];
         if !self.fill(&mut head)? {
             return Ok(None);
@@ -180,12 +269,8 @@ impl CaptureReader {
         body.resize(length as usize, 0);
         let whole = self.fill(&mut body)?;
         self.body = body;
-        if !whole {
-            return Ok(None);
-        }
         self.offset += 16 + u64::from(length);
-        let damaged = self.damaged("an input cannot be understood");
-        decode(head[12], &self.body).map(|input| Some((input, now))).ok_or(damaged)
+        Ok(whole.then_some((now, head[12])))
     }
 
     fn damaged(&self, problem: &'static str) -> CaptureError {
@@ -231,7 +316,36 @@ impl<'a> Body<'a> {
     }
 }
 
-fn decode(kind: u8, body: &[u8]) -> Option<Input<'_>> {
+/// Captures from before missing trades were fetched end behind the time of the last record.
+fn decode_memory(mut b: Body<'_>) -> Option<Memory> {
+    let known = b.u8()? == 1;
+    let (trade_id, last_seen) = (Some(b.u64()?).filter(|_| known), UnixNanos(b.u64()?));
+    let mut memory = Memory { trade_id, last_seen, ..Memory::default() };
+    if b.0.is_empty() {
+        return Some(memory);
+    }
+    memory.trade_time = UnixNanos(b.u64()?);
+    for _ in 0..b.u32()? {
+        let (first, last) = (b.u64()?, b.u64()?);
+        memory.missing.push(Missing { first, last, since: UnixNanos(b.u64()?), until: UnixNanos(b.u64()?) });
+    }
+    while !b.0.is_empty() {
+        memory.recent.push((UnixNanos(b.u64()?), b.u64()?));
+    }
+    Some(memory)
+}
+
+/// The lines a capture names.
+fn shape(body: &[u8]) -> Option<Vec<LineShape>> {
+    let mut b = Body(body);
+    let mut lines = vec![];
+    while !b.0.is_empty() && lines.len() < LINES_MAX {
+        lines.push(LineShape { group: b.u32()?, name: b.text()?.to_owned() });
+    }
+    (lines.len() > 1 && b.0.is_empty()).then_some(lines)
+}
+
+fn decode<'a>(kind: u8, body: &'a [u8], memory: &'a mut Memory) -> Option<Input<'a>> {
     let mut b = Body(body);
     Some(match kind {
         1 => {
@@ -240,9 +354,9 @@ fn decode(kind: u8, body: &[u8]) -> Option<Input<'_>> {
             Input::Start { epoch, pid, origin, site: b.text()?, build: b.text()? }
         }
         2 => {
-            let (instrument, known) = (InstrumentId(b.u32()?), b.u8()?);
-            let id = b.u64()?;
-            Input::Remember(instrument, Memory { trade_id: (known == 1).then_some(id), last_seen: UnixNanos(b.u64()?) })
+            let instrument = InstrumentId(b.u32()?);
+            *memory = decode_memory(b)?;
+            Input::Remember(instrument, memory)
         }
         3 => Input::Connecting(b.rest()?),
         4 => Input::Connected,
@@ -274,10 +388,19 @@ mod tests {
 
     #[test]
     fn every_input_comes_back_and_a_cut_one_does_not() {
+        let bare = Memory { last_seen: UnixNanos(4), ..Memory::default() };
+        let range = Missing { first: 6, last: 7, since: UnixNanos(1), until: UnixNanos(2) };
+        let full = Memory {
+            trade_id: Some(8),
+            last_seen: UnixNanos(3),
+            trade_time: UnixNanos(2),
+            missing: vec![range],
+            recent: vec![(UnixNanos(2), 8), (UnixNanos(1), u64::MAX)],
+        };
         let inputs = [
             Input::Start { epoch: 7, pid: 9, origin: Origin::Simulated, site: "lab", build: "0.1" },
-            Input::Remember(InstrumentId(5), Memory { trade_id: Some(8), last_seen: UnixNanos(3) }),
-            Input::Remember(InstrumentId(6), Memory { trade_id: None, last_seen: UnixNanos(4) }),
+            Input::Remember(InstrumentId(5), &full),
+            Input::Remember(InstrumentId(6), &bare),
             Input::Connecting("wss://venue"),
             Input::Connected,
             Input::Frame(b"{\"a\":1}\n\xff"),
@@ -294,25 +417,44 @@ mod tests {
         ];
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.inputs");
-        let mut writer = CaptureWriter::create(&path).expect("a new file");
-        for (i, input) in inputs.iter().enumerate() {
-            writer.write(input, UnixNanos(i as u64)).expect("written");
-        }
-        writer.flush().expect("flushed");
-        let read_all = |path: &Path| {
-            let mut reader = CaptureReader::open(path).expect("a capture");
-            let mut n = 0;
-            while let Some((input, now)) = reader.next_input().expect("undamaged") {
-                assert_eq!((input, now), (inputs[n], UnixNanos(n as u64)));
-                n += 1;
+        let line = |name: &str| LineShape { name: name.to_owned(), group: 3 };
+        for (lines, shape) in
+            [(1, vec![LineShape { name: String::new(), group: 0 }]), (3, ["a", "b", "c"].map(line).to_vec())]
+        {
+            let path = folder.path().join(format!("{lines}.inputs"));
+            let mut writer = CaptureWriter::create(&path, &shape).expect("a new file");
+            for (i, input) in inputs.iter().enumerate() {
+                writer.write(i * i % lines, input, UnixNanos(i as u64)).expect("written");
             }
-            n
-        };
-        assert_eq!(read_all(&path), inputs.len());
-        let bytes = std::fs::read(&path).expect("the file");
-        let cut = folder.path().join("cut.inputs");
-        std::fs::write(&cut, &bytes[..bytes.len() - 1]).expect("written");
-        assert_eq!(read_all(&cut), inputs.len() - 1);
-        assert!(CaptureWriter::create(&path).is_err(), "an existing capture is not overwritten");
+            writer.flush().expect("flushed");
+            let read_all = |path: &Path| {
+                let mut reader = CaptureReader::open(path).expect("a capture");
+                assert_eq!(reader.shape(), shape);
+                let mut n = 0;
+                while let Some(read) = reader.next_input().expect("undamaged") {
+                    assert_eq!(read, (n * n % lines, inputs[n], UnixNanos(n as u64)));
+                    n += 1;
+                }
+                n
+            };
+            assert_eq!(read_all(&path), inputs.len());
+            let bytes = std::fs::read(&path).expect("the file");
+            let cut = folder.path().join("cut.inputs");
+            std::fs::write(&cut, &bytes[..bytes.len() - 1]).expect("written");
+            assert_eq!(read_all(&cut), inputs.len() - 1);
+            assert!(CaptureWriter::create(&path, &shape).is_err(), "an existing capture is not overwritten");
+        }
+        // A line that the capture does not name.
+        let mut writer = CaptureWriter::create(&path, &[]).expect("a new file");
+        writer.write(1, &Input::Timer, UnixNanos(1)).expect("written");
+        writer.flush().expect("flushed");
+        assert!(CaptureReader::open(&path).expect("a capture").next_input().is_err());
+    }
+
+    #[test]
+    fn a_memory_of_an_older_capture_is_read() {
+        let old = [&[1][..], &9u64.to_le_bytes(), &3u64.to_le_bytes()].concat();
+        let memory = Memory { trade_id: Some(9), last_seen: UnixNanos(3), ..Memory::default() };
+        assert_eq!(decode_memory(Body(&old)), Some(memory));
     }
 }

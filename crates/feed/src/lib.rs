@@ -9,6 +9,7 @@
 pub mod backoff;
 pub mod budget;
 pub mod capture;
+pub mod cpu;
 mod epoch;
 mod metrics;
 mod quarantine;

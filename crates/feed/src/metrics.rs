@@ -18,7 +18,7 @@ pub struct FeedMetrics {
     pub connects: Counter,
     /// Connections lost or not made.
     pub disconnects: Counter,
-    /// 1 while connected.
+    /// Connections that are up.
     pub connected: Gauge,
     /// Age of the newest frame in ms.
     pub frame_age_ms: Gauge,
@@ -70,7 +70,7 @@ impl FeedMetrics {
             reads: registry.counter("reads_total", "Reads of the socket that brought something.", &l),
             connects: registry.counter("connects_total", "Connections opened.", &l),
             disconnects: registry.counter("reconnects_total", "Connections lost or not made.", &l),
-            connected: registry.gauge("connected", "1 while connected to the venue.", &l),
+            connected: registry.gauge("connected", "Connections to the venue that are up.", &l),
             frame_age_ms: registry.gauge("frame_age_ms", "Age of the newest frame in milliseconds.", &l),
             stream_age_ms: STREAMS
                 .iter()
@@ -95,7 +95,7 @@ impl FeedMetrics {
 
     /// Shows the counters as they stand.
     pub fn show(&self, session: &Session) {
-        let counts: &Counts = session.machine().counts();
+        let counts: Counts = session.counts();
         for (name, value) in counts.iter() {
             if let Some((_, counter)) = self.counters.iter().find(|(field, _)| *field == name) {
                 counter.set(value);

@@ -55,6 +55,11 @@ impl Decimal {
         Decimal { mantissa, scale }
     }
 
+    /// The decimals it needs: those of its least scale.
+    pub fn decimals(self) -> u8 {
+        self.normalised().scale
+    }
+
     /// The mantissa at another scale; never rounds.
     pub fn at_scale(self, scale: u8) -> Result<i64, DecimalError> {
         let n = self.normalised();

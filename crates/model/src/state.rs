@@ -59,6 +59,8 @@ coded! {
         Instrument = 5 "instrument",
         /// The connection itself.
         Connection = 6 "connection",
+        /// The orders of a book, one by one.
+        Order = 7 "order",
     }
 }
 

@@ -150,7 +150,7 @@ impl Counter {
 /// A subscription to everything, by hand: the socket behind the relay's answer.
 fn subscribe(socket: &Path) -> UnixStream {
     let mut stream = UnixStream::connect(socket).expect("connect");
-    let hello = Hello { version: PROTOCOL_VERSION, subscribe: Subscription::default() };
+    let hello = Hello { version: PROTOCOL_VERSION, token: None, subscribe: Subscription::default() };
     let mut line = serde_json::to_vec(&hello).expect("JSON");
     line.push(b'\n');
     stream.write_all(&line).expect("write");

@@ -220,6 +220,11 @@ impl RingCursor {
                 Ok(Step::Retired)
             }
             Poll::Lapped(lost) => self.fall_behind(lost, index).map(|()| Step::Aside),
+            Poll::Missing(lost) => {
+                // Nobody was too slow: what follows is held. The books are not those of before any more.
+                self.lose(vec![lost], OverrunCause::Relay);
+                self.join(index, Books::Told).map(|()| Step::Aside)
+            }
         }
     }
 
@@ -312,7 +317,7 @@ impl RingCursor {
         match polled {
             Poll::Records(_) if self.reader.position() < until => self.plan = Some(progress),
             Poll::Records(_) | Poll::Idle | Poll::Retired => {}
-            Poll::Lapped(_) => self.return_to_owed(index)?,
+            Poll::Lapped(_) | Poll::Missing(_) => self.return_to_owed(index)?,
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The two JSON lines that open a relay connection: what the client wants, what the relay says to it.
 
 use crate::subscription::{Position, Subscription};
+use crate::token::Token;
 use serde::{Deserialize, Serialize};
 
 /// The version of the handshake and of what follows it.
@@ -11,11 +12,14 @@ pub const HELLO_BYTES_MAX: usize = 320 * 1024;
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The client's line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hello {
     /// [`PROTOCOL_VERSION`].
     pub version: u32,
+    /// The secret a relay on TCP asks for; left out on its Unix socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// What it wants.
     pub subscribe: Subscription,
 }
@@ -32,6 +36,9 @@ pub struct Answer {
     pub version: u32,
     /// The relay's build.
     pub build: String,
+    /// The machine, as its records name it (with venue, epoch and sequence this names a record for ever).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub site: String,
     /// The rings of the venues asked for, and the first record that will come of each (definitions, states and books
     /// of before excepted).
     #[serde(default)]
@@ -72,8 +79,52 @@ impl Answer {
     }
 }
 
-/// Reads a client's line, without its newline.
-pub(crate) fn read_hello(line: &[u8]) -> Result<Subscription, String> {
+/// What a client's line must bring beside a subscription.
+#[derive(Clone, Copy)]
+pub(crate) enum Secret<'a> {
+    /// Nothing; the operating system says who is there.
+    None,
+    /// Nothing, and it does no harm.
+    Optional,
+    /// This.
+    Token(&'a Token),
+}
+
+/// Why a client's line is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) reason: String,
+    /// Whether it was for the secret.
+    pub(crate) of_secret: bool,
+}
+
+/// Reads a client's line, without its newline. The secret comes first: to whom it is not known nothing else is said.
+pub(crate) fn read_hello(line: &[u8], secret: Secret<'_>) -> Result<Subscription, Refused> {
+    if let Secret::Token(token) = secret {
+        /// The rest is read once the secret was right.
+        #[derive(Deserialize)]
+        struct Given {
+            token: Option<String>,
+        }
+        let given = serde_json::from_slice(line).ok().and_then(|given: Given| given.token);
+        let reason = match &given {
+            Some(given) if token.is(given) => None,
+            Some(_) => Some("the token is wrong: give the one in this relay's token file"),
+            None => Some("the token is missing: give the one in this relay's token file as \"token\""),
+        };
+        if let Some(reason) = reason {
+            return Err(Refused { reason: reason.to_owned(), of_secret: true });
+        }
+    }
+    let refused = |reason| Refused { reason, of_secret: false };
+    let hello = parse_hello(line).map_err(refused)?;
+    if hello.token.is_some() && matches!(secret, Secret::None) {
+        return Err(refused("a token is asked for on TCP only: leave it out".to_owned()));
+    }
+    Ok(hello.subscribe)
+}
+
+fn parse_hello(line: &[u8]) -> Result<Hello, String> {
     /// The version is judged before fields that another version may have.
     #[derive(Deserialize)]
     struct Version {
@@ -88,5 +139,16 @@ pub(crate) fn read_hello(line: &[u8]) -> Result<Subscription, String> {
     }
     let hello: Hello = serde_json::from_slice(line).map_err(describe)?;
     hello.subscribe.check().map_err(|error| error.to_string())?;
-    Ok(hello.subscribe)
+    Ok(hello)
+}
+
+impl std::fmt::Debug for Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let token = if self.token.is_some() { "Some(…)" } else { "None" };
+        f.debug_struct("Hello")
+            .field("version", &self.version)
+            .field("token", &format_args!("{token}"))
+            .field("subscribe", &self.subscribe)
+            .finish()
+    }
 }

@@ -127,6 +127,10 @@ impl RingIndex {
                 tables.forget_positions();
                 false
             }
+            Poll::Missing(_) => {
+                tables.forget_books();
+                false
+            }
         })
     }
 
@@ -184,6 +188,14 @@ impl Known {
 }
 
 impl Tables {
+    /// No book reaches across what is missing.
+    fn forget_books(&mut self) {
+        for known in self.instruments.values_mut() {
+            known.opening = None;
+            known.snapshots.clear();
+        }
+    }
+
     /// Symbols stay known, places do not.
     fn forget_positions(&mut self) {
         self.sessions.clear();

@@ -79,8 +79,8 @@ pub enum Slow {
 pub enum SubscriptionError {
     /// No such type.
     #[error(
-        "no record type is called {0:?}; the types are trade, book, quote, bar, instrument, correction, status, gap, \
-         overrun, clock, heartbeat, session_start, session_end"
+        "no record type is called {0:?}; the types are trade, book, quote, bar, instrument, correction, order, \
+         price_band, status, gap, overrun, clock, heartbeat, session_start, session_end"
     )]
     UnknownType(String),
     /// Too many symbols.
@@ -95,7 +95,7 @@ pub enum SubscriptionError {
 }
 
 /// The types that a list of types chooses among; all others always come.
-const CHOSEN: [RecordType; 9] = [
+const CHOSEN: [RecordType; 11] = [
     RecordType::Trade,
     RecordType::LongTrade,
     RecordType::BookChange,
@@ -104,6 +104,8 @@ const CHOSEN: [RecordType; 9] = [
     RecordType::Quote,
     RecordType::Bar,
     RecordType::Correction,
+    RecordType::Order,
+    RecordType::PriceBand,
     RecordType::Heartbeat,
 ];
 

@@ -6,7 +6,7 @@
 use crate::cursor::{Cursor, Poll};
 use crate::epochs::{EpochTable, Lost, Point};
 use crate::error::RingError;
-use crate::layout::{CONTINUATION, Memory, POSITION_MAX, TIME_WORD, oldest_position, survived};
+use crate::layout::{CONTINUATION, HOLE, Memory, POSITION_MAX, SLOT_FLAGS, TIME_WORD, oldest_position, survived};
 use crate::sync::Ordering;
 
 /// Where to begin reading.
@@ -48,7 +48,8 @@ impl<M: Memory> Cursor<M> {
             other => other,
         };
         self.retry(|cursor, window| {
-            let Some(position) = cursor.find(window, from)? else { return Ok(None) };
+            let Some(found) = cursor.find(window, from)? else { return Ok(None) };
+            let Some(position) = cursor.behind_holes(window, found) else { return Ok(None) };
             let Some(point) = cursor.point_at(window, position)? else { return Ok(None) };
             let lost = match from {
                 From::Sequence { epoch, sequence } => window.table.losses(Point { epoch, sequence }, point),
@@ -144,7 +145,7 @@ impl<M: Memory> Cursor<M> {
         while oldest < tail {
             match self.peek(oldest, 0) {
                 None => return Ok(None),
-                Some(head) if head & CONTINUATION == 0 => break,
+                Some(head) if head & SLOT_FLAGS == 0 => break,
                 Some(_) => oldest += 1,
             }
         }
@@ -158,6 +159,15 @@ impl<M: Memory> Cursor<M> {
         survived(self.memory.header(), position, self.capacity).then_some(value)
     }
 
+    /// `position`, or the first behind it that is no hole: what was asked for within a hole is told as lost.
+    fn behind_holes(&self, window: &Window, position: u64) -> Option<u64> {
+        let mut position = position;
+        while position < window.tail && self.peek(position, 0)? & HOLE != 0 {
+            position += 1;
+        }
+        Some(position)
+    }
+
     /// Which record stands, or will stand, at `position`.
     fn point_at(&self, window: &Window, position: u64) -> Result<Option<Point>, RingError> {
         let Some(epoch) = window.table.at(position) else { return Err(self.damaged("position before every epoch")) };
@@ -165,12 +175,17 @@ impl<M: Memory> Cursor<M> {
             1
         } else if position < window.tail {
             let Some(head) = self.peek(position, 0) else { return Ok(None) };
-            head
+            if head & SLOT_FLAGS == HOLE {
+                let Some(first) = self.peek(position, 1) else { return Ok(None) };
+                first
+            } else {
+                head
+            }
         } else {
             let Some(head) = self.peek(position - 1, 0) else { return Ok(None) };
-            (head & !CONTINUATION) + 1
+            (head & !SLOT_FLAGS) + 1
         };
-        if sequence == 0 || sequence >= CONTINUATION {
+        if sequence == 0 || sequence & SLOT_FLAGS != 0 {
             return Err(self.damaged("no record starts here"));
         }
         Ok(Some(Point { epoch: epoch.epoch, sequence }))
@@ -187,10 +202,10 @@ impl<M: Memory> Cursor<M> {
         }
     }
 
-    /// Receive time of the record that holds slot `at`, no earlier than `oldest`.
+    /// Receive time of the record that holds slot `at`, or stands before the hole there, no earlier than `oldest`.
     fn received(&self, oldest: u64, at: u64) -> Option<u64> {
         let mut start = at;
-        while start > oldest && self.peek(start, 0)? & CONTINUATION != 0 {
+        while start > oldest && self.peek(start, 0)? & SLOT_FLAGS != 0 {
             start -= 1;
         }
         self.peek(start, TIME_WORD)
@@ -210,7 +225,7 @@ impl<M: Memory> Cursor<M> {
         }
         let end = table.end_of(epoch.generation).min(window.tail);
         let start = epoch.start_position.max(window.oldest);
-        let reached = |at| Some(self.peek(at, 0)? & !CONTINUATION >= point.sequence);
+        let reached = |at| Some(self.peek(at, 0)? & !SLOT_FLAGS >= point.sequence);
         let Some(found) = first_where(start, end, reached) else { return Ok(None) };
         if found == window.tail && epoch.last_sequence.is_none() {
             let Some(next) = self.point_at(window, window.tail)? else { return Ok(None) };

@@ -6,7 +6,8 @@
 use crate::epochs::{EpochTable, Lost, Point};
 use crate::error::RingError;
 use crate::layout::{
-    CONTINUATION, Memory, PAYLOAD_WORDS, RECORD_SLOTS_MAX, SLOT_WORDS, copy_slots, slots_for, survived,
+    CONTINUATION, HOLE, Memory, PAYLOAD_WORDS, RECORD_SLOTS_MAX, SLOT_FLAGS, SLOT_WORDS, copy_slots, slots_for,
+    survived,
 };
 use crate::sync::Ordering;
 
@@ -34,6 +35,8 @@ pub enum Poll {
     Idle,
     /// These records were overwritten before they could be read; the next record follows them without a hole.
     Lapped(Vec<Lost>),
+    /// These records never were in this ring, which repeats another; what it got next follows them without a hole.
+    Missing(Lost),
     /// All was read, and the ring was replaced by one of another size: reopen it by name.
     Retired,
 }
@@ -64,6 +67,8 @@ enum Delivered {
     Slots(u64),
     /// The first record needs so many slots.
     Needs(u64),
+    /// The first slot is a hole.
+    Hole(Lost),
 }
 
 impl<M: Memory> Cursor<M> {
@@ -147,6 +152,8 @@ impl<M: Memory> Cursor<M> {
                 }
                 match self.deliver(batch, &mut records, &mut f)? {
                     Delivered::Slots(slots) => break slots,
+                    Delivered::Hole(_) if records > 0 => return Ok(Poll::Records(records)),
+                    Delivered::Hole(lost) => return Ok(self.pass(lost)),
                     Delivered::Needs(slots) if slots <= available && slots > batch => batch = slots,
                     Delivered::Needs(_) => return Err(self.damaged("record reaches beyond the tail")),
                 }
@@ -178,7 +185,12 @@ impl<M: Memory> Cursor<M> {
         let mut needs = 0;
         while let Some(line) = lines.get(at) {
             if line[0] != sequence {
-                broken = Some("sequence out of order");
+                match hole(line, self.next.epoch, sequence) {
+                    Some(lost) if at == 0 => return Ok(Delivered::Hole(lost)),
+                    // Met again, as the first, by the next look.
+                    Some(_) => {}
+                    None => broken = Some("sequence out of order"),
+                }
                 break;
             }
             let words = ((line[1] >> 8) & 0xff) as usize;
@@ -215,6 +227,14 @@ impl<M: Memory> Cursor<M> {
         }
     }
 
+    /// Steps over a hole.
+    #[cold]
+    fn pass(&mut self, lost: Lost) -> Poll {
+        self.position += 1;
+        self.next.sequence = lost.last.map_or(self.next.sequence, |last| last + 1);
+        Poll::Missing(lost)
+    }
+
     /// Everything but plain new records: what was lost, a new epoch, nothing, the end. `None`: records can be read.
     #[cold]
     #[inline(never)]
@@ -232,7 +252,9 @@ impl<M: Memory> Cursor<M> {
             self.epoch_end = self.table.end_of(self.generation);
         }
         while self.position == self.epoch_end {
-            self.enter_next_epoch()?;
+            if let Some(lost) = self.enter_next_epoch()? {
+                return Ok(Some(Poll::Missing(lost)));
+            }
         }
         if self.position != tail {
             return Ok(None);
@@ -246,17 +268,19 @@ impl<M: Memory> Cursor<M> {
         Ok(Some(Poll::Idle))
     }
 
-    fn enter_next_epoch(&mut self) -> Result<(), RingError> {
-        let ended = self.table.by_generation(self.generation).and_then(|epoch| epoch.last_sequence);
+    /// What is missing of the run that ended, if its end is not known.
+    fn enter_next_epoch(&mut self) -> Result<Option<Lost>, RingError> {
+        let ended = self.table.by_generation(self.generation);
         let next = self.table.by_generation(self.generation + 1);
-        let (Some(last), Some(next)) = (ended, next) else { return Err(self.damaged("epoch without a successor")) };
-        if self.next.sequence != last.wrapping_add(1) {
+        let (Some(ended), Some(next)) = (ended, next) else { return Err(self.damaged("epoch without a successor")) };
+        if ended.last_sequence.is_some_and(|last| self.next.sequence != last.wrapping_add(1)) {
             return Err(self.damaged("epoch ends at another sequence than recorded"));
         }
+        let Point { epoch, sequence: first } = self.next;
         self.generation = next.generation;
         self.next = Point { epoch: next.epoch, sequence: 1 };
         self.epoch_end = self.table.end_of(next.generation);
-        Ok(())
+        Ok(ended.last_sequence.is_none().then_some(Lost { epoch, first, last: None }))
     }
 
     /// The writer passed us: what was handed out stands, the rest is settled at once or at the next poll.
@@ -282,4 +306,12 @@ impl<M: Memory> Cursor<M> {
             || header.ownership.generation.load(Ordering::Acquire) != self.known_generation
             || header.ownership.retired.load(Ordering::Acquire) != 0
     }
+}
+
+/// The records a slot stands for, when it is a hole that begins at `expected`.
+#[cold]
+fn hole(line: &[u64; SLOT_WORDS], epoch: u64, expected: u64) -> Option<Lost> {
+    let last = line[0] & !SLOT_FLAGS;
+    let whole = line[0] & SLOT_FLAGS == HOLE && line[1] == expected && expected <= last;
+    whole.then_some(Lost { epoch, first: expected, last: Some(last) })
 }

@@ -6,7 +6,7 @@
 //! generation g sees all it needs of g-1, and a writer killed at any store leaves a readable table.
 
 use crate::error::RingError;
-use crate::layout::{EPOCHS_KEPT, Header, Memory};
+use crate::layout::{END_UNKNOWN, EPOCHS_KEPT, Header, Memory};
 use crate::sync::{Ordering, fence};
 
 /// One run of one writer, as far as the ring remembers it.
@@ -18,7 +18,7 @@ pub struct Epoch {
     pub generation: u64,
     /// Slot position of the run's first record.
     pub start_position: u64,
-    /// Sequence of the run's last record, 0 when it wrote none; `None` for the newest run.
+    /// Sequence of the run's last record, 0 when it wrote none; `None` for the newest run, and where nobody knows.
     pub last_sequence: Option<u64>,
 }
 
@@ -83,11 +83,8 @@ impl EpochTable {
             if table.len == 0 {
                 continue;
             }
-            let in_order = |pair: &[Epoch]| {
-                pair[0].epoch < pair[1].epoch
-                    && pair[0].start_position <= pair[1].start_position
-                    && pair[0].last_sequence < Some(u64::MAX)
-            };
+            let in_order =
+                |pair: &[Epoch]| pair[0].epoch < pair[1].epoch && pair[0].start_position <= pair[1].start_position;
             if !table.all().windows(2).all(in_order) {
                 return Err(damaged("epoch table out of order"));
             }
@@ -158,7 +155,7 @@ fn read_entry(header: &Header, generation: u64) -> Option<Epoch> {
         epoch: entry.epoch.load(Ordering::Relaxed),
         generation,
         start_position: entry.start_position.load(Ordering::Relaxed),
-        last_sequence: Some(entry.last_sequence.load(Ordering::Relaxed)),
+        last_sequence: Some(entry.last_sequence.load(Ordering::Relaxed)).filter(|last| *last != END_UNKNOWN),
     };
     // Pairs with the Release fence in `write_entry`: a reader of new fields sees that the entry changed hands.
     fence(Ordering::Acquire);
@@ -172,12 +169,12 @@ pub(crate) fn write_entry(header: &Header, epoch: Epoch) {
     fence(Ordering::Release);
     entry.epoch.store(epoch.epoch, Ordering::Relaxed);
     entry.start_position.store(epoch.start_position, Ordering::Relaxed);
-    entry.last_sequence.store(epoch.last_sequence.unwrap_or(0), Ordering::Relaxed);
+    entry.last_sequence.store(epoch.last_sequence.unwrap_or(END_UNKNOWN), Ordering::Relaxed);
     entry.generation.store(epoch.generation, Ordering::Release);
 }
 
-/// Records how many records a run had; before the header's generation moves on.
-pub(crate) fn close_entry(header: &Header, generation: u64, last_sequence: u64) {
+/// Records how many records a run had, if anybody knows; before the header's generation moves on.
+pub(crate) fn close_entry(header: &Header, generation: u64, last_sequence: Option<u64>) {
     let entry = &header.epochs[(generation % EPOCHS_KEPT as u64) as usize];
-    entry.last_sequence.store(last_sequence, Ordering::Relaxed);
+    entry.last_sequence.store(last_sequence.unwrap_or(END_UNKNOWN), Ordering::Relaxed);
 }

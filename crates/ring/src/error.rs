@@ -79,6 +79,29 @@ pub enum RingError {
         /// Newest epoch in the ring.
         last: u64,
     },
+    /// The ring holds records of another origin than those that are to be repeated in it.
+    #[error(
+        "{path} holds records of a feed of this machine, or of another machine than is repeated now: stop its users \
+         and remove it, or leave the venue out"
+    )]
+    OtherOrigin {
+        /// Ring file.
+        path: PathBuf,
+    },
+    /// A record to be repeated lies before what the ring has already.
+    #[error(
+        "ring {name}: sequence {sequence} of epoch {epoch} cannot follow; sequence {} of epoch {} is next", next.sequence, next.epoch
+    )]
+    NotNext {
+        /// Ring.
+        name: String,
+        /// Epoch of the record.
+        epoch: u64,
+        /// Sequence of the record.
+        sequence: u64,
+        /// The name expected.
+        next: crate::Point,
+    },
     /// The ring's contents break the protocol; nothing was delivered from there.
     #[error("ring {name}: damaged at position {position}: {what}")]
     Damaged {

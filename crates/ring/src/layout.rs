@@ -22,6 +22,13 @@ pub(crate) const RECORD_WORDS_MAX: usize = 255;
 pub(crate) const RECORD_SLOTS_MAX: usize = RECORD_WORDS_MAX.div_ceil(PAYLOAD_WORDS);
 /// Set in a slot's sequence word when the slot continues the record before it.
 pub(crate) const CONTINUATION: u64 = 1 << 63;
+/// Set in a slot's sequence word when the slot stands for records that this ring never had: from the sequence in its
+/// first payload word to the sequence in this one.
+pub(crate) const HOLE: u64 = 1 << 62;
+/// What is not sequence in a slot's sequence word.
+pub(crate) const SLOT_FLAGS: u64 = CONTINUATION | HOLE;
+/// The last sequence of a run whose end nobody here knows.
+pub(crate) const END_UNKNOWN: u64 = u64::MAX;
 /// Word of a slot that holds word 2 of the record which starts there: its receive time.
 pub(crate) const TIME_WORD: usize = 3;
 /// Epochs remembered with their extent.
@@ -54,6 +61,8 @@ pub(crate) struct Ownership {
     pub(crate) generation: AtomicU64,
     pub(crate) writer_pid: AtomicU64,
     pub(crate) retired: AtomicU64,
+    /// Who numbers the records: 0 the writer itself, else the ring repeats another's, named by this.
+    pub(crate) origin: AtomicU64,
 }
 
 /// Slot position below which the writer may be writing.
@@ -227,7 +236,7 @@ pub(crate) mod heap {
             });
             let header = Header {
                 identity: Identity { magic: zero(), version: zero(), capacity: zero() },
-                ownership: Ownership { generation: zero(), writer_pid: zero(), retired: zero() },
+                ownership: Ownership { generation: zero(), writer_pid: zero(), retired: zero(), origin: zero() },
                 intent: Intent { position: zero() },
                 published: Published { tail: zero(), next_sequence: zero(), at_ns: zero() },
                 epochs,

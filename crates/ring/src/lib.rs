@@ -30,6 +30,7 @@
 //! | 64 | 8 | generation: writers so far, from 1 |
 //! | 72 | 8 | writer's process id, 0 after an orderly end |
 //! | 80 | 8 | retired: 1 when the name leads to a successor of another capacity |
+//! | 88 | 8 | origin: 0 when the writer numbers its records itself, else a name of the ring this one repeats |
 //! | 128 | 8 | INTENT: slot position below which the writer may be writing |
 //! | 192 | 8 | TAIL: slot position behind the last published record |
 //! | 200 | 8 | sequence of the next record |
@@ -38,11 +39,16 @@
 //! | 4096 | 64 × capacity | slots; the slot of position p is slot p mod capacity |
 //!
 //! An epoch table entry: generation (0 while it changes hands), epoch, start position, last sequence (meaningless for
-//! the newest generation). Runs that ended before this file was made start at position 0 and own no slots.
+//! the newest generation, 2^64 - 1 when nobody here knows it). Runs that ended before this file was made start at
+//! position 0 and own no slots.
 //!
 //! A slot: word 0 is the record's sequence (from 1 in each epoch, without holes), with bit 63 set when the slot
 //! continues the record of the slot before; words 1 to 7 are the record's, padded with zero. A record of more than 7
 //! words takes consecutive slots, modulo the capacity. Positions only grow, across epochs too.
+//!
+//! A ring may repeat another ring ([`Mirror`]), under the names the records have there. What it never got of the other
+//! stands in it as a hole: a slot whose word 0 is the last missing sequence with bit 62 set, and whose word 1 is the
+//! first. A run's first record is then not always 1, and only then.
 //!
 //! # The protocol
 //!
@@ -98,6 +104,8 @@ mod error;
 #[cfg(not(loom))]
 mod file;
 mod layout;
+#[cfg(not(loom))]
+mod mirror;
 mod pen;
 #[cfg(not(loom))]
 mod reader;
@@ -121,6 +129,8 @@ pub use doorbell::Doorbell;
 pub use doorbell::Ticket;
 pub use epochs::{Epoch, Lost, Point};
 pub use error::RingError;
+#[cfg(not(loom))]
+pub use mirror::Mirror;
 #[cfg(not(loom))]
 pub use reader::Reader;
 #[cfg(not(loom))]

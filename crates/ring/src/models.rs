@@ -62,7 +62,7 @@ fn read(cursor: &mut Cursor<Arc<Heap>>, polls: usize, racing: bool) -> Vec<(u64,
             Poll::Lapped(lost) => {
                 assert_eq!(lost, [Lost { epoch: 1, first: from.sequence, last: Some(next.sequence - 1) }]);
             }
-            Poll::Idle | Poll::Retired => {}
+            Poll::Idle | Poll::Retired | Poll::Missing(_) => {}
         }
     }
     seen

@@ -6,8 +6,8 @@
 use crate::epochs::{Epoch, EpochTable, close_entry, write_entry};
 use crate::error::RingError;
 use crate::layout::{
-    CONTINUATION, EPOCHS_KEPT, HEADER_BYTES, LAYOUT_VERSION, Memory, PAYLOAD_WORDS, POSITION_MAX, RING_MAGIC, Slot,
-    intent_chunk, slots_for,
+    CONTINUATION, EPOCHS_KEPT, HEADER_BYTES, HOLE, LAYOUT_VERSION, Memory, PAYLOAD_WORDS, POSITION_MAX, RING_MAGIC,
+    SLOT_FLAGS, Slot, intent_chunk, slots_for,
 };
 use crate::sync::{Ordering, fence};
 
@@ -71,10 +71,12 @@ pub(crate) fn finished_epochs<M: Memory>(memory: &M) -> Result<Vec<Epoch>, RingE
     let last_sequence = if tail == newest.start_position {
         0
     } else {
-        memory.slots()[((tail - 1) & (capacity - 1)) as usize].words[0].load(Ordering::Relaxed) & !CONTINUATION
+        memory.slots()[((tail - 1) & (capacity - 1)) as usize].words[0].load(Ordering::Relaxed) & !SLOT_FLAGS
     };
     let written = tail - newest.start_position;
-    if last_sequence > written || (last_sequence == 0 && written > 0) {
+    // With holes a run may have more sequences than slots.
+    let holes = header.ownership.origin.load(Ordering::Relaxed) != 0;
+    if (last_sequence > written && !holes) || (last_sequence == 0 && written > 0) {
         return Err(damaged("last sequence does not fit its epoch"));
     }
     if let Some(last) = epochs.last_mut() {
@@ -94,34 +96,48 @@ impl<M: Memory> Pen<M> {
         let tail = header.published.tail.load(Ordering::Relaxed);
         let generation = last.generation + 1;
         if last.generation > 0 {
-            close_entry(header, last.generation, last.last_sequence.unwrap_or(0));
+            close_entry(header, last.generation, last.last_sequence);
         }
         write_entry(header, Epoch { epoch, generation, start_position: tail, last_sequence: None });
         header.ownership.writer_pid.store(pid, Ordering::Relaxed);
         header.published.next_sequence.store(1, Ordering::Relaxed);
         // Pairs with the Acquire load in `EpochTable::read`: who sees the generation sees its entry and the one before.
         header.ownership.generation.store(generation, Ordering::Release);
+        Ok(Pen::at_tail(memory, epoch, generation, 1))
+    }
 
+    /// Goes on with the newest run of memory whose runs are all `finished`, at the sequence behind its last. The
+    /// caller is the only writer. `None` when there was no run, or its end is not known.
+    pub(crate) fn resume(memory: M, finished: &[Epoch], pid: u64) -> Option<Pen<M>> {
+        let newest = finished.last()?;
+        let next_sequence = newest.last_sequence? + 1;
+        memory.header().ownership.writer_pid.store(pid, Ordering::Relaxed);
+        Some(Pen::at_tail(memory, newest.epoch, newest.generation, next_sequence))
+    }
+
+    fn at_tail(memory: M, epoch: u64, generation: u64, next_sequence: u64) -> Pen<M> {
+        let header = memory.header();
+        let tail = header.published.tail.load(Ordering::Relaxed);
         let reserved = header.intent.position.load(Ordering::Relaxed).max(tail);
         header.intent.position.store(reserved, Ordering::Relaxed);
         fence(Ordering::Release);
         let published_at = header.published.at_ns.load(Ordering::Relaxed);
         let capacity = memory.slots().len() as u64;
-        Ok(Pen {
+        Pen {
             capacity,
             chunk: intent_chunk(capacity),
             unpublished_max: (capacity / 4).max(1),
             position: tail,
             reserved,
             published: tail,
-            next_sequence: 1,
+            next_sequence,
             published_at,
             epoch,
             generation,
             memory,
             #[cfg(loom)]
             weaken: Weaken::Nothing,
-        })
+        }
     }
 
     /// Writes one record behind the last; readers see it after the next [`Pen::publish`].
@@ -163,6 +179,21 @@ impl<M: Memory> Pen<M> {
             head = sequence | CONTINUATION;
         }
         sequence
+    }
+
+    /// Notes that the sequences up to `last` will never be in this ring; readers are told as of the next
+    /// [`Pen::publish`].
+    pub(crate) fn lose(&mut self, last: u64) {
+        let first = self.next_sequence;
+        assert!(first <= last && last & SLOT_FLAGS == 0, "a hole begins at the next sequence and is not empty");
+        let position = self.position;
+        if position >= self.reserved {
+            self.reserve(position + 1);
+        }
+        self.position = position + 1;
+        self.next_sequence = last + 1;
+        let slots = self.memory.slots();
+        store_slot(&slots[position as usize & (slots.len() - 1)], HOLE | last, &[first]);
     }
 
     #[cold]

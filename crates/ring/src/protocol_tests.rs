@@ -77,6 +77,10 @@ fn story(cursor: &mut HeapCursor) -> String {
                 Some(last) => format!("lost {}:{}..={last}", lost.epoch, lost.first),
                 None => format!("lost {}:{}..=?", lost.epoch, lost.first),
             })),
+            Poll::Missing(lost) => {
+                let last = lost.last.map_or("?".to_owned(), |last| last.to_string());
+                lines.push(format!("never had {}:{}..={last}", lost.epoch, lost.first));
+            }
             Poll::Idle => return lines.join("; "),
             Poll::Retired => return format!("{}; retired", lines.join("; ")),
         }
@@ -173,6 +177,91 @@ fn a_takeover_continues_behind_the_last_published_record() {
     assert_eq!(second.generation(), 2);
     fill(&mut second, 2, 6);
     assert_eq!(story(&mut cursor), "read 5:1..=3; read 9:1..=2");
+}
+
+#[test]
+fn a_hole_is_told_once_to_whoever_reads_across_it() {
+    let heap = heap(CAPACITY);
+    heap.header().ownership.origin.store(1, Ordering::Relaxed);
+    let mut pen = pen(&heap, 1);
+    let mut cursor = Cursor::new(heap.clone()).unwrap();
+    pen.lose(40);
+    fill(&mut pen, 2, 20);
+    pen.lose(99);
+    pen.publish(1);
+    assert_eq!(story(&mut cursor), "never had 1:1..=40; read 1:41..=42; never had 1:43..=99");
+    fill(&mut pen, 3, 6);
+    assert_eq!(story(&mut cursor), "read 1:100..=102");
+    // Who begins at the oldest begins at a record; who asks for one that is missing is told from there on.
+    cursor.attach(From::Oldest).unwrap();
+    assert_eq!(cursor.next, Point { epoch: 1, sequence: 41 });
+    for (asked, says) in [
+        (43, "lost 1:43..=99; read 1:100..=102"),
+        (70, "lost 1:70..=99; read 1:100..=102"),
+        (99, "lost 1:99..=99; read 1:100..=102"),
+        (100, "read 1:100..=102"),
+        (42, "read 1:42..=42; never had 1:43..=99; read 1:100..=102"),
+        (103, ""),
+    ] {
+        cursor.attach(From::Sequence { epoch: 1, sequence: asked }).unwrap();
+        assert_eq!(story(&mut cursor), says, "{asked}");
+    }
+    let ahead = cursor.attach(From::Sequence { epoch: 1, sequence: 104 });
+    assert!(matches!(ahead, Err(RingError::Ahead { .. })));
+    // By time: a hole has the time of what stands before it.
+    for (ns, first) in [(1_000_000 + 410, 41), (1_000_000 + 421, 100), (1_000_000 + 1000, 100)] {
+        cursor.attach(From::Time(ns)).unwrap();
+        assert_eq!(cursor.next.sequence, first, "{ns}");
+    }
+    // A place before a hole is found again.
+    cursor.attach(From::Now).unwrap();
+    let position = cursor.position;
+    pen.lose(110);
+    pen.publish(1);
+    cursor.seek(position).unwrap();
+    assert_eq!(story(&mut cursor), "never had 1:103..=110");
+}
+
+#[test]
+fn a_writer_that_resumes_goes_on_behind_the_last_published_slot() {
+    let heap = heap(CAPACITY);
+    heap.header().ownership.origin.store(1, Ordering::Relaxed);
+    let mut first = pen(&heap, 5);
+    let mut cursor = Cursor::new(heap.clone()).unwrap();
+    fill(&mut first, 3, 20);
+    push(&mut first, 30);
+    drop(first);
+    let resume = || Pen::resume(heap.clone(), &finished_epochs(&heap).unwrap(), 1).unwrap();
+    let mut second = resume();
+    assert_eq!((second.generation(), second.epoch(), second.next_sequence()), (1, 5, 4));
+    fill(&mut second, 2, 6);
+    second.lose(500);
+    second.publish(1);
+    drop(second);
+    let mut third = resume();
+    assert_eq!(third.next_sequence(), 501);
+    fill(&mut third, 1, 6);
+    assert_eq!(story(&mut cursor), "read 5:1..=5; never had 5:6..=500; read 5:501..=501");
+}
+
+#[test]
+fn a_run_whose_end_nobody_knows_is_said_to_be_one() {
+    let heap = heap(CAPACITY);
+    heap.header().ownership.origin.store(1, Ordering::Relaxed);
+    let mut first = pen(&heap, 5);
+    let mut cursor = Cursor::new(heap.clone()).unwrap();
+    let mut late = Cursor::new(heap.clone()).unwrap();
+    fill(&mut first, 3, 6);
+    drop(first);
+    let mut history = finished_epochs(&heap).unwrap();
+    history.last_mut().unwrap().last_sequence = None;
+    let mut second = Pen::begin(heap.clone(), &history, 9, 1).unwrap();
+    fill(&mut second, 2, 6);
+    assert_eq!(story(&mut cursor), "read 5:1..=3; never had 5:4..=?; read 9:1..=2");
+    cursor.attach(From::Sequence { epoch: 5, sequence: 4 }).unwrap();
+    assert_eq!(story(&mut cursor), "lost 5:4..=?; read 9:1..=2");
+    fill(&mut second, 300, 6);
+    assert!(story(&mut late).starts_with("lost 5:1..=?; lost 9:1..="));
 }
 
 #[test]
@@ -441,6 +530,8 @@ fn a_racing_reader_accounts_for_every_record() {
 #[derive(Debug, Clone)]
 enum Step {
     Push(usize),
+    Lose(u64),
+    Resume,
     Publish,
     Poll(usize),
     Takeover,
@@ -452,6 +543,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1usize..=10).prop_map(Step::Push),
         1 => (11usize..=255).prop_map(Step::Push),
+        1 => (1u64..=7).prop_map(Step::Lose),
+        1 => Just(Step::Resume),
         4 => Just(Step::Publish),
         3 => (1usize..200).prop_map(Step::Poll),
         1 => Just(Step::Takeover),
@@ -460,11 +553,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The ring's meaning, as a list: what each name stands for, in order.
+/// The ring's meaning, as a list: what each name stands for, in order; nothing where the ring never had it.
 #[derive(Default)]
 struct Model {
-    published: BTreeMap<(u64, u64), Vec<u64>>,
-    waiting: Vec<((u64, u64), Vec<u64>)>,
+    published: BTreeMap<(u64, u64), Option<Vec<u64>>>,
+    waiting: Vec<((u64, u64), Option<Vec<u64>>)>,
     /// Names accounted for: all below.
     reached: (u64, u64),
 }
@@ -473,7 +566,7 @@ impl Model {
     fn deliver(&mut self, entry: Entry, words: &[u64]) {
         let name = (entry.epoch, entry.sequence);
         let (expected, record) = self.published.range(self.reached..).next().unwrap();
-        assert_eq!((*expected, record.as_slice()), (name, words));
+        assert_eq!((*expected, record.as_deref()), (name, Some(words)));
         self.reached = (entry.epoch, entry.sequence + 1);
     }
 
@@ -492,6 +585,7 @@ impl Model {
 
 fn run(steps: &[Step]) {
     let heap = heap(CAPACITY);
+    heap.header().ownership.origin.store(1, Ordering::Relaxed);
     let mut pen = pen(&heap, 1);
     let mut cursor = Cursor::new(heap.clone()).unwrap();
     let mut model = Model::default();
@@ -500,13 +594,25 @@ fn run(steps: &[Step]) {
             Step::Push(words) => {
                 let name = (pen.epoch(), pen.next_sequence());
                 let record = push(&mut pen, words);
-                model.waiting.push((name, record));
+                model.waiting.push((name, Some(record)));
                 // The pen may have published by itself: all but this one.
                 if heap.header().published.next_sequence.load(Ordering::Relaxed) == name.1 {
                     let last = model.waiting.pop();
                     model.published.extend(model.waiting.drain(..));
                     model.waiting.extend(last);
                 }
+            }
+            Step::Lose(records) => {
+                let (epoch, first) = (pen.epoch(), pen.next_sequence());
+                pen.lose(first + records - 1);
+                if heap.header().published.next_sequence.load(Ordering::Relaxed) == first {
+                    model.published.extend(model.waiting.drain(..));
+                }
+                model.waiting.extend((first..first + records).map(|sequence| ((epoch, sequence), None)));
+            }
+            Step::Resume => {
+                model.waiting.clear();
+                pen = Pen::resume(heap.clone(), &finished_epochs(&heap).unwrap(), 2).unwrap();
             }
             Step::Publish => {
                 pen.publish(1);
@@ -516,6 +622,7 @@ fn run(steps: &[Step]) {
                 let polled = cursor.poll(max_slots, |entry, words| model.deliver(entry, words)).unwrap();
                 match polled {
                     Poll::Lapped(lost) => lost.iter().for_each(|lost| model.lose(lost)),
+                    Poll::Missing(lost) => model.lose(&lost),
                     Poll::Idle => assert!(model.published.range(model.reached..).next().is_none()),
                     Poll::Records(count) => assert!(count > 0),
                     Poll::Retired => panic!("nobody retired it"),

@@ -134,6 +134,11 @@ impl Reader {
         Some(self.cursor.memory.header().ownership.writer_pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
+    /// What the ring repeats, as its [`crate::Mirror`] named it; `None` where the writer numbers its records itself.
+    pub fn origin(&self) -> Option<u64> {
+        Some(self.cursor.memory.header().ownership.origin.load(Ordering::Relaxed)).filter(|origin| *origin != 0)
+    }
+
     /// The runs the ring remembers, oldest first, up to 16.
     pub fn epochs(&self) -> Result<Vec<Epoch>, RingError> {
         Ok(EpochTable::read(&self.cursor.memory)?.all().to_vec())

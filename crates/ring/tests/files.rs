@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{now_ns, record};
-use ring::{Directory, From, Lost, Poll, Reader, RingError, Writer, WriterOptions};
+use ring::{Directory, From, Lost, Mirror, Point, Poll, Reader, RingError, Writer, WriterOptions};
 use tempfile::TempDir;
 
 fn open() -> (TempDir, Directory) {
@@ -31,6 +31,7 @@ fn write(writer: &mut Writer, records: u64) {
     }
 }
 
+/// A hole shows as its last sequence and a million.
 fn names(reader: &mut Reader) -> Vec<(u64, u64)> {
     let mut names = Vec::new();
     loop {
@@ -41,6 +42,7 @@ fn names(reader: &mut Reader) -> Vec<(u64, u64)> {
         match polled.unwrap() {
             Poll::Records(_) => {}
             Poll::Lapped(lost) => panic!("{lost:?}"),
+            Poll::Missing(lost) => names.push((lost.epoch, lost.last.expect("known") + 1_000_000)),
             Poll::Idle | Poll::Retired => return names,
         }
     }
@@ -390,4 +392,88 @@ fn a_full_file_system_is_an_error_not_a_crash() {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("survived a full file system"), "{said}");
+}
+
+const ORIGIN: u64 = 77;
+
+fn repeat(mirror: &mut Mirror, epoch: u64, sequences: impl Iterator<Item = u64>) {
+    for sequence in sequences {
+        mirror.push(Point { epoch, sequence }, &record(epoch, sequence)).unwrap();
+    }
+    mirror.publish(now_ns());
+}
+
+#[test]
+fn a_mirror_keeps_the_names_of_what_it_repeats() {
+    let (_folder, directory) = open();
+    let claim = |slots| Mirror::open(&directory, "feed", slots, ORIGIN).unwrap();
+    let mut mirror = claim(128);
+    assert_eq!(mirror.next(), None);
+    repeat(&mut mirror, 7, 40..43);
+    let mut reader = Reader::open(&directory, "feed").unwrap();
+    assert_eq!(reader.origin(), Some(ORIGIN));
+    assert_eq!(names(&mut reader), [(7, 40), (7, 41), (7, 42)]);
+    // What another process would do after a crash or an orderly end.
+    drop(mirror);
+    let mut mirror = claim(128);
+    assert_eq!(mirror.next(), Some(Point { epoch: 7, sequence: 43 }));
+    repeat(&mut mirror, 7, 43..45);
+    repeat(&mut mirror, 7, 50..51);
+    assert_eq!(names(&mut reader), [(7, 43), (7, 44), (7, 1_000_049), (7, 50)]);
+    // Names only rise.
+    let error = mirror.push(Point { epoch: 7, sequence: 50 }, &record(7, 50)).unwrap_err();
+    assert!(error.to_string().contains("sequence 51 of epoch 7 is next"), "{error}");
+    // The end of a run, all of another, and the beginning of a third.
+    mirror.lose(Lost { epoch: 7, first: 51, last: Some(60) }).unwrap();
+    mirror.lose(Lost { epoch: 8, first: 1, last: Some(5) }).unwrap();
+    mirror.lose(Lost { epoch: 7, first: 51, last: Some(60) }).unwrap();
+    repeat(&mut mirror, 9, 1..3);
+    assert_eq!(names(&mut reader), [(7, 1_000_060), (8, 1_000_005), (9, 1), (9, 2)]);
+    // An end that nobody knows.
+    mirror.lose(Lost { epoch: 9, first: 3, last: None }).unwrap();
+    repeat(&mut mirror, 12, 1..2);
+    assert_eq!(reader.poll(64, |_, _| {}).unwrap(), Poll::Missing(Lost { epoch: 9, first: 3, last: None }));
+    assert_eq!(names(&mut reader), [(12, 1)]);
+    // Another capacity: readers go on in the successor, which begins behind what the old file holds.
+    drop(mirror);
+    let mut mirror = claim(256);
+    assert_eq!(mirror.next(), Some(Point { epoch: 12, sequence: 2 }));
+    repeat(&mut mirror, 12, 2..4);
+    assert_eq!(reader.poll(64, |_, _| {}).unwrap(), Poll::Retired);
+    reader.reopen(&directory).unwrap();
+    assert_eq!(names(&mut reader), [(12, 2), (12, 3)]);
+}
+
+#[test]
+fn a_mirror_and_a_feed_do_not_share_a_ring() {
+    let (_folder, directory) = open();
+    let mut feed = writer(&directory, 128, 1).unwrap();
+    write(&mut feed, 3);
+    refused(Mirror::open(&directory, "feed", 128, ORIGIN), "being written by process");
+    drop(feed);
+    refused(Mirror::open(&directory, "feed", 128, ORIGIN), "a feed of this machine");
+    let mut mirror = Mirror::open(&directory, "other", 128, ORIGIN).unwrap();
+    repeat(&mut mirror, 7, 1..4);
+    refused(Mirror::open(&directory, "other", 128, ORIGIN), "being written by process");
+    drop(mirror);
+    refused(Mirror::open(&directory, "other", 128, ORIGIN + 1), "another machine");
+    // A feed may take it over; the repeated run then ends nobody here knows where.
+    let mut reader = Reader::open(&directory, "other").unwrap();
+    let mut feed = Writer::open(&directory, "other", WriterOptions { slots: 128, epoch: 8 }).unwrap();
+    write(&mut feed, 1);
+    assert_eq!(
+        names_until_missing(&mut reader),
+        (vec![(7, 1), (7, 2), (7, 3)], Lost { epoch: 7, first: 4, last: None })
+    );
+    assert_eq!((names(&mut reader), reader.origin()), (vec![(8, 1)], None));
+}
+
+fn names_until_missing(reader: &mut Reader) -> (Vec<(u64, u64)>, Lost) {
+    let mut names = Vec::new();
+    loop {
+        let polled = reader.poll(64, |entry, _| names.push((entry.epoch, entry.sequence)));
+        if let Poll::Missing(lost) = polled.unwrap() {
+            return (names, lost);
+        }
+    }
 }

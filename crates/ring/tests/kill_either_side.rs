@@ -129,6 +129,7 @@ fn child_reader() {
                 }
             }
             Poll::Retired => ledger.reader.reopen(&directory).unwrap(),
+            Poll::Missing(lost) => panic!("a feed leaves nothing out: {lost:?}"),
             Poll::Records(_) | Poll::Lapped(_) => {}
         }
     }

@@ -200,6 +200,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Steps over everything up to and with the next occurrence of `end`, whatever it is: only for what is read again.
+    #[inline]
+    pub fn skip_past(&mut self, end: &[u8]) -> Option<()> {
+        let at = memchr::memmem::find(self.rest, end)?;
+        self.advance(at + end.len())
+    }
+
     /// Nothing is left.
     #[inline]
     pub fn end(&self) -> Option<()> {

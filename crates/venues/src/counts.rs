@@ -10,6 +10,10 @@ macro_rules! counts {
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field)),+].into_iter()
             }
+            /// Adds another machine's counts.
+            pub fn add(&mut self, other: &Counts) {
+                $(self.$field += other.$field;)+
+            }
         }
     };
 }
@@ -49,6 +53,12 @@ counts! {
     unknown_symbols,
     /// Repeated trades dropped.
     trades_repeated,
+    /// Missed trades told late, fetched by REST.
+    trades_backfilled,
+    /// Missed trades that the venue does not serve (any more), or that were given up.
+    trades_lost,
+    /// Requests for missed trades that failed.
+    backfills_failed,
     /// Book updates older than the book, dropped.
     book_updates_old,
     /// Book updates kept until a snapshot bridges them.

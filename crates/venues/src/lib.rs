@@ -5,21 +5,27 @@
 //! records), so that live, replay, fuzzing and simulation run the very same steps on the same inputs.
 #![forbid(unsafe_code)]
 
+mod arbiter;
 pub mod binance;
+mod channels;
 mod counts;
 mod instruments;
 pub mod kraken;
 mod outbox;
+mod recall;
 mod registry;
 mod session;
 mod settings;
+pub mod trades;
 mod watch;
 
+pub use channels::{Channel, Maturity, channels};
 pub use counts::Counts;
 pub use instruments::{Defined, InstrumentSet, Known};
-pub use outbox::{Outbox, Outgoing, Reply, Request, RequestId};
-pub use registry::{Line, MachineError, Spec, lines, machine, spec};
-pub use session::{Input, Quarantined, Session, SessionSettings};
+pub use outbox::{EventMark, Outbox, Outgoing, Reply, Request, RequestId};
+pub use recall::Recall;
+pub use registry::{Line, MachineError, Spec, allows_pairs, lines, machine, needs_credentials, spec};
+pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings};
 pub use settings::{Credentials, Limit, Settings, StaleAfter};
 pub use watch::Watch;
 
@@ -38,12 +44,19 @@ pub struct FrameError {
 }
 
 /// What a feed knew of an instrument before it was restarted, read back from its own ring.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The last trade id told, where there was one.
     pub trade_id: Option<u64>,
     /// When the last record of the instrument was received.
     pub last_seen: UnixNanos,
+    /// When the venue says the newest trade told happened; 0 where there was none.
+    pub trade_time: UnixNanos,
+    /// Trades told as missing and not told late since.
+    pub missing: Vec<trades::Missing>,
+    /// Trades told at the moment of the newest one or of an end of a missing window, by the venue's time, with their
+    /// id or [`trades::key`]: what a venue without contiguous ids may bring again.
+    pub recent: Vec<(UnixNanos, u64)>,
 }
 
 /// One venue's protocol as a machine. Opens no socket, reads no clock, spawns nothing.
@@ -74,6 +87,23 @@ pub trait VenueMachine: Send {
 
     /// Tells an instrument's definition, the state of its book and, when live, a snapshot again, for late joiners.
     fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox);
+
+    /// Tells the whole book of an instrument, when it is live, as a snapshot that begins it anew: a consumer changes over
+    /// to this connection. A machine whose refresh is cut at a depth must tell all of it here.
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        self.refresh(instrument, now, out);
+    }
+
+    /// The id of the last trade told of an instrument, where the venue numbers trades upwards: a second connection that
+    /// joins later goes on from it.
+    fn last_trade(&self, _instrument: InstrumentId) -> Option<u64> {
+        None
+    }
+
+    /// Whether a jump of an instrument's trade ids means that trades are missing.
+    fn trade_ids_are_contiguous(&self) -> bool {
+        true
+    }
 
     /// The instruments registered so far.
     fn instruments(&self) -> &InstrumentSet;

@@ -1,6 +1,6 @@
 //! What a machine wants done: records told, frames sent, requests made. The shell empties it after every step.
 
-use model::Reason;
+use model::{InstrumentId, Reason};
 use std::time::Duration;
 use wire::RecordBuf;
 
@@ -78,6 +78,21 @@ pub enum Reply<'a> {
     Failed(&'a str),
 }
 
+/// One event of a book as the venue numbers it: lets an arbiter continue a book on another connection exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventMark {
+    /// Whose book.
+    pub instrument: InstrumentId,
+    /// How many records stood in the outbox before the event's first.
+    pub at: usize,
+    /// How many records tell it; 0 when the event changed no level.
+    pub records: usize,
+    /// The venue's first id in it.
+    pub first: u64,
+    /// The venue's last id in it.
+    pub last: u64,
+}
+
 /// What a step wants done.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -89,6 +104,10 @@ pub struct Outbox {
     pub requests: Vec<Request>,
     /// The socket is of no more use: close it and connect again, for this reason.
     pub reconnect: Option<(Reason, String)>,
+    /// Book events told by this step, where they are asked for and the venue numbers them.
+    pub marks: Vec<EventMark>,
+    /// Whether book events are to be marked: only an arbiter reads them.
+    pub marking: bool,
     next_request: u64,
 }
 
@@ -109,11 +128,20 @@ impl Outbox {
         id
     }
 
+    /// Marks the book event whose records are all that were pushed since there were `at`, when marks are asked for.
+    #[inline]
+    pub fn mark_event(&mut self, instrument: InstrumentId, at: usize, first: u64, last: u64) {
+        if self.marking {
+            self.marks.push(EventMark { instrument, at, records: self.records.len() - at, first, last });
+        }
+    }
+
     /// Forgets what was wanted, keeps the room and the count of requests.
     pub fn clear(&mut self) {
         self.records.clear();
         self.frames.clear();
         self.requests.clear();
+        self.marks.clear();
         self.reconnect = None;
     }
 }

@@ -21,6 +21,8 @@ pub struct Spec {
     pub requests: Limit,
     /// The longest silence of the socket that is normal, pings included.
     pub silence_max: Duration,
+    /// After this time the venue cuts a connection; `None` where it lets it be.
+    pub connection_life: Option<Duration>,
     /// The largest frame the venue is known to send, times a margin; larger ones are refused before allocation.
     pub frame_max: usize,
     /// Whether the venue is known to compress its messages (permessage-deflate) when offered; a feed may be told
@@ -67,6 +69,17 @@ pub struct Line {
 pub fn lines(venue: Venue, settings: &Settings, choices: &[(String, String)]) -> Result<Vec<Line>, MachineError> {
     let machine = machine(venue, settings, choices)?;
     Ok(vec![Line { name: "", path: String::new(), headers: vec![], rest_headers: vec![], machine }])
+}
+
+/// Whether a venue lets several connections carry the same instruments, as a pair and a renewal need.
+pub fn allows_pairs(venue: Venue) -> bool {
+    // "You may have one connection per endpoint": the second is refused.
+    venue != Venue::Alpaca
+}
+
+/// Whether a venue tells nothing without an account's keys.
+pub fn needs_credentials(venue: Venue) -> bool {
+    venue == Venue::Alpaca
 }
 
 /// Endpoints and limits of a venue, which may depend on its choices.

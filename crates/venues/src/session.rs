@@ -1,10 +1,15 @@
-//! The steps every venue shares, around its machine: one closed list of inputs, and all that follows from them.
+//! The steps every venue shares, around its machines: one closed list of inputs, and all that follows from them.
 //!
-//! `step(input, now) -> outbox`. The feed makes inputs from a socket and a clock, a replay reads them from a capture;
+//! `step(input, now) -> outbox`. The feed makes inputs from sockets and a clock, a replay reads them from a capture;
 //! the records are the same to the byte. Keeps the count of records, and with it the sequence.
+//!
+//! A session has one line for each connection. Lines of one group carry the same instruments (an A/B pair, or a
+//! connection and its successor): behind the first two of them that are used stands an [`Arbiter`]. Lines of different
+//! groups carry different instruments and pass straight through. One line alone costs nothing for any of this.
 
-use crate::{FrameError, Memory, Outbox, Reply, RequestId, VenueMachine};
-use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos};
+use crate::arbiter::Arbiter;
+use crate::{Counts, FrameError, Memory, Outbox, Reply, RequestId, VenueMachine};
+use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
 use wire::{ClockRecord, GapRecord, HeartbeatRecord, Origin, Status};
 
@@ -25,7 +30,7 @@ pub enum Input<'a> {
         build: &'a str,
     },
     /// What an earlier run told of an instrument.
-    Remember(InstrumentId, Memory),
+    Remember(InstrumentId, &'a Memory),
     /// A connection is being made; where to, in words.
     Connecting(&'a str),
     /// The socket is open.
@@ -75,45 +80,128 @@ pub struct Quarantined {
     pub error: FrameError,
 }
 
-/// A venue machine with the steps every venue shares.
-pub struct Session {
+/// What a line is called and which instruments it carries: all that a replay must know beside the machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineShape {
+    /// Its name in what is told of it.
+    pub name: String,
+    /// Lines of one group carry the same instruments, lines of different groups different ones.
+    pub group: u32,
+}
+
+/// One connection's place in a session.
+pub struct SessionLine {
+    /// Name and group.
+    pub shape: LineShape,
+    /// Speaks on it. Lines of a group need machines that were made alike.
+    pub machine: Box<dyn VenueMachine>,
+}
+
+/// A line and what the session keeps of it.
+struct Line {
+    shape: LineShape,
     machine: Box<dyn VenueMachine>,
+    /// Its group, by index.
+    group: usize,
+    /// Its number within the group.
+    place: usize,
+    connected: bool,
+    /// When the last sound frame came, or the connection was opened; zero while it never was.
+    last_frame: UnixNanos,
+    /// Its instruments were told to be without a connection.
+    told_down: bool,
+}
+
+/// Lines that carry the same instruments.
+struct Group {
+    lines: Vec<usize>,
+    /// There from the moment a second line is used.
+    arbiter: Option<Box<Arbiter>>,
+    /// What an earlier run told, for the arbiter.
+    memories: Vec<(InstrumentId, Memory)>,
+}
+
+/// The lines of a venue, with the steps every venue shares.
+pub struct Session {
+    lines: Vec<Line>,
+    groups: Vec<Group>,
+    venue: Venue,
     settings: SessionSettings,
     epoch: u64,
     records: u64,
     frames: u64,
     malformed: u64,
-    connected: bool,
+    /// Lines that are connected.
+    up: usize,
     last_record: UnixNanos,
-    last_frame: UnixNanos,
     /// The instrument refreshed last, when (or when the connection opened), and at which record count the next is due.
     refresh_index: usize,
     refreshed: Option<UnixNanos>,
     refresh_records_due: u64,
+    /// What a machine tells before an arbiter has judged it.
+    side: Outbox,
 }
 
 impl Session {
-    /// A session around a machine.
+    /// A session of one line.
     pub fn new(machine: Box<dyn VenueMachine>, settings: SessionSettings) -> Session {
+        let shape = LineShape { name: String::new(), group: 0 };
+        Session::with_lines(vec![SessionLine { shape, machine }], settings)
+    }
+
+    /// A session of one line or more.
+    ///
+    /// # Panics
+    /// Without a line.
+    pub fn with_lines(lines: Vec<SessionLine>, settings: SessionSettings) -> Session {
+        let venue = lines.first().expect("a session has a line").machine.venue();
+        let mut numbers: Vec<u32> = vec![];
+        let mut groups: Vec<Group> = vec![];
+        let mut own: Vec<Line> = vec![];
+        for (index, SessionLine { shape, machine }) in lines.into_iter().enumerate() {
+            let group = numbers.iter().position(|g| *g == shape.group).unwrap_or_else(|| {
+                numbers.push(shape.group);
+                groups.push(Group { lines: vec![], arbiter: None, memories: vec![] });
+                groups.len() - 1
+            });
+            let place = groups[group].lines.len();
+            groups[group].lines.push(index);
+            own.push(Line {
+                shape,
+                machine,
+                group,
+                place,
+                connected: false,
+                last_frame: UnixNanos::ZERO,
+                told_down: false,
+            });
+        }
         Session {
-            machine,
+            lines: own,
+            groups,
+            venue,
             settings,
             epoch: 0,
             records: 0,
             frames: 0,
             malformed: 0,
-            connected: false,
+            up: 0,
             last_record: UnixNanos::ZERO,
-            last_frame: UnixNanos::ZERO,
             refresh_index: 0,
             refreshed: None,
             refresh_records_due: 0,
+            side: Outbox::default(),
         }
     }
 
-    /// The machine inside.
+    /// The first line's machine.
     pub fn machine(&self) -> &dyn VenueMachine {
-        &*self.machine
+        &*self.lines[0].machine
+    }
+
+    /// Every line's name and group.
+    pub fn shape(&self) -> Vec<LineShape> {
+        self.lines.iter().map(|line| line.shape.clone()).collect()
     }
 
     /// The run's epoch; 0 before the start.
@@ -131,11 +219,56 @@ impl Session {
         self.malformed
     }
 
-    /// Does one step. The outbox's records are appended to, and each appended record takes the next sequence.
-    /// A frame that could not be read comes back with the reason; it is already told as a gap.
+    /// What was seen and done on all lines, where records are counted as told.
+    pub fn counts(&self) -> Counts {
+        if let [line] = &self.lines[..] {
+            return *line.machine.counts();
+        }
+        let mut all = Counts::default();
+        for group in &self.groups {
+            let mut counts = Counts::default();
+            for line in &group.lines {
+                counts.add(self.lines[*line].machine.counts());
+            }
+            if let Some(arbiter) = &group.arbiter {
+                arbiter.correct(&mut counts);
+            }
+            all.add(&counts);
+        }
+        all
+    }
+
+    /// Book update messages that the lines' machines have applied.
+    #[inline]
+    pub fn book_updates(&self) -> u64 {
+        self.lines.iter().map(|line| line.machine.counts().book_updates).sum()
+    }
+
+    /// Whether a line is connected and carries all that its group tells, so that another line may go.
+    pub fn is_ready(&self, line: usize) -> bool {
+        let Line { group, place, connected, .. } = self.lines[line];
+        connected && self.groups[group].arbiter.as_ref().is_some_and(|arbiter| arbiter.is_ready(place))
+    }
+
+    /// Does one step of the first line. See [`Session::step_line`].
+    #[inline]
     pub fn step(&mut self, input: Input<'_>, now: UnixNanos, out: &mut Outbox) -> Option<Quarantined> {
+        self.step_line(0, input, now, out)
+    }
+
+    /// Does one step. The outbox's records are appended to, and each appended record takes the next sequence; frames,
+    /// requests and the wish to reconnect are the line's. A frame that could not be read comes back with the reason; it
+    /// is already told as a gap. Start, clock and end are of the whole session, whatever the line.
+    #[inline]
+    pub fn step_line(
+        &mut self,
+        line: usize,
+        input: Input<'_>,
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) -> Option<Quarantined> {
         let before = out.records.len();
-        let bad = self.apply(input, now, out);
+        let bad = self.apply(line, input, now, out);
         let told = (out.records.len() - before) as u64;
         if told > 0 {
             self.records += told;
@@ -145,90 +278,323 @@ impl Session {
     }
 
     #[inline]
-    fn apply(&mut self, input: Input<'_>, now: UnixNanos, out: &mut Outbox) -> Option<Quarantined> {
+    fn apply(&mut self, line: usize, input: Input<'_>, now: UnixNanos, out: &mut Outbox) -> Option<Quarantined> {
         match input {
-            Input::Frame(frame) => {
-                self.frames += 1;
-                let mark = out.records.mark();
-                match self.machine.on_frame(frame, now, out) {
-                    Ok(()) => self.last_frame = now,
-                    Err(error) => {
-                        out.records.truncate(mark);
-                        return Some(self.quarantine(error, now, out));
-                    }
-                }
-            }
-            Input::Timer => self.on_timer(now, out),
-            Input::Response(id, reply) => self.machine.on_response(id, reply, now, out),
+            Input::Frame(frame) => return self.on_frame(line, frame, now, out),
+            Input::Timer => self.on_timer(line, now, out),
+            Input::Response(id, reply) => self.run(line, now, out, |m, out| m.on_response(id, reply, now, out)),
             Input::Connecting(to) => {
-                self.tell_connection(StreamState::Connecting, Reason::Start, to, now, out);
-            }
-            Input::Connected => {
-                self.connected = true;
-                self.last_frame = now;
-                self.refreshed = Some(now);
-                self.refresh_records_due = self.records + self.refresh_records_step();
-                self.tell_connection(StreamState::Live, Reason::Ok, "", now, out);
-                self.machine.on_connected(now, out);
-            }
-            Input::Disconnected(reason, why) => {
-                self.tell_connection(StreamState::Down, reason, why, now, out);
-                if std::mem::take(&mut self.connected) {
-                    self.machine.on_disconnected(now, out);
+                self.arbitrate(line, now);
+                if self.up == 0 {
+                    self.tell_connection(StreamState::Connecting, Reason::Start, to, now, out);
                 }
             }
-            Input::Remember(instrument, memory) => self.machine.remember(instrument, memory),
-            Input::Clock(wall) => out.records.push(&ClockRecord::new(self.machine.venue(), wall, now)),
+            Input::Connected => self.on_connected(line, now, out),
+            Input::Disconnected(reason, why) => self.on_disconnected(line, reason, why, now, out),
+            Input::Remember(instrument, memory) => {
+                for line in &mut self.lines {
+                    line.machine.remember(instrument, memory.clone());
+                }
+                for group in self.groups.iter_mut().filter(|g| g.lines.len() > 1) {
+                    group.memories.push((instrument, memory.clone()));
+                }
+            }
+            Input::Clock(wall) => out.records.push(&ClockRecord::new(self.venue, wall, now)),
             Input::Start { epoch, pid, origin, site, build } => {
                 self.epoch = epoch;
                 out.records
-                    .push_session_start(self.machine.venue(), epoch, pid, origin, site, build, now)
+                    .push_session_start(self.venue, epoch, pid, origin, site, build, now)
                     .expect("site and build names are checked when the configuration is read");
             }
             Input::End(reason) => {
-                out.records.push_session_end(self.machine.venue(), self.epoch, reason, now);
+                out.records.push_session_end(self.venue, self.epoch, reason, now);
             }
         }
         None
     }
 
-    /// When a [`Input::Timer`] is due.
+    #[inline]
+    fn on_frame(&mut self, index: usize, frame: &[u8], now: UnixNanos, out: &mut Outbox) -> Option<Quarantined> {
+        self.frames += 1;
+        let line = &mut self.lines[index];
+        if self.groups[line.group].arbiter.is_some() {
+            return self.on_arbitrated_frame(index, frame, now, out);
+        }
+        let mark = out.records.mark();
+        match line.machine.on_frame(frame, now, out) {
+            Ok(()) => {
+                line.last_frame = now;
+                None
+            }
+            Err(error) => {
+                out.records.truncate(mark);
+                Some(self.quarantine(index, error, now, out))
+            }
+        }
+    }
+
+    fn on_arbitrated_frame(
+        &mut self,
+        index: usize,
+        frame: &[u8],
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) -> Option<Quarantined> {
+        let mut result = Ok(());
+        self.run(index, now, out, |machine, out| {
+            result = machine.on_frame(frame, now, out);
+            if result.is_err() {
+                out.records.clear();
+                out.marks.clear();
+            }
+        });
+        match result {
+            Ok(()) => {
+                self.lines[index].last_frame = now;
+                None
+            }
+            Err(error) => Some(self.quarantine(index, error, now, out)),
+        }
+    }
+
+    /// Lets a line's machine act; what it tells passes its group's arbiter, if there is one.
+    #[inline]
+    fn run(
+        &mut self,
+        index: usize,
+        now: UnixNanos,
+        out: &mut Outbox,
+        act: impl FnOnce(&mut dyn VenueMachine, &mut Outbox),
+    ) {
+        let line = &mut self.lines[index];
+        let Some(arbiter) = &mut self.groups[line.group].arbiter else { return act(&mut *line.machine, out) };
+        // The machine's wishes go where they always go; its records are judged first.
+        std::mem::swap(&mut out.records, &mut self.side.records);
+        out.marking = true;
+        act(&mut *line.machine, out);
+        out.marking = false;
+        std::mem::swap(&mut out.records, &mut self.side.records);
+        arbiter.take(line.place, &self.side.records, &out.marks, now, &mut out.records);
+        self.side.records.clear();
+        out.marks.clear();
+        self.settle(index, now, out);
+    }
+
+    fn settle(&mut self, index: usize, now: UnixNanos, out: &mut Outbox) {
+        let Session { lines, groups, side, .. } = self;
+        let Group { lines: members, arbiter: Some(arbiter), .. } = &mut groups[lines[index].group] else { return };
+        arbiter.settle(now, &mut out.records, &mut |place, instrument, records| {
+            side.clear();
+            lines[members[place]].machine.snapshot(instrument, now, side);
+            std::mem::swap(records, &mut side.records);
+            side.clear();
+        });
+    }
+
+    /// Puts an arbiter behind a group when a second of its lines is about to be used: it takes over where the first one
+    /// stands.
+    fn arbitrate(&mut self, index: usize, now: UnixNanos) {
+        let Session { lines, groups, side, venue, .. } = self;
+        let group = &mut groups[lines[index].group];
+        if group.arbiter.is_some() {
+            return;
+        }
+        let used = |l: &&usize| **l != index && lines[**l].last_frame != UnixNanos::ZERO;
+        let Some(first) = group.lines.iter().find(used).copied() else { return };
+        let contiguous = lines[index].machine.trade_ids_are_contiguous();
+        let mut arbiter = Box::new(Arbiter::new(*venue, group.lines.len(), contiguous));
+        for (instrument, memory) in group.memories.drain(..) {
+            arbiter.remember(instrument, &memory);
+        }
+        let Line { machine, place, connected, last_frame, .. } = &mut lines[first];
+        let known: Vec<_> = machine.instruments().iter().cloned().collect();
+        for definition in known {
+            side.clear();
+            machine.refresh(definition.id, now, side);
+            let last_trade = machine.last_trade(definition.id);
+            arbiter.seed(*place, &definition, &side.records, last_trade, *last_frame);
+        }
+        side.clear();
+        arbiter.take_over(*place, *connected, machine.counts());
+        group.arbiter = Some(arbiter);
+    }
+
+    fn on_connected(&mut self, index: usize, now: UnixNanos, out: &mut Outbox) {
+        self.arbitrate(index, now);
+        let line = &mut self.lines[index];
+        self.up += usize::from(!std::mem::replace(&mut line.connected, true));
+        line.last_frame = now;
+        if let Some(arbiter) = &mut self.groups[line.group].arbiter {
+            arbiter.line_up(line.place);
+        }
+        self.refreshed = Some(now);
+        self.refresh_records_due = self.records + self.refresh_records_step();
+        let text = match &self.lines[index].shape.name[..] {
+            "" => String::new(),
+            name => format!("line {name} is up"),
+        };
+        self.tell_connection(StreamState::Live, Reason::Ok, &text, now, out);
+        if std::mem::take(&mut self.lines[index].told_down) {
+            self.tell_carried(index, (StreamState::Live, Reason::Ok), &text, now, out);
+        }
+        self.run(index, now, out, |machine, out| machine.on_connected(now, out));
+    }
+
+    /// The venue is down only when its last line is; what a line alone carried is told instrument by instrument.
+    fn on_disconnected(&mut self, index: usize, reason: Reason, why: &str, now: UnixNanos, out: &mut Outbox) {
+        let line = &mut self.lines[index];
+        let (group, place, was) = (line.group, line.place, std::mem::take(&mut line.connected));
+        self.up -= usize::from(was);
+        let carried = self.groups[group].lines.iter().any(|l| self.lines[*l].connected);
+        let name = &self.lines[index].shape.name;
+        let text = if name.is_empty() { why.to_owned() } else { format!("line {name}: {why}") };
+        let state = if self.up > 0 { StreamState::Live } else { StreamState::Down };
+        self.tell_connection(state, reason, &text, now, out);
+        if !was {
+            return;
+        }
+        if self.up > 0 && !carried {
+            self.lines[index].told_down = true;
+            self.tell_carried(index, (StreamState::Down, reason), &text, now, out);
+        }
+        if let Some(arbiter) = &mut self.groups[group].arbiter {
+            arbiter.line_going(place);
+        }
+        self.run_unsettled(index, now, out);
+        if let Some(arbiter) = &mut self.groups[group].arbiter {
+            arbiter.line_down(place, now, &mut out.records);
+        }
+        self.settle(index, now, out);
+    }
+
+    /// The machine's part of a lost connection; who leads is decided when the arbiter knows all of it.
+    fn run_unsettled(&mut self, index: usize, now: UnixNanos, out: &mut Outbox) {
+        let line = &mut self.lines[index];
+        let Some(arbiter) = &mut self.groups[line.group].arbiter else { return line.machine.on_disconnected(now, out) };
+        std::mem::swap(&mut out.records, &mut self.side.records);
+        line.machine.on_disconnected(now, out);
+        std::mem::swap(&mut out.records, &mut self.side.records);
+        arbiter.take(line.place, &self.side.records, &[], now, &mut out.records);
+        self.side.records.clear();
+    }
+
+    /// The state of the one line that carries these instruments, while others keep the venue up.
+    fn tell_carried(
+        &self,
+        index: usize,
+        (state, reason): (StreamState, Reason),
+        text: &str,
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
+        let status = Status::Stream(StreamKind::Connection, state);
+        for instrument in self.lines[index].machine.instruments().iter() {
+            out.records.push_status(self.venue, instrument.id, status, reason, text, UnixNanos::ZERO, now);
+        }
+    }
+
+    /// When an [`Input::Timer`] is due for one of the lines.
     pub fn next_timer(&self) -> Option<UnixNanos> {
+        let lines = self.lines.iter().filter_map(|line| line.machine.next_timer()).min();
+        [lines, self.shared_timer()].into_iter().flatten().min()
+    }
+
+    /// Whether an [`Input::Timer`] is due for this line.
+    #[inline]
+    pub fn timer_is_due(&self, line: usize, now: UnixNanos) -> bool {
+        let due = self.lines[line].machine.next_timer().is_some_and(|due| due <= now);
+        due || line == 0 && (self.wants_timer() || self.shared_timer().is_some_and(|due| due <= now))
+    }
+
+    /// When what concerns all lines is due: heartbeat, refresh, and what arbiters wait for.
+    fn shared_timer(&self) -> Option<UnixNanos> {
         let heartbeat = (self.epoch != 0).then(|| self.last_record.after(self.settings.heartbeat));
-        let refresh = self.refresh_due().filter(|_| self.connected && !self.machine.instruments().is_empty());
-        [self.machine.next_timer(), heartbeat, refresh].into_iter().flatten().min()
+        let refresh = self.refresh_due().filter(|_| self.up > 0 && self.instruments() > 0);
+        let arbiters = self.groups.iter().filter_map(|g| g.arbiter.as_ref()?.next_timer()).min();
+        [heartbeat, refresh, arbiters].into_iter().flatten().min()
     }
 
     /// Whether a refresh is overdue by the count of records: a shell that is always busy must still send a timer.
     #[inline]
     pub fn wants_timer(&self) -> bool {
-        self.connected && self.records >= self.refresh_records_due && !self.machine.instruments().is_empty()
+        self.up > 0 && self.records >= self.refresh_records_due && self.instruments() > 0
     }
 
-    fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
+    fn on_timer(&mut self, index: usize, now: UnixNanos, out: &mut Outbox) {
         let before = out.records.len();
-        if self.machine.next_timer().is_some_and(|due| due <= now) {
-            self.machine.on_timer(now, out);
+        if self.lines[index].machine.next_timer().is_some_and(|due| due <= now) {
+            self.run(index, now, out, |machine, out| machine.on_timer(now, out));
+        }
+        for group in &mut self.groups {
+            if let Some(arbiter) = &mut group.arbiter {
+                arbiter.on_timer(now, &mut out.records);
+            }
         }
         if self.refresh_due().is_some_and(|due| due <= now) || self.wants_timer() {
             self.refresh_one(now, out);
         }
         if self.epoch != 0 && out.records.len() == before && now >= self.last_record.after(self.settings.heartbeat) {
             let next = self.records + 2;
-            out.records.push(&HeartbeatRecord::new(self.machine.venue(), next, now));
+            out.records.push(&HeartbeatRecord::new(self.venue, next, now));
         }
+    }
+
+    /// How many instruments there are on all lines.
+    #[inline]
+    fn instruments(&self) -> usize {
+        if let [line] = &self.lines[..] {
+            return line.machine.instruments().len();
+        }
+        self.groups.iter().map(|group| self.instruments_of(group)).sum()
+    }
+
+    fn instruments_of(&self, group: &Group) -> usize {
+        match &group.arbiter {
+            Some(arbiter) => arbiter.instruments(),
+            None => self.lines[self.alone(group)].machine.instruments().len(),
+        }
+    }
+
+    /// The one line of a group that is used while there is no arbiter.
+    fn alone(&self, group: &Group) -> usize {
+        let connected = group.lines.iter().find(|l| self.lines[**l].connected);
+        *connected.unwrap_or(&group.lines[0])
     }
 
     /// Refreshes the next instrument of the round, so that the load is spread evenly.
     fn refresh_one(&mut self, now: UnixNanos, out: &mut Outbox) {
-        let count = self.machine.instruments().len();
-        if count > 0 && self.connected {
+        let count = self.instruments();
+        if count > 0 && self.up > 0 {
             self.refresh_index = (self.refresh_index + 1) % count;
-            let id = self.machine.instruments().get(self.refresh_index as u32).id;
-            self.machine.refresh(id, now, out);
+            self.refresh(self.refresh_index, now, out);
         }
         self.refreshed = Some(now);
         self.refresh_records_due = self.records + self.refresh_records_step();
+    }
+
+    fn refresh(&mut self, mut n: usize, now: UnixNanos, out: &mut Outbox) {
+        let Some(group) = self.groups.iter().position(|group| {
+            let count = self.instruments_of(group);
+            let here = n < count;
+            n -= if here { 0 } else { count };
+            here
+        }) else {
+            return;
+        };
+        let alone = self.alone(&self.groups[group]);
+        let Session { lines, groups, side, .. } = self;
+        let group = &mut groups[group];
+        let Some(arbiter) = &mut group.arbiter else {
+            let machine = &mut lines[alone].machine;
+            let id = machine.instruments().get(n as u32).id;
+            return machine.refresh(id, now, out);
+        };
+        let Some(id) = arbiter.instrument(n) else { return };
+        let Some((place, with_book)) = arbiter.refresher(id) else { return };
+        side.clear();
+        lines[group.lines[place]].machine.refresh(id, now, side);
+        arbiter.tell_refresh(place, id, with_book, &side.records, &mut out.records);
+        side.clear();
     }
 
     /// Counted with the instruments there are now: most become known only after the connection opened.
@@ -237,25 +603,30 @@ impl Session {
     }
 
     fn refresh_step(&self) -> Duration {
-        self.settings.refresh / u32::try_from(self.machine.instruments().len().max(1)).unwrap_or(u32::MAX)
+        self.settings.refresh / u32::try_from(self.instruments().max(1)).unwrap_or(u32::MAX)
     }
 
     fn refresh_records_step(&self) -> u64 {
-        (self.settings.refresh_records / self.machine.instruments().len().max(1) as u64).max(1)
+        (self.settings.refresh_records / self.instruments().max(1) as u64).max(1)
     }
 
     fn tell_connection(&self, state: StreamState, reason: Reason, text: &str, now: UnixNanos, out: &mut Outbox) {
-        let (venue, status) = (self.machine.venue(), Status::Connection(state));
-        out.records.push_status(venue, InstrumentId::NONE, status, reason, text, UnixNanos::ZERO, now);
+        let status = Status::Connection(state);
+        out.records.push_status(self.venue, InstrumentId::NONE, status, reason, text, UnixNanos::ZERO, now);
     }
 
+    /// A frame that cannot be read is told as a gap, unless another line vouches for what it held.
     #[cold]
-    fn quarantine(&mut self, error: FrameError, now: UnixNanos, out: &mut Outbox) -> Quarantined {
+    fn quarantine(&mut self, index: usize, error: FrameError, now: UnixNanos, out: &mut Outbox) -> Quarantined {
         self.malformed += 1;
-        let venue = self.machine.venue();
-        let (stream, cause) = (StreamKind::Connection, GapCause::Malformed);
-        out.records.push(&GapRecord::new(venue, InstrumentId::NONE, stream, cause, None, self.last_frame, now));
-        self.last_frame = now;
+        let line = &mut self.lines[index];
+        let arbiter = self.groups[line.group].arbiter.as_ref();
+        if arbiter.is_none_or(|arbiter| arbiter.would_miss(line.place)) {
+            let (stream, cause) = (StreamKind::Connection, GapCause::Malformed);
+            let gap = GapRecord::new(self.venue, InstrumentId::NONE, stream, cause, None, line.last_frame, now);
+            out.records.push(&gap);
+        }
+        line.last_frame = now;
         Quarantined { frame: self.frames, error }
     }
 }

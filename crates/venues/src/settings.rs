@@ -96,7 +96,7 @@ impl StaleAfter {
             StreamKind::Quote => self.quote_s,
             StreamKind::Bar => self.bar_s,
             StreamKind::Connection => self.connection_s,
-            StreamKind::Instrument => 0,
+            StreamKind::Order | StreamKind::Instrument => 0,
         };
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     }

@@ -8,14 +8,20 @@ mod conformance {
     pub mod case;
     pub mod kraken;
     pub mod kraken_v1;
+    pub mod missed;
     pub mod reader;
     pub mod world;
+
+    /// Every behaviour by its name.
+    pub mod all {
+        pub use super::{behaviours::*, missed::*};
+    }
 }
 
 macro_rules! suite {
     ($venue:ident, $case:ty: $($behaviour:ident),+ $(,)?) => {
         mod $venue {
-            $(#[test] fn $behaviour() { crate::conformance::behaviours::$behaviour::<$case>(); })+
+            $(#[test] fn $behaviour() { crate::conformance::all::$behaviour::<$case>(); })+
         }
     };
     ($venue:ident, $case:ty) => {
@@ -42,6 +48,20 @@ macro_rules! suite {
     };
 }
 
+/// What venues do beside that serve old trades over REST.
+macro_rules! missed_trades {
+    ($module:ident, $case:ty) => {
+        suite!($module, $case:
+            missed_trades_are_fetched_and_told_late,
+            a_restart_in_the_middle_of_a_backfill_goes_on,
+            what_rest_no_longer_serves_stays_a_gap,
+        );
+    };
+}
+
 suite!(binance, crate::conformance::binance::Binance);
 suite!(kraken, crate::conformance::kraken::Kraken);
 suite!(kraken_v1, crate::conformance::kraken_v1::KrakenV1);
+
+missed_trades!(binance_missed_trades, crate::conformance::binance::Binance);
+missed_trades!(kraken_missed_trades, crate::conformance::kraken::Kraken);

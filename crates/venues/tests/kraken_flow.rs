@@ -281,7 +281,7 @@ fn trades_of_a_snapshot_are_flagged_and_only_the_missed_are_told() {
     let settings = Settings { streams: vec![StreamKind::Trade], ..Run::settings(&["BTC-USD", "ETH-USD"]) };
     let mut r = Run::new(&settings, &[]);
     let id = InstrumentId::of(Venue::Kraken, "BTC/USD");
-    r.machine.remember(id, Memory { trade_id: Some(5), last_seen: UnixNanos(9) });
+    r.machine.remember(id, Memory { trade_id: Some(5), last_seen: UnixNanos(9), ..Memory::default() });
     r.connect();
     r.frame(&pairs(&["BTC/USD", "ETH/USD"]));
     let requests = r.requests();

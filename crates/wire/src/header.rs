@@ -41,11 +41,15 @@ pub enum RecordType {
     SessionStart = 15,
     /// A run ends, 40 bytes.
     SessionEnd = 16,
+    /// What happens to one order of a venue's book, 72 bytes.
+    Order = 17,
+    /// Prices between which an instrument may trade, 48 bytes.
+    PriceBand = 18,
 }
 
 impl RecordType {
     /// Every type, in the order of their codes.
-    pub const ALL: [RecordType; 16] = [
+    pub const ALL: [RecordType; 18] = [
         RecordType::Trade,
         RecordType::BookChange,
         RecordType::Quote,
@@ -62,6 +66,8 @@ impl RecordType {
         RecordType::Heartbeat,
         RecordType::SessionStart,
         RecordType::SessionEnd,
+        RecordType::Order,
+        RecordType::PriceBand,
     ];
 
     /// The type with this code.
@@ -89,6 +95,8 @@ impl RecordType {
             RecordType::Heartbeat => "heartbeat",
             RecordType::SessionStart => "session_start",
             RecordType::SessionEnd => "session_end",
+            RecordType::Order => "order",
+            RecordType::PriceBand => "price_band",
         }
     }
 }

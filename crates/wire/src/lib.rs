@@ -31,8 +31,8 @@ pub use buf::{RecordBuf, Records};
 pub use header::{Flags, Header, RecordType};
 pub use records::{
     BarRecord, BarState, BookAction, BookChangeRecord, ClockRecord, CorrectionKind, CorrectionRecord, GapRecord,
-    HeartbeatRecord, NONE, OverrunCause, OverrunRecord, QuoteRecord, SnapshotBeginRecord, SnapshotEndRecord,
-    SnapshotReason, TradeRecord,
+    HeartbeatRecord, NONE, OrderAction, OrderRecord, OverrunCause, OverrunRecord, PriceBandRecord, QuoteRecord,
+    SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason, TradeRecord,
 };
 pub use text::{
     InstrumentHead, InstrumentView, LongTrade, LongTradeHead, LongTradeView, Origin, SessionEndHead, SessionHead,
@@ -133,6 +133,10 @@ pub enum Record<'a> {
     SessionStart(SessionView<'a>),
     /// A run of a feed ends in order.
     SessionEnd(&'a SessionEndHead),
+    /// What happens to one order of a venue's book.
+    Order(&'a OrderRecord),
+    /// Prices between which an instrument may trade.
+    PriceBand(&'a PriceBandRecord),
     /// A type this build does not know.
     Unknown(&'a Header),
 }
@@ -164,6 +168,8 @@ impl<'a> Record<'a> {
             RecordType::Heartbeat => Record::Heartbeat(records::view(words)?),
             RecordType::SessionStart => Record::SessionStart(SessionView::read(words)?),
             RecordType::SessionEnd => Record::SessionEnd(SessionEndHead::read(words)?),
+            RecordType::Order => Record::Order(OrderRecord::read(words)?),
+            RecordType::PriceBand => Record::PriceBand(PriceBandRecord::read(words)?),
         })
     }
 }

@@ -750,3 +750,192 @@ impl HeartbeatRecord {
         }
     }
 }
+
+/// What happens to an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum OrderAction {
+    /// The venue took it in; it does not rest yet. The size is what was ordered.
+    Received = 1,
+    /// It rests. The size is what remains of it.
+    Open = 2,
+    /// It rested and was traded against. The size is what was traded; the trade itself is told too.
+    Match = 3,
+    /// Its size or price is another. The size is what remains of it.
+    Change = 4,
+    /// It is gone because nothing of it remains.
+    Filled = 5,
+    /// It is gone because it was cancelled. The size is what remained of it.
+    Canceled = 6,
+    /// A stop order waits no longer.
+    Activated = 7,
+}
+
+impl OrderAction {
+    /// Every value, in the order of their codes.
+    pub const ALL: [OrderAction; 7] = [
+        OrderAction::Received,
+        OrderAction::Open,
+        OrderAction::Match,
+        OrderAction::Change,
+        OrderAction::Filled,
+        OrderAction::Canceled,
+        OrderAction::Activated,
+    ];
+
+    /// The value with this code.
+    pub fn from_code(code: u8) -> Option<OrderAction> {
+        OrderAction::ALL.into_iter().find(|v| *v as u8 == code)
+    }
+
+    /// The name used in the JSON form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OrderAction::Received => "received",
+            OrderAction::Open => "open",
+            OrderAction::Match => "match",
+            OrderAction::Change => "change",
+            OrderAction::Filled => "filled",
+            OrderAction::Canceled => "canceled",
+            OrderAction::Activated => "activated",
+        }
+    }
+
+    /// The value with this name.
+    pub fn from_name(name: &str) -> Option<OrderAction> {
+        OrderAction::ALL.into_iter().find(|v| v.name() == name)
+    }
+}
+
+/// What happens to one order of a venue's book, 72 bytes. The flags carry the order's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct OrderRecord {
+    /// Type 17, 9 words.
+    pub header: Header,
+    /// When the venue says it happened.
+    pub ts_event: u64,
+    /// When the bytes were read from the socket.
+    pub ts_recv: u64,
+    /// Price mantissa; [`NONE`] for an order without one.
+    pub price: i64,
+    /// Size mantissa, of what the action says; [`NONE`] where the venue does not say.
+    pub size: i64,
+    /// The venue's id of the order: the 128 bits of a UUID, high half first.
+    pub order_id: [u64; 2],
+    /// The venue's sequence of the message; 0 where it has none.
+    pub venue_sequence: u64,
+    /// The [`OrderAction`]'s code.
+    pub action: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+layout!(
+    OrderRecord, 72, Order,
+    price @ 24, size @ 32, order_id @ 40, venue_sequence @ 56, action @ 64, reserved @ 65,
+);
+
+impl OrderRecord {
+    pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
+        let r: &Self = view(words)?;
+        if OrderAction::from_code(r.action).is_none() {
+            return Err(RecordError::Code { kind: r.header.kind, field: "action", code: r.action.into() });
+        }
+        if r.header.flags().side().is_none() {
+            return Err(RecordError::Code { kind: r.header.kind, field: "side", code: 0 });
+        }
+        Ok(r)
+    }
+
+    /// One event of an order; `side` is the order's own.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "one call builds one record; each argument is a type of its own")]
+    pub fn new(
+        venue: Venue,
+        instrument: InstrumentId,
+        side: Side,
+        flags: Flags,
+        ts_event: UnixNanos,
+        ts_recv: UnixNanos,
+        price: Option<Price>,
+        size: Option<Qty>,
+        order_id: u128,
+        venue_sequence: u64,
+        action: OrderAction,
+    ) -> Self {
+        let flags = flags | Flags::of_side(Some(side));
+        OrderRecord {
+            header: Header::new(Self::TYPE, Self::WORDS, Some(venue), flags, instrument),
+            ts_event: ts_event.0,
+            ts_recv: ts_recv.0,
+            price: price.map_or(NONE, |p| p.0),
+            size: size.map_or(NONE, |s| s.0),
+            order_id: [(order_id >> 64) as u64, order_id as u64],
+            venue_sequence,
+            action: action as u8,
+            reserved: [0; 7],
+        }
+    }
+
+    /// What happened.
+    pub fn action(&self) -> OrderAction {
+        OrderAction::from_code(self.action).expect("checked when the record was viewed")
+    }
+
+    /// The order's 128-bit id.
+    pub fn id(&self) -> u128 {
+        u128::from(self.order_id[0]) << 64 | u128::from(self.order_id[1])
+    }
+}
+
+/// Prices between which an instrument may trade (limit up, limit down), 48 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct PriceBandRecord {
+    /// Type 18, 6 words.
+    pub header: Header,
+    /// When the venue says it holds from.
+    pub ts_event: u64,
+    /// When the bytes were read from the socket.
+    pub ts_recv: u64,
+    /// Lowest price mantissa; [`NONE`] for no limit.
+    pub lower: i64,
+    /// Highest price mantissa; [`NONE`] for no limit.
+    pub upper: i64,
+    /// The venue's indicator, one ASCII letter; 0 where it gives none.
+    pub indicator: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+layout!(PriceBandRecord, 48, PriceBand, lower @ 24, upper @ 32, indicator @ 40, reserved @ 41);
+
+impl PriceBandRecord {
+    pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
+        let r: &Self = view(words)?;
+        if r.indicator != 0 && !r.indicator.is_ascii_graphic() {
+            return Err(RecordError::Code { kind: r.header.kind, field: "indicator", code: r.indicator.into() });
+        }
+        Ok(r)
+    }
+
+    /// A band; a bound is `None` where there is no limit.
+    pub fn new(
+        venue: Venue,
+        instrument: InstrumentId,
+        ts_event: UnixNanos,
+        ts_recv: UnixNanos,
+        lower: Option<Price>,
+        upper: Option<Price>,
+        indicator: Option<u8>,
+    ) -> Self {
+        PriceBandRecord {
+            header: Header::new(Self::TYPE, Self::WORDS, Some(venue), Flags::EMPTY, instrument),
+            ts_event: ts_event.0,
+            ts_recv: ts_recv.0,
+            lower: lower.map_or(NONE, |p| p.0),
+            upper: upper.map_or(NONE, |p| p.0),
+            indicator: indicator.unwrap_or(0),
+            reserved: [0; 7],
+        }
+    }
+}

@@ -8,7 +8,7 @@ use model::{
     BookState, GapCause, InstrumentId, InstrumentKind, InstrumentStatus, Reason, Scope, StreamKind, StreamState, Venue,
 };
 use std::fs;
-use wire::{CorrectionKind, Flags, OverrunCause, RecordType, batch};
+use wire::{CorrectionKind, Flags, OrderAction, OverrunCause, RecordType, batch};
 
 fn document() -> String {
     fs::read_to_string(repository("docs/protocol.md")).unwrap()
@@ -114,7 +114,7 @@ fn the_lists_of_codes_are_true() {
         )+};
     }
     check!(Scope StreamKind StreamState BookState Reason GapCause InstrumentKind InstrumentStatus CorrectionKind
-        OverrunCause);
+        OverrunCause OrderAction);
     for kind in ["BookAction", "SnapshotReason", "BarState"] {
         assert!(told.contains(&format!("- {kind}: ")));
     }

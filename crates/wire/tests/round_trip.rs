@@ -253,6 +253,43 @@ fn correction() -> impl Strategy<Value = Sample> {
     )
 }
 
+fn order() -> impl Strategy<Value = Sample> {
+    let what = (select(&[Side::Buy, Side::Sell]), select(&OrderAction::ALL), any::<u128>(), any::<u64>());
+    (instrument(), flags(RecordType::Order), time(), time(), (absent_or_mantissa(), absent_or_mantissa()), what)
+        .prop_map(|(i, flags, event, recv, (price, size), (side, action, id, venue_sequence))| {
+            let order = OrderRecord {
+                header: header(RecordType::Order, &i, flags | Flags::of_side(Some(side))),
+                ts_event: event.0,
+                ts_recv: recv.0,
+                price,
+                size,
+                order_id: [(id >> 64) as u64, id as u64],
+                venue_sequence,
+                action: action as u8,
+                reserved: [0; 7],
+            };
+            (i, push_one(&order))
+        })
+}
+
+fn price_band() -> impl Strategy<Value = Sample> {
+    let numbers = (absent_or_mantissa(), absent_or_mantissa(), prop_oneof![Just(0u8), 33..127u8]);
+    (instrument(), flags(RecordType::PriceBand), time(), time(), numbers).prop_map(
+        |(i, flags, event, recv, (lower, upper, indicator))| {
+            let band = PriceBandRecord {
+                header: header(RecordType::PriceBand, &i, flags),
+                ts_event: event.0,
+                ts_recv: recv.0,
+                lower,
+                upper,
+                indicator,
+                reserved: [0; 7],
+            };
+            (i, push_one(&band))
+        },
+    )
+}
+
 fn any_status() -> impl Strategy<Value = Status> {
     let stream_state = || select(StreamState::ALL);
     prop_oneof![
@@ -338,9 +375,25 @@ fn session() -> impl Strategy<Value = Sample> {
 
 /// Records of any type.
 fn sample() -> impl Strategy<Value = Sample> {
-    let market = prop_oneof![trade(), long_trade(), update(), snapshot(), quote(), bar(), correction()];
-    let about = prop_oneof![definition(), status(), gap(), overrun(), clock(), heartbeat(), session()];
-    prop_oneof![market, about]
+    // Boxed: the strategies by value would fill the stack.
+    prop_oneof![
+        trade().boxed(),
+        long_trade().boxed(),
+        update().boxed(),
+        snapshot().boxed(),
+        quote().boxed(),
+        bar().boxed(),
+        correction().boxed(),
+        order().boxed(),
+        price_band().boxed(),
+        definition().boxed(),
+        status().boxed(),
+        gap().boxed(),
+        overrun().boxed(),
+        clock().boxed(),
+        heartbeat().boxed(),
+        session().boxed(),
+    ]
 }
 
 /// A record built anew from what its view says.
@@ -354,6 +407,8 @@ fn rebuilt(words: &[u64]) -> Vec<u64> {
         Record::Quote(r) => out.push(r),
         Record::Bar(r) => out.push(r),
         Record::Correction(r) => out.push(r),
+        Record::Order(r) => out.push(r),
+        Record::PriceBand(r) => out.push(r),
         Record::Gap(r) => out.push(r),
         Record::Overrun(r) => out.push(r),
         Record::Clock(r) => out.push(r),

@@ -1,6 +1,8 @@
 //! A whole AlphaPulse in folders and ports of its own, for the tests that look at it from outside.
 #![allow(dead_code, reason = "every test file is a crate of its own and uses its part")]
 
+pub mod journal;
+
 use serde_json::Value;
 use std::{
     fs,

@@ -14,6 +14,7 @@ use super::MICROS_MARK;
 use crate::connection::{Close, Desk, Heard, Protocol as ConnectionProtocol};
 use crate::http::percent_decoded;
 use crate::options::Limits;
+use crate::outgoing::Dress;
 
 /// Most streams of a connection.
 const STREAMS_MAX: usize = 1024;
@@ -123,7 +124,7 @@ impl Protocol {
             "SET_PROPERTY" => match params.map(Vec::as_slice) {
                 Some([Value::String(name), Value::Bool(value)]) if name == "combined" => {
                     self.combined = *value;
-                    desk.out.wrapped = *value;
+                    desk.out.dress = dress(*value);
                     Ok(Value::Null)
                 }
                 Some([Value::String(name), _]) if name == "combined" => {
@@ -139,9 +140,13 @@ impl Protocol {
     }
 }
 
+fn dress(combined: bool) -> Dress {
+    if combined { Dress::Wrapped } else { Dress::Bare }
+}
+
 impl ConnectionProtocol for Protocol {
     fn open(&mut self, desk: &mut Desk<'_>) {
-        desk.out.wrapped = self.combined;
+        desk.out.dress = dress(self.combined);
         for stream in std::mem::take(&mut self.from_path) {
             self.subscribe(&stream, desk);
         }

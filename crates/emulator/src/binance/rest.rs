@@ -61,7 +61,7 @@ fn weight(head: &RequestHead) -> u32 {
         "/api/v3/depth" if limit <= 500 => 25,
         "/api/v3/depth" if limit <= 1000 => 50,
         "/api/v3/depth" => 250,
-        "/api/v3/trades" => 25,
+        "/api/v3/trades" | "/api/v3/historicalTrades" => 25,
         "/api/v3/aggTrades" => 4,
         "/api/v3/klines" => 2,
         _ => 1,
@@ -79,10 +79,17 @@ fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Answer
             let book = market.book(at, limit).unwrap_or_default();
             Ok(depth(&market.pairs()[at], &book))
         }
-        "/api/v3/trades" | "/api/v3/aggTrades" => {
+        "/api/v3/trades" | "/api/v3/historicalTrades" | "/api/v3/aggTrades" => {
             let at = symbol(head, market.pairs())?;
             let limit = limit(head, 500, 1000)?;
-            Ok(trades(head.path.ends_with("aggTrades"), &market.pairs()[at], &market.trades(at), limit))
+            let from = from_id(head)?;
+            let all = market.trades(at);
+            let start = match from {
+                Some(from) => all.partition_point(|trade| trade.id < from),
+                None => all.len().saturating_sub(limit),
+            };
+            let served = &all[start..(start + limit).min(all.len())];
+            Ok(trades(head.path.ends_with("aggTrades"), &market.pairs()[at], served))
         }
         "/api/v3/klines" => {
             let at = symbol(head, market.pairs())?;
@@ -110,6 +117,12 @@ fn limit(head: &RequestHead, default: usize, most: usize) -> Result<usize, (u16,
     let Some(text) = head.query_value("limit") else { return Ok(default) };
     let limit: usize = text.parse().map_err(|_| missing("limit"))?;
     if limit == 0 { Err(missing("limit")) } else { Ok(limit.min(most)) }
+}
+
+/// Where to begin; `trades` always ends with the latest.
+fn from_id(head: &RequestHead) -> Result<Option<u64>, (u16, i32, String)> {
+    let asked = head.query_value("fromId").filter(|_| head.path != "/api/v3/trades");
+    asked.map(|text| text.parse().map_err(|_| missing("fromId"))).transpose()
 }
 
 fn text(mantissa: i64, scale: u8) -> String {
@@ -210,8 +223,8 @@ fn depth(pair: &Pair, book: &BookView) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn trades(aggregated: bool, pair: &Pair, trades: &[crate::market::Trade], limit: usize) -> String {
-    let entries: Vec<String> = trades[trades.len().saturating_sub(limit)..]
+fn trades(aggregated: bool, pair: &Pair, trades: &[crate::market::Trade]) -> String {
+    let entries: Vec<String> = trades
         .iter()
         .map(|trade| {
             let (price, size) = (text(trade.price.0, pair.price_scale), text(trade.size.0, pair.size_scale));

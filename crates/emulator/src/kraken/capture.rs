@@ -1,9 +1,9 @@
-//! Captured WebSocket v2 frames: which stream each belongs to, and what in it moves with time and pass.
+//! Captured WebSocket frames, v2's here and v1's arrays beside: which stream each belongs to, and what in it moves with time and pass.
 
 use book::Book;
 use model::{Price, Qty, Side, StreamKind, UnixNanos};
 
-use super::{DEPTHS, frames};
+use super::{DEPTHS, frames, v1};
 use crate::market::{BookView, CaptureFormat, CapturedFrame, Pair, Patch, PatchKind, Topic, walk};
 
 #[derive(Debug)]
@@ -11,6 +11,9 @@ pub(crate) struct Format;
 
 impl CaptureFormat for Format {
     fn read(&self, line: &str, remembered: &mut Vec<(String, String)>) -> Result<Option<CapturedFrame>, String> {
+        if line.starts_with('[') {
+            return v1::read(line);
+        }
         let (mut channel, mut symbol, mut option) = ("", "", None);
         let (mut is_ack, mut levels) = (false, [0_usize; 2]);
         let mut frame = CapturedFrame {
@@ -78,6 +81,9 @@ impl CaptureFormat for Format {
     }
 
     fn apply(&self, frame: &[u8], topic: &Topic, pair: &Pair, _: u64, book: &mut Book) -> Result<Option<u64>, String> {
+        if topic.name.starts_with("v1:") {
+            return v1::apply(frame, topic, pair, book).map(|()| None);
+        }
         let depth = topic.name.rsplit(':').next().and_then(|depth| depth.parse().ok()).unwrap_or(DEPTHS[0]);
         let mut price = None;
         let mut problem = None;
@@ -114,7 +120,10 @@ impl CaptureFormat for Format {
             return Some(out);
         }
         let pair = pairs.iter().find(|pair| pair.symbol == topic.symbol)?;
-        book.map(|book| frames::book_snapshot(pair, book, now))
+        match topic.name.strip_prefix("v1:").and_then(|rest| rest.split(':').next()) {
+            Some(channel) => book.map(|book| v1::snapshot(pair, channel, book, now)),
+            None => book.map(|book| frames::book_snapshot(pair, book, now)),
+        }
     }
 
     fn depth_symbol(&self, _: &str) -> Option<String> {

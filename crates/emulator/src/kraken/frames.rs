@@ -30,11 +30,11 @@ const TOPICS_PER_PAIR: usize = OHLC + INTERVALS_MIN.len();
 
 /// What the subscribers of one depth hold of one book.
 #[derive(Debug, Default)]
-struct Cut {
+pub(super) struct Cut {
     /// Worst price held, bids and asks; `None` while the whole side is held.
-    worst: [Option<Price>; 2],
+    pub(super) worst: [Option<Price>; 2],
     /// Changes since the last frame.
-    pending: Vec<Change>,
+    pub(super) pending: Vec<Change>,
 }
 
 pub(crate) struct KrakenWriter {
@@ -206,14 +206,14 @@ fn topic_id(pair: usize, offset: usize) -> TopicId {
 }
 
 /// The worst price among the best `depth` levels; `None` when the side has no more than those.
-fn worst(pair: &PairState, side: Side, depth: usize) -> Option<Price> {
+pub(super) fn worst(pair: &PairState, side: Side, depth: usize) -> Option<Price> {
     let mut rest = pair.book.levels(side);
     let worst = rest.nth(depth - 1)?;
     (rest.len() > 0).then_some(worst.price)
 }
 
 /// Collects what a subscriber must be told of one side, and moves the boundary of what it holds.
-fn tell_side(
+pub(super) fn tell_side(
     pair: &PairState,
     side: Side,
     depth: usize,

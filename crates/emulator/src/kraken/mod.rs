@@ -1,19 +1,22 @@
-//! Kraken spot: WebSocket v2 and the public REST paths a market-data client asks.
+//! Kraken spot: WebSocket v2 and v1 and the public REST paths a market-data client asks.
 
 mod capture;
 mod frames;
 mod protocol;
 mod rest;
+pub(crate) mod v1;
 
 pub(crate) use capture::Format;
 pub(crate) use frames::KrakenWriter;
-pub(crate) use protocol::Protocol;
 pub(crate) use rest::answer;
 
-use model::{Price, Qty};
+use feed::websocket::handshake::RequestHead;
+use model::{Price, Qty, UnixNanos};
 
+use crate::connection::Protocol;
 use crate::market::Pair;
 use crate::market::simulation::SimulatedPair;
+use crate::options::Limits;
 
 /// Depths a book can be subscribed to.
 pub(crate) const DEPTHS: [usize; 5] = [10, 25, 100, 500, 1000];
@@ -21,6 +24,11 @@ pub(crate) const DEPTHS: [usize; 5] = [10, 25, 100, 500, 1000];
 pub(crate) const INTERVALS_MIN: [u64; 9] = [1, 5, 15, 30, 60, 240, 1440, 10080, 21600];
 /// The same in seconds, for the simulation.
 pub(crate) const INTERVALS_S: [u64; 9] = [60, 300, 900, 1800, 3600, 14_400, 86_400, 604_800, 1_296_000];
+
+/// The protocol spoken at a path, if one is.
+pub(crate) fn at(head: &RequestHead, number: u64, limits: &Limits, now: UnixNanos) -> Option<Box<dyn Protocol>> {
+    protocol::Protocol::at(head, number, limits, now).or_else(|| v1::Protocol::at(head, number, limits, now))
+}
 
 /// The pairs of a generated session.
 pub(crate) fn default_pairs() -> Vec<SimulatedPair> {

@@ -12,6 +12,8 @@ use crate::text::{push_padded, push_rfc3339};
 /// Levels of a depth answer unless asked otherwise.
 const DEPTH_DEFAULT: usize = 100;
 const DEPTH_MAX: usize = 500;
+/// Trades of an answer at most, and unless asked otherwise.
+const TRADES_MAX: usize = 1000;
 
 /// Answers one request.
 pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Response {
@@ -31,6 +33,7 @@ pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos
         }
         "/0/public/AssetPairs" => asset_pairs(head, market.pairs()),
         "/0/public/Depth" => depth(head, market, now),
+        "/0/public/Trades" => trades(head, market),
         _ => {
             let response = Response::json(200, failed("EGeneral:Unknown method"));
             return Response { unknown_path: true, ..response };
@@ -123,4 +126,36 @@ fn depth(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> String 
     let mut result = Map::new();
     result.insert(result_key(&pair), json!({"asks": side(&book.asks), "bids": side(&book.bids)}));
     ok(Value::Object(result))
+}
+
+/// The oldest trades behind `since` (ns), or without it the latest: always in rising order.
+fn trades(head: &RequestHead, market: &mut dyn Market) -> String {
+    let asked = head.query_value("pair").map(percent_decoded).unwrap_or_default();
+    let Some(at) = market.pairs().iter().position(|pair| is_meant(pair, &asked)) else {
+        return failed("EQuery:Unknown asset pair");
+    };
+    let number = |name: &str, default: u64| head.query_value(name).map_or(Some(default), |text| text.parse().ok());
+    let Some(count) = number("count", TRADES_MAX as u64).filter(|n| (1..=TRADES_MAX as u64).contains(n)) else {
+        return failed("EGeneral:Invalid arguments:count");
+    };
+    let Some(since) = number("since", 0) else { return failed("EGeneral:Invalid arguments:since") };
+    let (pair, all) = (market.pairs()[at].clone(), market.trades(at));
+    let from = match head.query_value("since") {
+        Some(_) => all.partition_point(|trade| trade.time.0 <= since),
+        None => all.len().saturating_sub(count as usize),
+    };
+    let served = &all[from..(from + count as usize).min(all.len())];
+    let last = served.last().map_or(since, |trade| trade.time.0);
+    // Written by hand: the times are JSON numbers with nine decimals, which no float holds.
+    let rows: Vec<String> = served
+        .iter()
+        .map(|trade| {
+            let (price, size) = (text(trade.price.0, pair.price_scale), text(trade.size.0, pair.size_scale));
+            let (seconds, nanos) = (trade.time.0 / 1_000_000_000, trade.time.0 % 1_000_000_000);
+            let side = if trade.taker == model::Side::Buy { "b" } else { "s" };
+            format!("[\"{price}\",\"{size}\",{seconds}.{nanos:09},\"{side}\",\"m\",\"\",{}]", trade.id)
+        })
+        .collect();
+    let key = result_key(&pair);
+    format!("{{\"error\":[],\"result\":{{\"{key}\":[{}],\"last\":\"{last}\"}}}}", rows.join(","))
 }

@@ -28,6 +28,8 @@ pub(crate) enum PatchKind {
     MinuteMillis,
     /// RFC 3339 text.
     Rfc3339,
+    /// Epoch seconds with six decimals.
+    Seconds,
     /// An id that must rise from pass to pass.
     Id,
 }

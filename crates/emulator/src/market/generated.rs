@@ -6,6 +6,7 @@
 
 use model::UnixNanos;
 
+use super::orders::Orders;
 use super::simulation::{CYCLE, Simulation};
 use super::{Bar, BookView, Joined, Log, Market, Pair, Topic, TopicId, Trade};
 
@@ -40,6 +41,59 @@ pub(crate) trait Writer: Send {
     fn next_tick(&self) -> UnixNanos;
     /// A client joins a topic that has `readers[topic]` already.
     fn join(&mut self, topic: TopicId, now: UnixNanos, market: &Simulation, readers: &[u32], log: &mut Log) -> Joined;
+}
+
+/// Two protocols of one venue over the same market: the second's topics come behind the first's.
+pub(crate) struct Beside<A, B> {
+    first: A,
+    second: B,
+    topics: Vec<Topic>,
+    split: usize,
+}
+
+impl<A: Writer, B: Writer> Beside<A, B> {
+    pub(crate) fn new(first: A, second: B) -> Self {
+        let topics = [first.topics(), second.topics()].concat();
+        Self { split: first.topics().len(), first, second, topics }
+    }
+}
+
+impl<A: Writer, B: Writer> Writer for Beside<A, B> {
+    fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    fn topic(&self, name: &str) -> Option<TopicId> {
+        self.first.topic(name).or_else(|| self.second.topic(name).map(|topic| topic + self.split as TopicId))
+    }
+
+    fn on_event(&mut self, market: &Simulation, readers: &[u32], log: &mut Log) {
+        let (first, second) = readers.split_at(self.split);
+        self.first.on_event(market, first, log);
+        log.shifted(self.split, |log| self.second.on_event(market, second, log));
+    }
+
+    fn on_time(&mut self, now: UnixNanos, market: &Simulation, readers: &[u32], log: &mut Log) {
+        let (first, second) = readers.split_at(self.split);
+        if self.first.next_tick() <= now {
+            self.first.on_time(now, market, first, log);
+        }
+        if self.second.next_tick() <= now {
+            log.shifted(self.split, |log| self.second.on_time(now, market, second, log));
+        }
+    }
+
+    fn next_tick(&self) -> UnixNanos {
+        self.first.next_tick().min(self.second.next_tick())
+    }
+
+    fn join(&mut self, topic: TopicId, now: UnixNanos, market: &Simulation, readers: &[u32], log: &mut Log) -> Joined {
+        let (first, second) = readers.split_at(self.split);
+        match (topic as usize).checked_sub(self.split) {
+            None => self.first.join(topic, now, market, first, log),
+            Some(topic) => log.shifted(self.split, |log| self.second.join(topic as TopicId, now, market, second, log)),
+        }
+    }
 }
 
 pub(crate) struct Generated<W> {
@@ -154,6 +208,10 @@ impl<W: Writer> Market for Generated<W> {
 
     fn trades(&self, pair: usize) -> Vec<Trade> {
         self.simulation.pairs().get(pair).map(|state| state.trades.iter().copied().collect()).unwrap_or_default()
+    }
+
+    fn orders(&self, pair: usize) -> Option<&Orders> {
+        self.simulation.pairs().get(pair).and_then(|state| state.orders())
     }
 
     fn bars(&self, pair: usize, interval_s: u64) -> Vec<Bar> {

@@ -29,6 +29,8 @@ pub(crate) struct Log {
     spent: usize,
     /// Sequence of `entries[0]`.
     first: u64,
+    /// Added to the topics of frames that are committed.
+    shift: TopicId,
 }
 
 impl Log {
@@ -42,7 +44,15 @@ impl Log {
     #[inline]
     pub(crate) fn commit(&mut self, topic: TopicId) {
         let start = self.entries.last().map_or(0, |entry| entry.end);
-        self.entries.push(Entry { topic, start, end: self.bytes.len() });
+        self.entries.push(Entry { topic: topic + self.shift, start, end: self.bytes.len() });
+    }
+
+    /// Lets somebody write whose first topic is not the market's first but its `first`.
+    pub(crate) fn shifted<T>(&mut self, first: usize, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.shift, first as TopicId);
+        let result = write(self);
+        self.shift = before;
+        result
     }
 
     /// Appends a whole frame.

@@ -8,11 +8,12 @@
 mod capture;
 mod generated;
 mod log;
+pub(crate) mod orders;
 mod recorded;
 pub(crate) mod simulation;
 
 pub(crate) use capture::{CaptureFormat, CapturedFrame, Patch, PatchKind, read_capture, walk};
-pub(crate) use generated::{Generated, Pace, Writer};
+pub(crate) use generated::{Beside, Generated, Pace, Writer};
 pub(crate) use log::{Lapped, Log};
 pub(crate) use recorded::Recorded;
 
@@ -115,6 +116,10 @@ pub(crate) trait Market: Send {
     fn deserted(&mut self);
     /// The live book, at most `depth` levels a side.
     fn book(&mut self, pair: usize, depth: usize) -> Option<BookView>;
+    /// The live orders, where the market keeps them.
+    fn orders(&self, _: usize) -> Option<&orders::Orders> {
+        None
+    }
     /// The latest trades, oldest first.
     fn trades(&self, pair: usize) -> Vec<Trade>;
     /// The latest bars of an interval, oldest first.

@@ -11,7 +11,7 @@ use model::{Side, StreamKind, UnixNanos};
 use super::capture::{Capture, CaptureFormat, PatchKind};
 use super::{Bar, BookView, Joined, Log, Market, Pair, Topic, TopicId, Trade};
 use crate::options::{Rate, RecordedSession, Times};
-use crate::text::{push_rfc3339, push_u64};
+use crate::text::{push_padded, push_rfc3339, push_u64};
 
 /// Flat out, so much is written ahead of the slowest reader, bytes.
 const AHEAD_BYTES: usize = 256 << 10;
@@ -115,6 +115,14 @@ impl Recorded {
                 None => out.extend_from_slice(text),
             };
         }
+        if kind == PatchKind::Seconds {
+            let read = scan::fixed(text, 6).ok().filter(|(_, len)| *len == text.len());
+            let moved = read.and_then(|(us, _)| i64::try_from(i128::from(us) + shift_ns.div_euclid(1_000)).ok());
+            return match moved {
+                Some(us) => push_padded(us, 6, out),
+                None => out.extend_from_slice(text),
+            };
+        }
         let shift_ms = shift_ns.div_euclid(1_000_000);
         let shift = match kind {
             PatchKind::Id => i128::from(self.id_shift()),
@@ -206,7 +214,7 @@ impl Market for Recorded {
 
     fn join(&mut self, topic: TopicId, now: UnixNanos, _: &[u32], _: &mut Log) -> Joined {
         let joined = self.capture.topics[topic as usize].clone();
-        let depth = joined.name.rsplit(':').next().and_then(|depth| depth.parse().ok()).unwrap_or(usize::MAX);
+        let depth = joined.name.split([':', '-']).find_map(|part| part.parse().ok()).unwrap_or(usize::MAX);
         let pair = self.capture.pairs.iter().position(|pair| pair.symbol == joined.symbol);
         let next = self.pass.map_or(0, |pass| pass.next);
         let begun = self.capture.frames[..next].iter().any(|frame| frame.topic == topic);

@@ -11,14 +11,17 @@ use book::{Book, Level};
 use fastrand::Rng;
 use model::{Price, Qty, Side, UnixNanos};
 
+use super::orders::{OrderEvent, Orders};
 use super::{Bar, Pair, Trade};
 
-/// Trades kept for snapshots and REST.
-const TRADES_KEPT: usize = 1000;
+/// Trades kept for snapshots and REST: several pages of either venue. Older ones are no longer served.
+const TRADES_KEPT: usize = 20_000;
 /// Bars kept per interval, the running one included.
 const BARS_KEPT: usize = 720;
 /// A wider spread is narrowed before anything else happens at the touch, ticks.
 const SPREAD_TICKS_MAX: i64 = 6;
+/// Order ids are drawn from another row of numbers than the events.
+const ORDERS_SEED: u64 = 0x6F72_6465_7273;
 /// A side thinner than this is not consumed further.
 const SIDE_LEVELS_MIN: usize = 12;
 
@@ -73,6 +76,8 @@ pub(crate) struct Event {
     pub(crate) time: UnixNanos,
     pub(crate) changes: Vec<Change>,
     pub(crate) trade: Option<Trade>,
+    /// What it was in orders, with their sequences; empty where none are kept.
+    pub(crate) orders: Vec<(u64, OrderEvent)>,
 }
 
 /// Figures since the start, told as the "24 h" ones.
@@ -96,6 +101,7 @@ pub(crate) struct PairState {
     pub(crate) trades: VecDeque<Trade>,
     pub(crate) day: Day,
     bars: Vec<VecDeque<Bar>>,
+    orders: Option<Orders>,
 }
 
 /// All pairs, one generator.
@@ -127,8 +133,18 @@ impl Simulation {
             time: UnixNanos::ZERO,
             changes: Vec::with_capacity(8),
             trade: None,
+            orders: Vec::new(),
         };
         Self { rng, index: 0, levels, intervals_s, pairs, event }
+    }
+
+    /// The same market with the orders behind its levels, for venues that tell them.
+    pub(crate) fn with_orders(mut self, seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed ^ ORDERS_SEED);
+        for pair in &mut self.pairs {
+            pair.orders = Some(Orders::new(&pair.book, pair.spec.pair.lot, pair.update_id, &mut rng));
+        }
+        self
     }
 
     pub(crate) fn pairs(&self) -> &[PairState] {
@@ -154,6 +170,7 @@ impl Simulation {
         let pair = &mut self.pairs[at];
         self.event.changes.clear();
         self.event.trade = None;
+        self.event.orders.clear();
         (self.event.pair, self.event.kind, self.event.time) = (at, kind, time);
         match kind {
             EventKind::Touch => pair.touch(self.levels, &mut self.rng, &mut self.event.changes),
@@ -168,6 +185,12 @@ impl Simulation {
             }
         }
         pair.update_id += self.event.changes.len() as u64;
+        if let Some(orders) = &mut pair.orders {
+            let mut trade = self.event.trade.as_ref();
+            for change in &self.event.changes {
+                orders.apply(change, trade.take(), &mut self.event.orders);
+            }
+        }
     }
 }
 
@@ -179,9 +202,10 @@ impl PairState {
             book: Book::with_capacity(levels + 16),
             update_id: first_id,
             next_trade_id: first_id + 1,
-            trades: VecDeque::with_capacity(TRADES_KEPT),
+            trades: VecDeque::new(),
             day,
             bars: vec![VecDeque::new(); intervals_s.len()],
+            orders: None,
             spec,
         };
         for side in [Side::Buy, Side::Sell] {
@@ -199,6 +223,11 @@ impl PairState {
 
     pub(crate) fn best(&self, side: Side) -> Level {
         self.book.best(side).expect("a simulated side never runs empty: its last levels are not consumed")
+    }
+
+    /// The orders behind the levels, where they are kept.
+    pub(crate) fn orders(&self) -> Option<&Orders> {
+        self.orders.as_ref()
     }
 
     /// `ticks` further from the other side.
@@ -267,6 +296,9 @@ impl PairState {
         let part = Qty((best.size.0 * rng.i64(1..=15) / 16 / lot).max(1) * lot);
         let thin = self.book.depth(taker.opposite()) <= SIDE_LEVELS_MIN;
         let mut size = if rng.u8(..5) == 0 || part >= best.size { best.size } else { part };
+        if let Some(head) = self.orders.as_ref().and_then(|orders| orders.head(taker.opposite(), best.price)) {
+            size = size.min(head);
+        }
         if thin && size == best.size {
             // The last levels are refilled rather than consumed: an iceberg shows its next part.
             let refilled = self.other_size(best.size, rng);

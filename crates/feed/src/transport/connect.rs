@@ -174,6 +174,7 @@ impl Dial {
     pub fn start(request: DialRequest, tls: TlsClient, waker: Arc<Waker>) -> io::Result<Self> {
         let (sender, result) = mpsc::sync_channel(1);
         thread::Builder::new().name("dial".to_owned()).spawn(move || {
+            crate::cpu::spread();
             // An abandoned dial has nobody to tell.
             let _ = sender.send(open(&request, &tls));
             waker.wake();

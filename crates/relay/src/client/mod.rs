@@ -1,10 +1,11 @@
-//! The subscriber's client: one API over the rings of this machine and over a relay's socket.
+//! The subscriber's client: one API over the rings of this machine, a relay's socket, and another machine's relay.
 //! [`Source`] + [`Subscription`] -> [`Client::poll`] -> records with their names, and overruns for what was missed.
 //!
 //! Invariants: per venue, records come in order, each once, and every one that the subscription covers comes or is
 //! named in an overrun record, across restarts of feed and relay as long as the ring holds it. Across venues the order
 //! is that of (receive time, venue, sequence) within what was there at the poll.
 
+mod dial;
 mod direct;
 mod socket;
 
@@ -12,11 +13,15 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::subscription::{Position, Subscription, SubscriptionError};
+use crate::tls::TlsError;
+use dial::Target;
 use direct::DirectSource;
 use model::{UnixNanos, Venue};
 use socket::SocketSource;
 use wire::json::Instruments;
 use wire::{Envelope, Record, RecordType};
+
+pub use dial::{TcpSource, Trust};
 
 /// Where records come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +30,12 @@ pub enum Source {
     Rings(PathBuf),
     /// The relay that listens at this path.
     Unix(PathBuf),
+    /// A relay on another machine.
+    Tcp(TcpSource),
 }
+
+/// [`ClientOptions::silence`] when nothing else is asked for.
+pub const SILENCE_DEFAULT: Duration = Duration::from_secs(10);
 
 /// How a client waits and what it does when its relay goes away.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +44,11 @@ pub struct ClientOptions {
     pub spin: bool,
     /// What to do when the relay goes away; no meaning for rings.
     pub reconnect: Reconnect,
+    /// How long a relay on another machine may say nothing before the link is taken for cut: more than the second in
+    /// which it always says something. No meaning for others.
+    pub silence: Duration,
+    /// Of the jitter between tries.
+    pub seed: u64,
     /// Nanoseconds since the Unix epoch, for the records the client makes itself (overruns).
     pub clock: fn() -> UnixNanos,
 }
@@ -57,6 +72,8 @@ impl Default for ClientOptions {
         ClientOptions {
             spin: false,
             reconnect: Reconnect::Backoff { first: Duration::from_millis(20), max: Duration::from_secs(2) },
+            silence: SILENCE_DEFAULT,
+            seed: system_clock().0 ^ u64::from(std::process::id()) << 32,
             clock: system_clock,
         }
     }
@@ -92,47 +109,72 @@ pub enum ClientError {
     #[error(transparent)]
     Ring(#[from] ring::RingError),
     /// The relay's socket.
-    #[error("cannot {action} relay {path}: {source}")]
+    #[error("cannot {action} relay {relay}: {source}")]
     Io {
         /// What was tried.
         action: &'static str,
-        /// The socket.
-        path: PathBuf,
+        /// The relay.
+        relay: String,
         /// Why not.
         source: std::io::Error,
     },
     /// The path cannot be a socket's.
     #[error(transparent)]
     Path(#[from] crate::path::SocketPathError),
+    /// An address that is none.
+    #[error("{address:?} is no address of a relay: write it as host:port")]
+    Address {
+        /// The address.
+        address: String,
+    },
+    /// A relay beyond this machine without TLS.
+    #[error(
+        "refusing to talk to {address} in the clear: only relays on loopback are reached without TLS; name a CA file"
+    )]
+    InTheClear {
+        /// The address.
+        address: String,
+    },
+    /// Certificates or names that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The relay is not who it should be, or does not speak TLS.
+    #[error("relay {relay} cannot be trusted: {reason}")]
+    Trust {
+        /// The relay.
+        relay: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The relay refused the subscription, in its own words.
-    #[error("relay {path} refuses: {reason}")]
+    #[error("relay {relay} refuses: {reason}")]
     Refused {
-        /// The socket.
-        path: PathBuf,
+        /// The relay.
+        relay: String,
         /// The relay's words.
         reason: String,
     },
     /// What listens there does not speak as a relay does.
-    #[error("{path} does not answer like a relay: {what}")]
+    #[error("{relay} does not answer like a relay: {what}")]
     NotARelay {
-        /// The socket.
-        path: PathBuf,
+        /// The relay.
+        relay: String,
         /// What is wrong.
         what: String,
     },
     /// A batch is damaged or out of order.
-    #[error("relay {path} sent a bad batch: {what}")]
+    #[error("relay {relay} sent a bad batch: {what}")]
     BadBatch {
-        /// The socket.
-        path: PathBuf,
+        /// The relay.
+        relay: String,
         /// What is wrong.
         what: String,
     },
     /// The relay went away and no reconnecting was asked for.
-    #[error("relay {path} closed the connection")]
+    #[error("relay {relay} closed the connection")]
     Closed {
-        /// The socket.
-        path: PathBuf,
+        /// The relay.
+        relay: String,
     },
     /// The subscription was to end when this consumer is too slow, and it was. Everything before the next record was
     /// told or named in an overrun.
@@ -145,7 +187,7 @@ pub enum ClientError {
 
 enum Inner {
     Rings(Box<DirectSource>),
-    Unix(Box<SocketSource>),
+    Socket(Box<SocketSource>),
 }
 
 /// A subscriber.
@@ -160,7 +202,10 @@ impl Client {
         subscription.check()?;
         let inner = match source {
             Source::Rings(path) => Inner::Rings(Box::new(DirectSource::open(&path, subscription, options)?)),
-            Source::Unix(path) => Inner::Unix(Box::new(SocketSource::open(path, subscription, options)?)),
+            Source::Unix(path) => {
+                Inner::Socket(Box::new(SocketSource::open(Target::unix(path)?, subscription, options)?))
+            }
+            Source::Tcp(tcp) => Inner::Socket(Box::new(SocketSource::open(Target::tcp(tcp)?, subscription, options)?)),
         };
         Ok(Client { inner, instruments: Instruments::new() })
     }
@@ -180,7 +225,7 @@ impl Client {
         };
         match &mut self.inner {
             Inner::Rings(rings) => rings.poll(deliver),
-            Inner::Unix(socket) => socket.poll(deliver),
+            Inner::Socket(socket) => socket.poll(deliver),
         }
     }
 
@@ -188,7 +233,7 @@ impl Client {
     pub fn wait(&mut self, timeout: Duration) {
         match &mut self.inner {
             Inner::Rings(rings) => rings.wait(timeout),
-            Inner::Unix(socket) => socket.wait(timeout),
+            Inner::Socket(socket) => socket.wait(timeout),
         }
     }
 
@@ -202,7 +247,7 @@ impl Client {
     pub fn lag(&self) -> Option<u64> {
         match &self.inner {
             Inner::Rings(rings) => Some(rings.lag()),
-            Inner::Unix(_) => None,
+            Inner::Socket(_) => None,
         }
     }
 
@@ -210,7 +255,7 @@ impl Client {
     pub fn positions(&self) -> Vec<Position> {
         match &self.inner {
             Inner::Rings(rings) => rings.positions(),
-            Inner::Unix(socket) => socket.positions(),
+            Inner::Socket(socket) => socket.positions(),
         }
     }
 
@@ -219,7 +264,7 @@ impl Client {
     pub fn unknown_symbols(&self) -> &[String] {
         match &self.inner {
             Inner::Rings(rings) => rings.unknown_symbols(),
-            Inner::Unix(socket) => socket.unknown_symbols(),
+            Inner::Socket(socket) => socket.unknown_symbols(),
         }
     }
 
@@ -227,7 +272,23 @@ impl Client {
     pub fn warnings(&self) -> &[String] {
         match &self.inner {
             Inner::Rings(rings) => rings.warnings(),
-            Inner::Unix(socket) => socket.warnings(),
+            Inner::Socket(socket) => socket.warnings(),
+        }
+    }
+
+    /// The machine the relay runs on, as it says; `None` for rings.
+    pub fn site(&self) -> Option<&str> {
+        match &self.inner {
+            Inner::Rings(_) => None,
+            Inner::Socket(socket) => Some(socket.site()),
+        }
+    }
+
+    /// How often a connection to the relay came about; 0 for rings.
+    pub fn connections(&self) -> u64 {
+        match &self.inner {
+            Inner::Rings(_) => 0,
+            Inner::Socket(socket) => socket.connections(),
         }
     }
 
@@ -235,7 +296,7 @@ impl Client {
     pub fn is_connected(&self) -> bool {
         match &self.inner {
             Inner::Rings(_) => true,
-            Inner::Unix(socket) => socket.is_connected(),
+            Inner::Socket(socket) => socket.is_connected(),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Reading a relay's socket: the handshake, the batches, proof that nothing is missing, and coming back after the relay
+//! Reading a relay's socket: the batches, proof that nothing is missing, and coming back after the relay
 //! went away.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use super::dial::{Dial, Dialed, Target};
 use super::{ClientError, ClientOptions, Delivery, Reconnect};
-use crate::handshake::{ANSWER_BYTES_MAX, Answer, Hello, PROTOCOL_VERSION};
+use crate::handshake::Answer;
+use crate::link::Link;
 use crate::subscription::{Position, Start, Subscription};
 use model::Venue;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -15,23 +15,30 @@ use wire::batch::{BatchHeader, CATCH_UP, FINAL, HEADER_BYTES, OUT_OF_BAND};
 use wire::{Envelope, OverrunCause, OverrunRecord, Record};
 use zerocopy::IntoBytes;
 
-/// How long a relay may take to answer: it may be looking through a large ring for the first time.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Words of the receive buffer to begin with; it grows when a batch does not fit.
 const BUFFER_WORDS: usize = 32 * 1024;
 /// Reads of the socket per poll.
 const READS_PER_POLL: usize = 4;
 
 pub(super) struct SocketSource {
-    path: PathBuf,
+    target: Target,
+    /// The target, for messages.
+    name: String,
     subscription: Subscription,
     options: ClientOptions,
-    connection: Option<UnixStream>,
+    connection: Option<Link>,
+    /// A new connection on its way.
+    dial: Option<Dial>,
     retry: Retry,
+    random: fastrand::Rng,
     buffer: Buffer,
     order: Order,
     unknown_symbols: Vec<String>,
     warnings: Vec<String>,
+    site: String,
+    /// When anything was last received.
+    heard_at: Instant,
+    connections: u64,
     too_slow: Option<Venue>,
 }
 
@@ -58,87 +65,51 @@ struct Order {
 
 impl SocketSource {
     pub(super) fn open(
-        path: PathBuf,
+        target: Target,
         subscription: Subscription,
         options: ClientOptions,
     ) -> Result<SocketSource, ClientError> {
-        crate::path::check(&path)?;
         let first = match options.reconnect {
             Reconnect::Never => Duration::ZERO,
             Reconnect::Backoff { first, .. } => first,
         };
         let mut source = SocketSource {
-            path,
+            name: target.name(),
+            target,
             subscription,
             options,
             connection: None,
+            dial: None,
             retry: Retry { wait: first, at: Instant::now() },
+            random: fastrand::Rng::with_seed(options.seed),
             buffer: Buffer { words: vec![0; BUFFER_WORDS], start: 0, end: 0 },
             order: Order::default(),
             unknown_symbols: Vec::new(),
             warnings: Vec::new(),
+            site: String::new(),
+            heard_at: Instant::now(),
+            connections: 0,
             too_slow: None,
         };
-        let from = source.subscription.from.clone();
-        source.connect(from)?;
+        let dialed = source.target.dial(source.asked(source.subscription.from.clone()))?;
+        source.begin(dialed);
         Ok(source)
     }
 
-    fn connect(&mut self, from: Start) -> Result<(), ClientError> {
-        let io = |action| move |source, path: &Path| ClientError::Io { action, path: path.to_owned(), source };
-        let mut stream = UnixStream::connect(&self.path).map_err(|error| io("connect to")(error, &self.path))?;
-        let hello = Hello { version: PROTOCOL_VERSION, subscribe: Subscription { from, ..self.subscription.clone() } };
-        let mut line = serde_json::to_vec(&hello).expect("strings and numbers always become JSON");
-        line.push(b'\n');
-        stream
-            .set_read_timeout(Some(ANSWER_TIMEOUT))
-            .and_then(|()| stream.set_write_timeout(Some(ANSWER_TIMEOUT)))
-            .map_err(|error| io("set up")(error, &self.path))?;
-        // A relay that refuses at once may have closed its side already: its words are still there to be read.
-        let written = stream.write_all(&line);
-        let (answer, rest) = match self.read_answer(&mut stream) {
-            Err(ClientError::Io { .. } | ClientError::Closed { .. }) if written.is_err() => {
-                return written.map_err(|error| io("write to")(error, &self.path));
-            }
-            other => other?,
-        };
-        if !answer.ok {
-            let reason = answer.error.unwrap_or_else(|| "no reason given".to_owned());
-            return Err(ClientError::Refused { path: self.path.clone(), reason });
-        }
-        stream.set_nonblocking(true).map_err(|error| io("set up")(error, &self.path))?;
+    fn asked(&self, from: Start) -> Subscription {
+        Subscription { from, ..self.subscription.clone() }
+    }
+
+    fn begin(&mut self, dialed: Dialed) {
+        let Dialed { link, answer, rest } = dialed;
         self.buffer.restart(&rest);
         self.order.begin(&answer);
         self.unknown_symbols = answer.unknown_symbols;
         self.warnings = answer.warnings;
-        self.connection = Some(stream);
-        Ok(())
-    }
-
-    fn read_answer(&self, stream: &mut UnixStream) -> Result<(Answer, Vec<u8>), ClientError> {
-        let not_a_relay = |what: String| ClientError::NotARelay { path: self.path.clone(), what };
-        let mut bytes = Vec::new();
-        let mut piece = [0; 4096];
-        loop {
-            let got = stream.read(&mut piece).map_err(|source| ClientError::Io {
-                action: "read the answer of",
-                path: self.path.clone(),
-                source,
-            })?;
-            if got == 0 {
-                return Err(ClientError::Closed { path: self.path.clone() });
-            }
-            let searched = bytes.len();
-            bytes.extend_from_slice(&piece[..got]);
-            if let Some(newline) = bytes[searched..].iter().position(|byte| *byte == b'\n') {
-                let rest = bytes.split_off(searched + newline + 1);
-                let answer = serde_json::from_slice(&bytes).map_err(|error| not_a_relay(error.to_string()))?;
-                return Ok((answer, rest));
-            }
-            if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(not_a_relay(format!("no end of line within {ANSWER_BYTES_MAX} bytes")));
-            }
-        }
+        self.site = answer.site;
+        self.heard_at = Instant::now();
+        self.connections += 1;
+        self.connection = Some(link);
     }
 
     #[inline]
@@ -149,7 +120,7 @@ impl SocketSource {
         if self.connection.is_none() {
             self.reconnect()?;
         }
-        let mut told = 0;
+        let (mut told, mut heard) = (0, false);
         for _ in 0..READS_PER_POLL {
             let Some(connection) = &mut self.connection else { break };
             let room = self.buffer.room();
@@ -157,6 +128,7 @@ impl SocketSource {
             let received = match connection.read(room) {
                 Ok(0) => Received::End,
                 Ok(bytes) => {
+                    heard = true;
                     self.buffer.end += bytes;
                     if bytes < room_bytes { Received::All } else { Received::Some }
                 }
@@ -175,15 +147,31 @@ impl SocketSource {
                 }
             }
         }
+        self.listen(heard, told)?;
         Ok(told)
+    }
+
+    /// A relay on another machine says something every second. When it does not for long, the link is cut, though
+    /// nothing else may ever say so.
+    fn listen(&mut self, heard: bool, told: usize) -> Result<(), ClientError> {
+        if !self.target.is_remote() || self.connection.is_none() {
+            return Ok(());
+        }
+        if heard {
+            self.heard_at = Instant::now();
+        } else if self.heard_at.elapsed() > self.options.silence {
+            tracing::warn!(relay = self.name, "relay is silent: the link is taken for cut");
+            self.lost_connection(told)?;
+        }
+        Ok(())
     }
 
     /// Tells every whole batch in the buffer.
     fn tell(&mut self, f: &mut impl FnMut(Delivery, &[u64])) -> Result<usize, ClientError> {
         let mut told = 0;
-        let bad = |path: &Path, what: String| ClientError::BadBatch { path: path.to_owned(), what };
+        let bad = |relay: &str, what: String| ClientError::BadBatch { relay: relay.to_owned(), what };
         while let Some(header) =
-            BatchHeader::read(self.buffer.bytes()).map_err(|error| bad(&self.path, error.to_string()))?
+            BatchHeader::read(self.buffer.bytes()).map_err(|error| bad(&self.name, error.to_string()))?
         {
             let length = HEADER_BYTES + header.length as usize;
             if self.buffer.bytes().len() < length {
@@ -201,7 +189,7 @@ impl SocketSource {
                 let lost = self
                     .order
                     .advance(venue, epoch, header.scan_first, header.scan_last)
-                    .map_err(|what| bad(&self.path, what))?;
+                    .map_err(|what| bad(&self.name, what))?;
                 if let Some((first, last)) = lost {
                     told += 1;
                     let now = (self.options.clock)();
@@ -224,7 +212,7 @@ impl SocketSource {
                     told += 1;
                     f(Delivery { venue, envelope, published_ns: header.published, catch_up }, words);
                 })
-                .map_err(|error| bad(&self.path, error.to_string()))?;
+                .map_err(|error| bad(&self.name, error.to_string()))?;
             self.buffer.start += length;
             if header.flags & FINAL != 0 {
                 self.too_slow = Some(venue);
@@ -240,11 +228,11 @@ impl SocketSource {
             return Ok(());
         }
         match self.options.reconnect {
-            Reconnect::Never if told == 0 => Err(ClientError::Closed { path: self.path.clone() }),
+            Reconnect::Never if told == 0 => Err(ClientError::Closed { relay: self.name.clone() }),
             // The next poll finds the end again, through the missing connection.
             Reconnect::Never => Ok(()),
             Reconnect::Backoff { first, .. } => {
-                tracing::warn!(relay = %self.path.display(), "relay went away");
+                tracing::warn!(relay = self.name, "relay went away");
                 self.retry = Retry { wait: first, at: Instant::now() };
                 Ok(())
             }
@@ -254,21 +242,39 @@ impl SocketSource {
     /// One try, if it is time for one. A refusal is final, silence is not.
     fn reconnect(&mut self) -> Result<(), ClientError> {
         let Reconnect::Backoff { max, .. } = self.options.reconnect else {
-            return Err(ClientError::Closed { path: self.path.clone() });
+            return Err(ClientError::Closed { relay: self.name.clone() });
         };
-        let now = Instant::now();
-        if now < self.retry.at {
-            return Ok(());
-        }
-        self.retry = Retry { wait: (self.retry.wait * 2).min(max), at: now + self.retry.wait };
-        let from = if self.order.next.is_empty() {
-            self.subscription.from.clone()
-        } else {
-            Start::Sequence(self.order.next.clone())
+        let outcome = match &mut self.dial {
+            Some(dial) => {
+                let Some(outcome) = dial.poll() else { return Ok(()) };
+                self.dial = None;
+                outcome
+            }
+            None => {
+                let now = Instant::now();
+                if now < self.retry.at {
+                    return Ok(());
+                }
+                // Somewhere in the second half, so that clients that lost one relay do not come back as one.
+                let jittered = self.retry.wait.mul_f64(0.5 + self.random.f64() / 2.0);
+                self.retry = Retry { wait: (self.retry.wait * 2).min(max), at: now + jittered };
+                let from = if self.order.next.is_empty() {
+                    self.subscription.from.clone()
+                } else {
+                    Start::Sequence(self.order.next.clone())
+                };
+                let asked = self.asked(from);
+                if self.target.is_remote() {
+                    self.dial = Some(self.target.dial_aside(asked)?);
+                    return Ok(());
+                }
+                self.target.dial(asked)
+            }
         };
-        match self.connect(from) {
-            Ok(()) => {
-                tracing::info!(relay = %self.path.display(), "relay is back");
+        match outcome {
+            Ok(dialed) => {
+                tracing::info!(relay = self.name, "relay is back");
+                self.begin(dialed);
                 Ok(())
             }
             Err(ClientError::Io { .. } | ClientError::Closed { .. }) => Ok(()),
@@ -278,12 +284,16 @@ impl SocketSource {
 
     pub(super) fn wait(&mut self, timeout: Duration) {
         let Some(connection) = &self.connection else {
+            if let Some(dial) = &mut self.dial {
+                return dial.wait(timeout);
+            }
             let until = self.retry.at.saturating_duration_since(Instant::now());
             return std::thread::sleep(until.min(timeout));
         };
-        if self.buffer.holds_a_batch() {
+        if self.buffer.holds_a_batch() || connection.holds_unread() {
             return;
         }
+        let timeout = if self.target.is_remote() { timeout.min(self.options.silence) } else { timeout };
         let mut fds = [PollFd::new(connection, PollFlags::IN)];
         // A signal, a time-out and news mean the same to the caller: poll.
         if self.options.spin {
@@ -300,6 +310,16 @@ impl SocketSource {
 
     pub(super) fn positions(&self) -> Vec<Position> {
         self.order.next.clone()
+    }
+
+    /// The machine the relay runs on, as it says.
+    pub(super) fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// How often a connection came about.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections
     }
 
     pub(super) fn unknown_symbols(&self) -> &[String] {

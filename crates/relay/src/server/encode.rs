@@ -255,6 +255,15 @@ impl Encoder {
         &self.scratch
     }
 
+    /// A batch of no ring: nothing but a sign that the link holds.
+    pub(super) fn sign_of_life(&mut self) -> &[u8] {
+        let mut out = std::mem::take(&mut self.scratch);
+        out.clear();
+        BatchBuilder::new().finish(None, 0, NO_SCAN, 0, 0, &mut out);
+        self.scratch = out;
+        &self.scratch
+    }
+
     fn empty(&mut self, venue: Venue, scan: Scan, published: u64, out: &mut Vec<u8>) {
         self.encoded += 1;
         let range = (scan.first, scan.last);

@@ -1,24 +1,31 @@
-//! The relay: fans the rings out to Unix sockets, and never waits for a client.
+//! The relay: fans the rings out to Unix sockets and TCP, and never waits for a client.
 //! doorbell or socket event -> [`Server::run`]'s one loop -> per client and ring one batch -> its socket.
 //!
 //! Invariants: no queue per client (one cursor per ring and at most one partly written batch); a socket without room
 //! costs nothing until it has room; what a client missed is told exactly. Nothing here would be missed by a restart.
 
+mod attempts;
 mod control;
+mod door;
 mod encode;
 mod listener;
 mod stats;
 mod subscriber;
 
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::client::system_clock;
+use crate::link::Link;
 use crate::path::SocketPathError;
 use crate::rings::Rings;
+use crate::subscription::Subscription;
+use crate::tls::TlsError;
 use control::{Control, READABLE, WRITABLE};
+use door::{Admitted, Door};
 use encode::Encoder;
 use listener::Listener;
 use model::UnixNanos;
@@ -26,10 +33,14 @@ use ring::RingError;
 use rustix::event::{PollFd, Timespec};
 use subscriber::{Greeted, Peer, Subscriber};
 
+pub use door::{Identity, TcpOptions};
 pub use stats::{ClientStats, RingStats, Stats, StatsHandle};
 
 /// Connections a relay holds by default: more consumers than a machine of this kind feeds.
 pub const CLIENTS_MAX_DEFAULT: usize = 256;
+/// How long a client on another machine may leave bytes unacknowledged, by default: longer than a link's usual hiccups,
+/// short enough that nobody's place is held for the dead.
+pub const DEAD_AFTER_DEFAULT: Duration = Duration::from_secs(15);
 /// Bytes asked for as a client's socket's buffer (Linux grants twice that, for its own book-keeping). A full socket
 /// counts as having room once three quarters of it are read: the larger, the fewer wake-ups per byte.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
@@ -57,14 +68,27 @@ pub struct ServerOptions {
     pub clients_max: usize,
     /// Users allowed beside the relay's own and root.
     pub uids: Vec<u32>,
+    /// Whether and how to listen for other machines.
+    pub tcp: Option<TcpOptions>,
+    /// The machine, as its records name it; told to clients.
+    pub site: String,
     /// Nanoseconds since the Unix epoch, for the records the relay makes itself (overruns).
     pub clock: fn() -> UnixNanos,
 }
 
 impl ServerOptions {
-    /// Defaults: [`CLIENTS_MAX_DEFAULT`], no users but the relay's own and root, the system's clock.
+    /// Defaults: [`CLIENTS_MAX_DEFAULT`], no users but the relay's own and root, no other machines, a machine without
+    /// a name, the system's clock.
     pub fn new(rings: PathBuf, socket: PathBuf) -> ServerOptions {
-        ServerOptions { rings, socket, clients_max: CLIENTS_MAX_DEFAULT, uids: Vec::new(), clock: system_clock }
+        ServerOptions {
+            rings,
+            socket,
+            clients_max: CLIENTS_MAX_DEFAULT,
+            uids: Vec::new(),
+            tcp: None,
+            site: String::new(),
+            clock: system_clock,
+        }
     }
 }
 
@@ -96,6 +120,30 @@ pub enum ServerError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Listening beyond this machine without protection.
+    #[error(
+        "refusing to listen on {listen} without {missing}: beyond loopback anybody could read along; set certificate, \
+         key and token_file, or listen on 127.0.0.1"
+    )]
+    Unguarded {
+        /// The address.
+        listen: SocketAddr,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// A certificate or key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The operating system refused, for TCP.
+    #[error("cannot {action} {listen}: {source}")]
+    Tcp {
+        /// What was tried.
+        action: &'static str,
+        /// The address.
+        listen: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The rings' directory.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -107,6 +155,7 @@ pub struct Server {
     rings: Rings,
     listener: Listener,
     control: Control,
+    door: Option<Door>,
     /// By slot.
     clients: Vec<Option<Subscriber>>,
     encoder: Encoder,
@@ -133,12 +182,15 @@ impl Server {
         let slots = options.clients_max + 1;
         let control = Control::start(slots, rings.directory().doorbell().clone()).map_err(io("wait for sockets at"))?;
         control.add(options.clients_max, &listener.socket).map_err(io("wait for clients at"))?;
+        let tcp = options.tcp.clone();
+        let door = tcp.map(|tcp| Door::open(tcp, rings.directory().doorbell().clone())).transpose()?;
         let now = Instant::now();
         Ok(Server {
             clients: (0..options.clients_max).map(|_| None).collect(),
             rings,
             listener,
             control,
+            door,
             encoder: Encoder::new(),
             filters: 0,
             own_uid: rustix::process::geteuid().as_raw(),
@@ -152,6 +204,11 @@ impl Server {
         })
     }
 
+    /// Where it listens for other machines.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.door.as_ref().map(|door| door.address)
+    }
+
     /// Its numbers, for another thread.
     pub fn stats(&self) -> StatsHandle {
         self.stats.clone()
@@ -161,6 +218,7 @@ impl Server {
     pub fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             self.on_sockets();
+            self.on_door();
             self.on_time();
             let progressed = self.serve();
             self.served_since_wait |= progressed;
@@ -190,10 +248,11 @@ impl Server {
 
     fn drop_the_gone(&mut self) {
         for client in &mut self.clients {
-            let Some(over) = client.take_if(|client| client.is_over()) else { continue };
+            let Some(mut over) = client.take_if(|client| client.is_over()) else { continue };
+            over.close();
             self.totals.bytes_sent += over.bytes_sent;
             self.totals.batches_sent += over.batches_sent;
-            tracing::info!(pid = over.peer().pid, "client gone");
+            tracing::info!(client = %over.peer(), "client gone");
         }
     }
 
@@ -215,7 +274,7 @@ impl Server {
     /// to read is waited for like everything else. False when there was nothing to wait for.
     fn wait_for_room(&mut self) -> bool {
         let all_full = self.clients.iter().flatten().all(Subscriber::is_blocked);
-        if !std::mem::take(&mut self.served_since_wait) || !all_full || self.control.has_news() {
+        if !std::mem::take(&mut self.served_since_wait) || !all_full || self.has_news() {
             return false;
         }
         let mut full: Vec<&mut Subscriber> = self.clients.iter_mut().flatten().collect();
@@ -236,10 +295,14 @@ impl Server {
         self.control.going_to_sleep();
         let doorbell = self.rings.directory().doorbell();
         let ticket = doorbell.arm();
-        if !self.control.has_news() && !self.clients.iter().flatten().any(Subscriber::has_work) {
+        if !self.has_news() && !self.clients.iter().flatten().any(Subscriber::has_work) {
             doorbell.wait(ticket, Some(SLEEP_MAX));
         }
         self.control.awake();
+    }
+
+    fn has_news(&self) -> bool {
+        self.control.has_news() || self.door.as_ref().is_some_and(Door::has_news)
     }
 
     fn on_sockets(&mut self) {
@@ -267,27 +330,53 @@ impl Server {
             }
         });
         for (slot, subscription) in wanting {
-            let Some(mut client) = self.clients[slot].take() else { continue };
-            let (clients, filters) = (&self.clients, &mut self.filters);
-            let filter_of = |key: &_| {
-                let same = clients.iter().flatten().filter_map(Subscriber::streaming).find(|other| other.key == *key);
-                same.map_or_else(
-                    || {
-                        *filters += 1;
-                        *filters
-                    },
-                    |other| other.filter,
-                )
-            };
-            client.begin(subscription, filter_of, &mut self.rings, &self.control);
-            // What came with the line, or its end right behind it, is not announced again.
-            client.on_readable(&self.control);
-            self.clients[slot] = Some(client);
+            if let Some(client) = self.clients[slot].take() {
+                self.begin(client, slot, subscription);
+            }
         }
         if accept {
             self.accept();
         }
         self.drop_the_gone();
+    }
+
+    fn begin(&mut self, mut client: Subscriber, slot: usize, subscription: Subscription) {
+        let (clients, filters) = (&self.clients, &mut self.filters);
+        let filter_of = |key: &_| {
+            let same = clients.iter().flatten().filter_map(Subscriber::streaming).find(|other| other.key == *key);
+            same.map_or_else(
+                || {
+                    *filters += 1;
+                    *filters
+                },
+                |other| other.filter,
+            )
+        };
+        client.begin(subscription, filter_of, &mut self.rings, &self.options.site, &self.control);
+        // What came with the line, or its end right behind it, is not announced again.
+        client.on_readable(&self.control);
+        self.clients[slot] = Some(client);
+    }
+
+    /// Those from other machines who gave the right token and said what they want.
+    fn on_door(&mut self) {
+        while let Some(Admitted { link, address, subscription }) = self.door.as_ref().and_then(Door::take) {
+            let free = self.clients.iter().position(Option::is_none);
+            let slot = free.unwrap_or(self.options.clients_max);
+            let mut client = Subscriber::new(link, slot, Peer::Remote(address), Instant::now());
+            if free.is_none() {
+                self.totals.refused += 1;
+                client.refuse(self.no_room(), &self.control);
+                client.close();
+            } else if client.watch(&self.control) {
+                self.totals.accepted += 1;
+                self.begin(client, slot, subscription);
+            }
+        }
+    }
+
+    fn no_room(&self) -> String {
+        format!("{} clients are connected, that is the limit", self.options.clients_max)
     }
 
     fn accept(&mut self) {
@@ -308,7 +397,8 @@ impl Server {
 
     fn admit(&mut self, stream: UnixStream) {
         let Ok(credentials) = rustix::net::sockopt::socket_peercred(&stream) else { return };
-        let peer = Peer { pid: credentials.pid.as_raw_nonzero().get(), uid: credentials.uid.as_raw() };
+        let uid = credentials.uid.as_raw();
+        let peer = Peer::Local { pid: credentials.pid.as_raw_nonzero().get(), uid };
         if stream.set_nonblocking(true).is_err() {
             return;
         }
@@ -317,11 +407,11 @@ impl Server {
         let free = self.clients.iter().position(Option::is_none);
         // A refused client is told, never watched: its slot is that of nobody.
         let slot = free.unwrap_or(self.options.clients_max);
-        let mut client = Subscriber::new(stream, slot, peer, Instant::now());
-        let reason = if !self.allows(peer.uid) {
-            Some(format!("user {} may not connect: allow it in the relay's configuration", peer.uid))
+        let mut client = Subscriber::new(Link::Unix(stream), slot, peer, Instant::now());
+        let reason = if !self.allows(uid) {
+            Some(format!("user {uid} may not connect: allow it in the relay's configuration"))
         } else if free.is_none() {
-            Some(format!("{} clients are connected, that is the limit", self.options.clients_max))
+            Some(self.no_room())
         } else {
             None
         };
@@ -374,6 +464,7 @@ impl Server {
             batches_encoded: self.encoder.encoded,
             batches_sent: self.totals.batches_sent + live.clone().map(|client| client.batches_sent).sum::<u64>(),
             bytes_sent: self.totals.bytes_sent + live.clone().map(|client| client.bytes_sent).sum::<u64>(),
+            refused: self.totals.refused + self.door.as_ref().map_or(0, Door::refused),
             clients: live.filter_map(Subscriber::stats).collect(),
             rings: self
                 .rings

@@ -24,10 +24,12 @@ pub struct Stats {
 /// One client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientStats {
-    /// Its process.
+    /// Its process, when it is one of this machine; else 0.
     pub pid: i32,
-    /// Its user.
+    /// Its user, when it is a process of this machine; else 0.
     pub uid: u32,
+    /// Where it is, when that is on TCP.
+    pub address: Option<std::net::SocketAddr>,
     /// How far it is behind, in ring slots of 64 bytes, summed over its rings.
     pub lag_slots: u64,
     /// Records told as owed.
@@ -38,6 +40,13 @@ pub struct ClientStats {
     pub missed: u64,
     /// Its socket is full.
     pub blocked: bool,
+}
+
+impl ClientStats {
+    /// What tells it from others: its address, or its process.
+    pub fn name(&self) -> String {
+        self.address.map_or_else(|| self.pid.to_string(), |address| address.to_string())
+    }
 }
 
 /// One ring.

@@ -2,21 +2,21 @@
 //!
 //! Beside its cursors it keeps at most one partly written batch.
 
-use std::io::{ErrorKind, Read};
-use std::os::unix::net::UnixStream;
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::encode::{Encoder, Lane, What};
 use super::stats::ClientStats;
 use crate::cursor::RingCursor;
-use crate::handshake::{self, Answer, HELLO_BYTES_MAX, PROTOCOL_VERSION, RingAnswer};
+use crate::handshake::{self, Answer, HELLO_BYTES_MAX, PROTOCOL_VERSION, RingAnswer, Secret};
+use crate::link::Link;
 use crate::rings::Rings;
 use crate::subscription::{Position, Subscription};
 use model::UnixNanos;
 use rustix::event::{PollFd, PollFlags};
-use rustix::io::Errno;
-use rustix::net::SendFlags;
 
 /// How long a client may take to say what it wants.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,9 +25,20 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Who is on the other side.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer {
-    pub(super) pid: i32,
-    pub(super) uid: u32,
+pub(super) enum Peer {
+    /// A process of this machine.
+    Local { pid: i32, uid: u32 },
+    /// Another machine.
+    Remote(SocketAddr),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Local { pid, .. } => write!(f, "{pid}"),
+            Peer::Remote(address) => write!(f, "{address}"),
+        }
+    }
 }
 
 /// What makes two subscriptions want the same records.
@@ -73,7 +84,7 @@ enum State {
 }
 
 pub(super) struct Subscriber {
-    stream: UnixStream,
+    link: Link,
     slot: usize,
     peer: Peer,
     state: State,
@@ -97,9 +108,9 @@ pub(super) enum Greeted {
 }
 
 impl Subscriber {
-    pub(super) fn new(stream: UnixStream, slot: usize, peer: Peer, now: Instant) -> Subscriber {
+    pub(super) fn new(link: Link, slot: usize, peer: Peer, now: Instant) -> Subscriber {
         Subscriber {
-            stream,
+            link,
             slot,
             peer,
             state: State::Greeting { line: Vec::new(), until: now + HELLO_TIMEOUT },
@@ -113,7 +124,7 @@ impl Subscriber {
 
     /// Has its socket watched. False when that cannot be.
     pub(super) fn watch(&self, control: &Control) -> bool {
-        control.add(self.slot, &self.stream).is_ok()
+        control.add(self.slot, &self.link).is_ok()
     }
 
     /// Whether the connection can be dropped.
@@ -123,12 +134,12 @@ impl Subscriber {
 
     /// Its socket is full.
     pub(super) fn is_blocked(&self) -> bool {
-        self.rest_from < self.rest.len()
+        self.rest_from < self.rest.len() || !self.link.is_flushed()
     }
 
     /// Its socket, to be polled for room.
     pub(super) fn room_poll(&self) -> PollFd<'_> {
-        PollFd::new(&self.stream, PollFlags::OUT)
+        PollFd::new(&self.link, PollFlags::OUT)
     }
 
     pub(super) fn streaming(&self) -> Option<&Streaming> {
@@ -142,10 +153,13 @@ impl Subscriber {
     pub(super) fn on_readable(&mut self, control: &Control) -> Greeted {
         let mut piece = [0; 4096];
         loop {
-            let got = match self.stream.read(&mut piece) {
+            let got = match self.link.read(&mut piece) {
                 Ok(0) => None,
                 Ok(got) => Some(got),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Greeted::Waiting,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.answer_tls(control);
+                    return Greeted::Waiting;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => None,
             };
@@ -162,9 +176,9 @@ impl Subscriber {
                     return self.refuse("the first line is followed by more; nothing may follow".to_owned(), control);
                 }
                 let line = line.to_vec();
-                return match handshake::read_hello(&line) {
+                return match handshake::read_hello(&line, Secret::None) {
                     Ok(subscription) => Greeted::Wants(subscription),
-                    Err(reason) => self.refuse(reason, control),
+                    Err(refused) => self.refuse(refused.reason, control),
                 };
             }
             if line.len() > HELLO_BYTES_MAX {
@@ -173,9 +187,17 @@ impl Subscriber {
         }
     }
 
+    /// What was read may have been TLS's own and want an answer.
+    fn answer_tls(&mut self, control: &Control) {
+        if !self.link.is_flushed() {
+            self.gone |= self.link.flush().is_err();
+            self.gone |= self.is_blocked() && control.await_room(self.slot, &self.link).is_err();
+        }
+    }
+
     /// Says why not and ends.
     pub(super) fn refuse(&mut self, reason: String, control: &Control) -> Greeted {
-        tracing::info!(pid = self.peer.pid, uid = self.peer.uid, reason, "client refused");
+        tracing::info!(client = %self.peer, reason, "client refused");
         self.send(&Answer::refusal(reason).line(), control);
         self.state = State::Closing;
         Greeted::Refused
@@ -192,6 +214,7 @@ impl Subscriber {
         subscription: Subscription,
         filter_of: impl FnOnce(&FilterKey) -> u64,
         rings: &mut Rings,
+        site: &str,
         control: &Control,
     ) {
         let key = FilterKey::of(&subscription);
@@ -216,11 +239,12 @@ impl Subscriber {
             error: None,
             version: PROTOCOL_VERSION,
             build: handshake::build(),
+            site: site.to_owned(),
             rings: streaming.answers(rings),
             unknown_symbols,
             warnings,
         };
-        tracing::info!(pid = self.peer.pid, uid = self.peer.uid, ?wanted, "client subscribed");
+        tracing::info!(client = %self.peer, ?wanted, "client subscribed");
         self.state = State::Streaming(streaming);
         self.send(&answer.line(), control);
     }
@@ -262,12 +286,12 @@ impl Subscriber {
                 }
             }
             Err(error) => {
-                tracing::warn!(pid = self.peer.pid, %error, "ring cannot be read; going on behind the trouble");
+                tracing::warn!(client = %self.peer, %error, "ring cannot be read; going on behind the trouble");
                 lane.cursor.recover(&mut ring.index).err()
             }
         };
         if let Some(error) = trouble {
-            tracing::error!(pid = self.peer.pid, %error, "ring is left alone for a while");
+            tracing::error!(client = %self.peer, %error, "ring is left alone for a while");
             streaming.retry_at = Some(Instant::now() + RETRY_AFTER);
         }
         true
@@ -293,7 +317,7 @@ impl Subscriber {
             }
         }
         if let Err(error) = moved {
-            tracing::warn!(pid = self.peer.pid, %error, "ring cannot be followed; trying again");
+            tracing::warn!(client = %self.peer, %error, "ring cannot be followed; trying again");
             streaming.retry_at = Some(now + RETRY_AFTER);
         }
     }
@@ -311,6 +335,12 @@ impl Subscriber {
                 self.send(bytes, control);
             }
         }
+        // Where there is no ring to tell of, another machine still learns that the link holds.
+        let silent = self.streaming().is_some_and(|streaming| streaming.lanes.iter().all(Option::is_none));
+        if silent && self.link.is_remote() && !self.is_blocked() && !self.gone {
+            let bytes = encoder.sign_of_life();
+            self.send(bytes, control);
+        }
     }
 
     /// The socket has room again.
@@ -318,16 +348,17 @@ impl Subscriber {
         if !self.is_blocked() {
             return;
         }
+        self.gone |= self.link.flush().is_err();
         let rest = std::mem::take(&mut self.rest);
         let written = self.write(&rest[self.rest_from..]);
         self.rest = rest;
         self.rest_from += written;
         let watched = if self.is_blocked() {
-            control.await_room(self.slot, &self.stream)
+            control.await_room(self.slot, &self.link)
         } else {
             self.rest.clear();
             self.rest_from = 0;
-            control.await_reading(self.slot, &self.stream)
+            control.await_reading(self.slot, &self.link)
         };
         self.gone |= watched.is_err();
     }
@@ -336,37 +367,34 @@ impl Subscriber {
         debug_assert!(!self.is_blocked());
         self.batches_sent += 1;
         let written = self.write(bytes);
-        if written < bytes.len() && !self.gone {
+        if !self.gone {
             self.rest.clear();
             self.rest.extend_from_slice(&bytes[written..]);
             self.rest_from = 0;
-            self.gone |= control.await_room(self.slot, &self.stream).is_err();
+            self.gone |= self.is_blocked() && control.await_room(self.slot, &self.link).is_err();
         }
     }
 
     /// Writes what the socket takes without waiting.
     fn write(&mut self, bytes: &[u8]) -> usize {
-        let mut written = 0;
-        while written < bytes.len() {
-            match rustix::net::send(&self.stream, &bytes[written..], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-                Ok(some) => written += some,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(_) => {
-                    self.gone = true;
-                    break;
-                }
-            }
-        }
+        let written = self.link.write(bytes).unwrap_or_else(|_| {
+            self.gone = true;
+            0
+        });
         self.bytes_sent += written as u64;
         written
     }
 
     pub(super) fn stats(&self) -> Option<ClientStats> {
         let streaming = self.streaming()?;
+        let (pid, uid, address) = match self.peer {
+            Peer::Local { pid, uid } => (pid, uid, None),
+            Peer::Remote(address) => (0, 0, Some(address)),
+        };
         let mut stats = ClientStats {
-            pid: self.peer.pid,
-            uid: self.peer.uid,
+            pid,
+            uid,
+            address,
             delivered: streaming.delivered,
             blocked: self.is_blocked(),
             ..ClientStats::default()
@@ -377,6 +405,11 @@ impl Subscriber {
             stats.missed += lane.cursor.missed.records;
         }
         Some(stats)
+    }
+
+    /// Says goodbye where that is done.
+    pub(super) fn close(&mut self) {
+        self.link.close();
     }
 
     pub(super) fn peer(&self) -> Peer {

@@ -1,23 +1,27 @@
-//! Trades whose keys come in another order than the venue writes today: one pass over the frame, no detours.
+//! Trades and book changes whose keys come in another order than the venue writes today: one pass over the frame, a
+//! second over levels that stand before their symbol.
 //!
-//! Stands between [`super::messages::fast`] and [`super::exact`]: should the venue ever move or add a field, every trade
+//! Stands between [`super::messages::fast`] and [`super::exact`]: should the venue ever move or add a field, every message
 //! comes this way, and must not cost several times as much. Takes only what `exact` reads to the same values, each key
 //! once, in plain spelling; `None` at any other surprise.
 
 use super::choices::{TimeUnit, TradeKind};
 use super::exact::{NAMES, mask};
-use super::messages::{Scales, TIME_DIGITS, Trade};
+use super::messages::{Depth, Hot, Scales, TIME_DIGITS, Trade, side_levels};
 use crate::Known;
+use book::Level;
 use model::{Price, Qty};
 use scan::Cursor;
 
-/// Reads a trade, raw or in a combined frame: of which symbol, and how many of its fields are not known. A symbol that
-/// `find` does not know is a surprise too.
-pub(super) fn trade(
+/// Reads a trade or book changes, raw or in a combined frame: of which symbol, and how many fields are not known. A
+/// symbol that `find` does not know is a surprise too. `levels` holds what was read of a book, also when that is not
+/// used in the end.
+pub(super) fn read(
     frame: &[u8],
     unit: TimeUnit,
     find: impl Fn(&[u8]) -> Option<(Known, Scales)>,
-) -> Option<(Known, Trade, u64)> {
+    levels: &mut Vec<Level>,
+) -> Option<(Known, Hot, u64)> {
     let mut c = Cursor::new(frame);
     c.open(b'{')?;
     let mut ahead = c;
@@ -26,7 +30,17 @@ pub(super) fn trade(
         _ => Fields::read(&mut c)?,
     };
     c.end()?;
-    fields.trade(unit, find)
+    match fields.kind {
+        Kind::Trade(kind) => fields.trade(kind, unit, find),
+        Kind::Depth => fields.depth(unit, find, levels),
+    }
+}
+
+/// What the event is called.
+#[derive(Clone, Copy)]
+enum Kind {
+    Trade(TradeKind),
+    Depth,
 }
 
 /// The payload of a combined frame whose bracket is read.
@@ -47,18 +61,24 @@ fn combined<'a>(c: &mut Cursor<'a>) -> Option<Fields<'a>> {
     }
 }
 
-/// The fields of a trade, found but for the decimals, whose scales the symbol tells.
+/// The fields of a message, found but for the decimals, whose scales the symbol tells.
 struct Fields<'a> {
     /// Letters seen, by bit.
     seen: u64,
     /// Keys of more than a letter, none of which is known.
     others: u64,
-    kind: TradeKind,
+    kind: Kind,
     symbol: &'a [u8],
     /// `t`.
     trade_id: u64,
-    /// `a`.
+    /// `a` of an aggregated trade.
     aggregate_id: u64,
+    /// `U` and `u`.
+    first: u64,
+    last: u64,
+    /// `b` and `a` of book changes.
+    bids: Option<Cursor<'a>>,
+    asks: Option<Cursor<'a>>,
     price: Cursor<'a>,
     size: Cursor<'a>,
     /// `E`.
@@ -75,10 +95,14 @@ impl<'a> Fields<'a> {
         let mut f = Fields {
             seen: 0,
             others: 0,
-            kind: TradeKind::Trade,
+            kind: Kind::Trade(TradeKind::Trade),
             symbol: b"",
             trade_id: 0,
             aggregate_id: 0,
+            first: 0,
+            last: 0,
+            bids: None,
+            asks: None,
             price: *c,
             size: *c,
             event: 0,
@@ -112,14 +136,19 @@ impl<'a> Fields<'a> {
         match letter {
             b'e' => {
                 self.kind = match c.text()? {
-                    b"trade" => TradeKind::Trade,
-                    b"aggTrade" => TradeKind::AggTrade,
+                    b"trade" => Kind::Trade(TradeKind::Trade),
+                    b"aggTrade" => Kind::Trade(TradeKind::AggTrade),
+                    b"depthUpdate" => Kind::Depth,
                     _ => return None,
                 }
             }
             b'E' => self.event = c.u64_likely::<TIME_DIGITS>()?,
             b's' => self.symbol = c.text()?,
             b't' => self.trade_id = c.u64()?,
+            b'U' => self.first = c.u64()?,
+            b'u' => self.last = c.u64()?,
+            b'a' if c.peek() == Some(b'[') => self.asks = Some(skip_levels(c)?),
+            b'b' if c.peek() == Some(b'[') => self.bids = Some(skip_levels(c)?),
             b'a' => self.aggregate_id = c.u64()?,
             b'f' | b'l' => drop(c.i64()?),
             b'p' => {
@@ -138,13 +167,18 @@ impl<'a> Fields<'a> {
     }
 
     #[inline(always)]
-    fn trade(mut self, unit: TimeUnit, find: impl Fn(&[u8]) -> Option<(Known, Scales)>) -> Option<(Known, Trade, u64)> {
+    fn trade(
+        mut self,
+        kind: TradeKind,
+        unit: TimeUnit,
+        find: impl Fn(&[u8]) -> Option<(Known, Scales)>,
+    ) -> Option<(Known, Hot, u64)> {
         // `a` and `b` were the orders' ids until 2023.
-        let (id, needed, known) = match self.kind {
+        let (id, needed, known) = match kind {
             TradeKind::Trade => (self.trade_id, const { mask("eEstpqTm") }, const { mask("eEstpqTmMab") }),
             TradeKind::AggTrade => (self.aggregate_id, const { mask("eEsapqflTm") }, const { mask("eEsapqflTmM") }),
         };
-        if self.seen & needed != needed {
+        if self.seen & needed != needed || self.bids.is_some() || self.asks.is_some() {
             return None;
         }
         unit.nanos(self.event)?;
@@ -155,8 +189,42 @@ impl<'a> Fields<'a> {
             return None;
         }
         let (price, size, time) = (Price(price), Qty(size), unit.nanos(self.time)?);
-        let trade = Trade { kind: self.kind, id, price, size, time, buyer_is_maker: self.buyer_is_maker };
+        let trade = Trade { kind, id, price, size, time, buyer_is_maker: self.buyer_is_maker };
         let unknown = u64::from((self.seen & !known).count_ones()) + self.others;
-        Some((symbol, trade, unknown))
+        Some((symbol, Hot::Trade(trade), unknown))
     }
+
+    #[inline(always)]
+    fn depth(
+        self,
+        unit: TimeUnit,
+        find: impl Fn(&[u8]) -> Option<(Known, Scales)>,
+        levels: &mut Vec<Level>,
+    ) -> Option<(Known, Hot, u64)> {
+        let known = const { mask("eEsUuba") };
+        if self.seen & known != known || self.first > self.last {
+            return None;
+        }
+        let time = unit.nanos(self.event)?;
+        let (symbol, scales) = find(self.symbol)?;
+        levels.clear();
+        side_levels(&mut self.bids?, scales, levels)?;
+        let bids = u32::try_from(levels.len()).ok()?;
+        side_levels(&mut self.asks?, scales, levels)?;
+        let unknown = u64::from((self.seen & !known).count_ones()) + self.others;
+        Some((symbol, Hot::Depth(Depth { time, first: self.first, last: self.last, bids }), unknown))
+    }
+}
+
+/// Steps over a list of levels in plain spelling and returns the place behind its opening bracket, from which
+/// [`side_levels`] reads to the very same end: that it does is what makes stepping over it safe.
+#[inline(always)]
+fn skip_levels<'a>(c: &mut Cursor<'a>) -> Option<Cursor<'a>> {
+    c.literal(b"[")?;
+    let levels = *c;
+    if c.skip_if(b"]") {
+        return Some(levels);
+    }
+    c.skip_past(b"\"]]")?;
+    Some(levels)
 }

@@ -157,6 +157,7 @@ impl SymbolBook {
         out: &mut Outbox,
     ) {
         let (bids, asks) = levels.split_at(d.bids as usize);
+        let before = out.records.len();
         let mut absent = 0;
         let mut tell = |book: &mut Book, side: Side, levels: &[Level], end: bool| {
             let Some((last, before)) = levels.split_last() else { return };
@@ -170,6 +171,7 @@ impl SymbolBook {
         };
         tell(&mut self.levels, Side::Buy, bids, asks.is_empty());
         tell(&mut self.levels, Side::Sell, asks, true);
+        out.mark_event(self.of.id, before, d.first, d.last);
         (self.last, self.applied, self.time, self.seen) = (d.last, d.last, d.time, received);
         counts.book_updates += 1;
         counts.book_levels += levels.len() as u64;
@@ -192,6 +194,13 @@ impl SymbolBook {
             }
         }
         out.records.push(&frame.end());
+    }
+
+    /// Tells a live book whole, as one that begins anew.
+    pub(super) fn tell_whole(&self, now: UnixNanos, out: &mut Outbox) {
+        if self.phase == Phase::Live && self.crossed == 0 {
+            self.tell_snapshot(SnapshotReason::Sync, usize::MAX, now, out);
+        }
     }
 
     /// Tells a new state; the same again is not told.

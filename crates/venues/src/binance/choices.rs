@@ -54,11 +54,19 @@ pub(super) struct Choices {
     /// Milliseconds between depth messages: 100 or 1000.
     pub depth_speed_ms: u32,
     pub time_unit: TimeUnit,
+    /// Whether missed trades are fetched by REST.
+    pub backfill: bool,
 }
 
 impl Default for Choices {
     fn default() -> Choices {
-        Choices { trades: None, trade_ids: TradeIds::Contiguous, depth_speed_ms: 100, time_unit: TimeUnit::Millis }
+        Choices {
+            trades: None,
+            trade_ids: TradeIds::Contiguous,
+            depth_speed_ms: 100,
+            time_unit: TimeUnit::Millis,
+            backfill: true,
+        }
     }
 }
 
@@ -84,7 +92,13 @@ impl Choices {
                 ("time_unit", "ms") => choices.time_unit = TimeUnit::Millis,
                 ("time_unit", "us") => choices.time_unit = TimeUnit::Micros,
                 ("time_unit", _) => return Err(refuse(venue, "time_unit", value, "ms or us")),
-                _ => return Err(refuse(venue, "a choice", key, "trades, trade_ids, depth_speed_ms or time_unit")),
+                ("backfill", "on") => choices.backfill = true,
+                ("backfill", "off") => choices.backfill = false,
+                ("backfill", _) => return Err(refuse(venue, "backfill", value, "on or off")),
+                _ => {
+                    let known = "trades, trade_ids, depth_speed_ms, time_unit or backfill";
+                    return Err(refuse(venue, "a choice", key, known));
+                }
             }
         }
         Ok(choices)
@@ -106,7 +120,9 @@ mod tests {
         assert_eq!(read("depth_speed_ms", "1000").map(|c| c.depth_speed_ms), Ok(1000));
         assert_eq!(read("time_unit", "us").map(|c| c.time_unit), Ok(TimeUnit::Micros));
         assert_eq!(read("time_unit", "s"), Err("binance: time_unit cannot be s; it can be ms or us".to_owned()));
-        let unknown = "binance: a choice cannot be trade; it can be trades, trade_ids, depth_speed_ms or time_unit";
+        let unknown = "binance: a choice cannot be trade; it can be trades, trade_ids, depth_speed_ms, \
+                       time_unit or backfill";
+        assert_eq!(read("backfill", "off").map(|c| c.backfill), Ok(false));
         assert_eq!(read("trade", "x"), Err(unknown.to_owned()));
     }
 

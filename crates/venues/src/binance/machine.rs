@@ -12,6 +12,7 @@ use super::messages::{Hot, Quote, Scales, Trade, fast, frame_error};
 use super::subscribe::{Budget, Streams};
 use super::symbols::Wanted;
 use super::{any_order, map};
+use crate::trades::{self, Backfill, Paging, Verdict};
 use crate::{
     Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Spec,
     VenueMachine, Watch,
@@ -19,7 +20,7 @@ use crate::{
 use book::Level;
 use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
-use wire::Status;
+use wire::{Flags, Status};
 
 /// The venue's own pings are answered below us, so the connection is judged by data: silence of every stream for so
 /// many times the configured limit. Single streams may well be silent for that long, all of them are not.
@@ -44,35 +45,27 @@ pub(super) struct Symbol {
     pub of: Subject,
     pub scales: Scales,
     pub book: SymbolBook,
-    trades: TradeState,
+    pub trades: TradeState,
 }
 
 /// Where a symbol's trades stand.
-#[derive(Debug, Default)]
-struct TradeState {
+#[derive(Debug)]
+pub(super) struct TradeState {
     /// The kind told; the other is passed over.
-    kind: Option<TradeKind>,
-    /// The id that follows.
-    next: Option<u64>,
-    /// Why trades may be missing before the next one.
-    broken: Option<GapCause>,
-    /// When the last one was received.
-    seen: UnixNanos,
-    /// When the last one happened.
-    time: UnixNanos,
+    pub kind: Option<TradeKind>,
+    pub ids: trades::TradeIds,
 }
 
 impl Symbol {
-    pub(super) fn new(of: Subject, scales: Scales) -> Symbol {
-        Symbol { of, scales, book: SymbolBook::new(of), trades: TradeState::default() }
+    pub(super) fn new(of: Subject, scales: Scales, ids: TradeIds) -> Symbol {
+        let ids = trades::TradeIds::new(ids == TradeIds::Contiguous);
+        Symbol { of, scales, book: SymbolBook::new(of), trades: TradeState { kind: None, ids } }
     }
 
     /// What an earlier run told.
-    pub(super) fn remember(&mut self, memory: Memory) {
-        let broken = Some(GapCause::Restart);
-        self.trades.next = memory.trade_id.map(|id| id.saturating_add(1));
-        (self.trades.broken, self.book.broken) = (broken, broken);
-        (self.trades.seen, self.trades.time, self.book.seen) = (memory.last_seen, memory.last_seen, memory.last_seen);
+    pub(super) fn remember(&mut self, memory: &Memory) {
+        self.trades.ids.remember(memory);
+        (self.book.broken, self.book.seen) = (Some(GapCause::Restart), memory.last_seen);
     }
 }
 
@@ -88,6 +81,9 @@ pub(super) struct Machine {
     pub(super) watch: Watch,
     pub(super) budget: Budget,
     pub(super) streams: Streams,
+    pub(super) backfill: Backfill,
+    /// The venue wants a key for old trades: only the latest can be had.
+    pub(super) latest_only: bool,
     /// The levels of the message at hand.
     pub(super) levels: Vec<Level>,
     pub(super) pending: Vec<(RequestId, Pending)>,
@@ -107,7 +103,7 @@ pub(super) struct Machine {
     pub(super) silence_due: Option<UnixNanos>,
     silence: Option<Duration>,
     last_frame: UnixNanos,
-    choices: Choices,
+    pub(super) choices: Choices,
 }
 
 impl Machine {
@@ -125,6 +121,8 @@ impl Machine {
             watch: Watch::new(&settings.stale_after),
             budget: Budget::of(spec.requests.count),
             streams: Streams::new(spec.venue, settings, &choices)?,
+            backfill: Backfill::new(choices.backfill && !settings.symbols.is_empty(), Paging::Up),
+            latest_only: false,
             levels: vec![],
             pending: vec![],
             asked: vec![],
@@ -194,51 +192,55 @@ impl Machine {
 
     #[inline]
     fn on_trade(&mut self, known: Known, t: &Trade, received: UnixNanos, out: &mut Outbox) {
-        let symbol = &self.symbols[known as usize];
-        let state = &symbol.trades;
-        let follows = state.next == Some(t.id) && state.broken.is_none() && state.kind == Some(t.kind);
-        if !follows && !self.admit(known, t, received, out) {
+        if self.symbols[known as usize].trades.kind != Some(t.kind) && !self.admits(known, t.kind) {
+            self.counts.unused_types += 1;
             return;
         }
-        let symbol = &mut self.symbols[known as usize];
-        out.records.push_trade(&map::trade(symbol.of, t, received));
-        let state = &mut symbol.trades;
-        (state.next, state.seen, state.time) = (Some(t.id.wrapping_add(1)), received, t.time);
+        let Some(flags) = self.judge(known, t, received, out) else { return };
+        out.records.push_trade(&map::trade(self.symbols[known as usize].of, t, flags, received));
         self.counts.trades += 1;
         self.seen(known, StreamKind::Trade, received, out);
     }
 
-    /// Whether a trade that does not simply follow should be told; tells what is missing before it.
+    /// Whether trades of this kind are told of a symbol.
     #[cold]
-    fn admit(&mut self, known: Known, t: &Trade, received: UnixNanos, out: &mut Outbox) -> bool {
-        let decided = self.choices.trades.unwrap_or(if self.learning { t.kind } else { TradeKind::Trade });
-        let wanted = self.takes(StreamKind::Trade);
-        let symbol = &mut self.symbols[known as usize];
-        let state = &mut symbol.trades;
-        if !wanted || *state.kind.get_or_insert(decided) != t.kind {
-            self.counts.unused_types += 1;
-            return false;
-        }
-        let anew = t.time > state.time.after(IDS_RESTART_AFTER);
-        let missing = match state.next {
-            Some(next) if t.id < next && !anew => {
-                self.counts.trades_repeated += 1;
-                self.watch.seen(known, StreamKind::Trade, received);
-                return false;
+    fn admits(&mut self, known: Known, kind: TradeKind) -> bool {
+        let decided = self.trade_kind().unwrap_or(kind);
+        self.takes(StreamKind::Trade) && *self.symbols[known as usize].trades.kind.get_or_insert(decided) == kind
+    }
+
+    /// The kind of trades that is told, when it does not depend on what a capture holds.
+    pub(super) fn trade_kind(&self) -> Option<TradeKind> {
+        self.choices.trades.or((!self.learning).then_some(TradeKind::Trade))
+    }
+
+    /// With which flags a trade is to be told, unless it was told before. What is missing before it is told first.
+    #[inline]
+    fn judge(&mut self, known: Known, t: &Trade, received: UnixNanos, out: &mut Outbox) -> Option<Flags> {
+        let ids = &mut self.symbols[known as usize].trades.ids;
+        let (cause, from) = (ids.cause(), ids.received());
+        let anew = ids.last().is_some_and(|last| t.id <= last) && t.time > ids.time().after(IDS_RESTART_AFTER);
+        let (cause, missing) = if anew {
+            ids.begin_anew(t.id, t.time, received);
+            (GapCause::Sequence, None)
+        } else {
+            match ids.take(t.id, t.time, received) {
+                Verdict::Next | Verdict::First => return Some(Flags::EMPTY),
+                Verdict::Fills => return Some(Flags::LATE),
+                Verdict::Repeat => {
+                    self.counts.trades_repeated += 1;
+                    self.watch.seen(known, StreamKind::Trade, received);
+                    return None;
+                }
+                Verdict::Jump { first, last } => (cause, Some((first, last))),
+                Verdict::Break => (cause, None),
             }
-            Some(next) if t.id < next => Some((GapCause::Sequence, None)),
-            Some(next) if self.choices.trade_ids == TradeIds::Contiguous => {
-                let cause = state.broken.unwrap_or(GapCause::Sequence);
-                (t.id > next).then(|| (cause, Some((next, t.id - 1))))
-            }
-            _ => state.broken.map(|cause| (cause, None)),
         };
-        state.broken = None;
-        if let Some((cause, range)) = missing {
-            self.counts.gaps += 1;
-            out.records.push(&map::gap(symbol.of, StreamKind::Trade, cause, range, state.seen, received));
-        }
-        true
+        let of = self.symbols[known as usize].of;
+        out.records.push(&map::gap(of, StreamKind::Trade, cause, missing, from, received));
+        self.counts.gaps += 1;
+        self.backfill.wanted(known, received);
+        Some(Flags::EMPTY)
     }
 
     #[inline]
@@ -260,10 +262,11 @@ impl Machine {
             let known = instruments.find(symbol)?;
             Some((known, symbols[known as usize].scales))
         };
-        if let Some((known, trade, unknown)) = any_order::trade(bytes, self.choices.time_unit, find) {
+        if let Some((known, message, unknown)) = any_order::read(bytes, self.choices.time_unit, find, &mut self.levels)
+        {
             self.counts.slow_path += 1;
             self.counts.unknown_fields += unknown;
-            self.on_trade(known, &trade, received, out);
+            self.on_hot(known, &message, received, out);
             return Ok(());
         }
         let mut frame = Frame::of(bytes);
@@ -369,13 +372,14 @@ impl VenueMachine for Machine {
 
     fn remember(&mut self, instrument: InstrumentId, memory: Memory) {
         match self.instruments.index_of(instrument) {
-            Some(known) => self.symbols[known as usize].remember(memory),
+            Some(known) => self.symbols[known as usize].remember(&memory),
             None => self.memory.push((instrument, memory)),
         }
     }
 
     fn on_connected(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.last_frame = now;
+        self.backfill.connected();
         if !self.learning {
             self.subscribe(now, out);
             self.begin_definitions(now, out);
@@ -404,7 +408,9 @@ impl VenueMachine for Machine {
     }
 
     fn on_response(&mut self, request: RequestId, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox) {
-        let Some(index) = self.pending.iter().position(|(id, _)| *id == request) else { return };
+        let Some(index) = self.pending.iter().position(|(id, _)| *id == request) else {
+            return self.on_missed(request, reply, now, out);
+        };
         match self.pending.swap_remove(index).1 {
             Pending::Book(known) => self.on_book_reply(known, request, reply, now, out),
             Pending::Definitions(asked) => self.on_definitions(asked, reply, now, out),
@@ -414,6 +420,7 @@ impl VenueMachine for Machine {
     fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.fetch_books(now, out);
         self.fetch_definitions(now, out);
+        self.ask_missed(now, out);
         self.judge_silence(now, out);
         let mut stale = vec![];
         self.watch.check(now, |known, stream, silent| stale.push((known, stream, silent)));
@@ -426,6 +433,7 @@ impl VenueMachine for Machine {
 
     fn on_disconnected(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.watch.stop();
+        self.backfill.disconnected();
         self.pending.clear();
         self.asked.clear();
         (self.books_due, self.definitions_due, self.silence_due) = (None, None, None);
@@ -435,13 +443,12 @@ impl VenueMachine for Machine {
         }
         for known in 0..self.symbols.len() as Known {
             self.drop_book(known, now, out);
-            let state = &mut self.symbols[known as usize].trades;
-            state.broken = state.broken.or(Some(GapCause::Reconnect));
+            self.symbols[known as usize].trades.ids.disconnected();
         }
     }
 
     fn next_timer(&self) -> Option<UnixNanos> {
-        let dues = [self.books_due, self.definitions_due, self.silence_due, self.watch.next()];
+        let dues = [self.books_due, self.definitions_due, self.silence_due, self.watch.next(), self.backfill.next()];
         dues.into_iter().flatten().min()
     }
 
@@ -451,6 +458,21 @@ impl VenueMachine for Machine {
         if self.takes(StreamKind::Book) {
             self.refresh_book(known, now, out);
         }
+    }
+
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        if let Some(known) = self.instruments.index_of(instrument) {
+            self.symbols[known as usize].book.tell_whole(now, out);
+        }
+    }
+
+    fn last_trade(&self, instrument: InstrumentId) -> Option<u64> {
+        let known = self.instruments.index_of(instrument)?;
+        self.symbols[known as usize].trades.ids.last()
+    }
+
+    fn trade_ids_are_contiguous(&self) -> bool {
+        self.choices.trade_ids == TradeIds::Contiguous
     }
 
     fn instruments(&self) -> &InstrumentSet {

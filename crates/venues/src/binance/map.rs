@@ -17,10 +17,11 @@ pub(super) struct Subject {
 
 /// A trade. The venue tells whether the buyer was the maker, so the taker's side is its opposite.
 #[inline]
-pub(super) fn trade(of: Subject, t: &Trade, received: UnixNanos) -> TradeRecord {
+pub(super) fn trade(of: Subject, t: &Trade, flags: Flags, received: UnixNanos) -> TradeRecord {
     let side = if t.buyer_is_maker { Side::Sell } else { Side::Buy };
     let source = SideSource::InvertedMaker;
-    TradeRecord::new(of.venue, of.id, Some(side), source, Flags::LAST, t.time, received, t.price, t.size, Some(t.id))
+    let flags = flags | Flags::LAST;
+    TradeRecord::new(of.venue, of.id, Some(side), source, flags, t.time, received, t.price, t.size, Some(t.id))
 }
 
 /// A best bid and offer; the venue gives it no time.

@@ -193,7 +193,7 @@ fn depth(
 
 /// The levels of a side, whose opening bracket is read, up to and with its closing one.
 #[inline(always)]
-fn side_levels(c: &mut Cursor<'_>, scales: Scales, levels: &mut Vec<Level>) -> Option<()> {
+pub(super) fn side_levels(c: &mut Cursor<'_>, scales: Scales, levels: &mut Vec<Level>) -> Option<()> {
     if c.skip_if(b"]") {
         return Some(());
     }

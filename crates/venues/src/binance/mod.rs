@@ -3,18 +3,21 @@
 
 mod any_order;
 mod books;
+mod channels;
 mod choices;
 mod definitions;
 mod exact;
 mod machine;
 mod map;
 mod messages;
+mod missed;
 mod spec;
 mod subscribe;
 mod symbols;
 #[cfg(test)]
 mod tests;
 
+pub use channels::{CHANNELS, US_CHANNELS};
 pub use spec::{SPEC, US_SPEC};
 
 use crate::{MachineError, Settings, Spec, VenueMachine};

@@ -15,6 +15,8 @@ pub const SPEC: Spec = Spec {
     requests: Limit { count: 6000, per: Duration::from_secs(60) },
     // A ping every 20 s.
     silence_max: Duration::from_secs(60),
+    // "A single connection to the API is only valid for 24 hours."
+    connection_life: Some(Duration::from_secs(24 * 3600)),
     frame_max: 16 << 20,
     // Its documents say nothing of it.
     deflate: false,

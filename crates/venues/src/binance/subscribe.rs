@@ -67,6 +67,9 @@ impl Streams {
                         return refuse("bar_interval_s", settings.bar_interval_s.to_string(), allowed.join(", "));
                     }
                 },
+                StreamKind::Order => {
+                    return refuse("streams", "order".to_owned(), "trade, book, quote, bar".to_owned());
+                }
                 // Definitions come by REST, the connection's own events unasked.
                 StreamKind::Instrument | StreamKind::Connection => continue,
             };
@@ -103,7 +106,7 @@ pub(super) fn frame(names: &[String], id: u64) -> String {
 }
 
 /// Everything but unreserved characters as `%XX`.
-fn percent(text: &str) -> String {
+pub(super) fn percent(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

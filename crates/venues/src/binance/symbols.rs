@@ -228,10 +228,14 @@ impl Machine {
             Defined::Same(known) => return Ok(known),
             Defined::Changed(_) => {}
             Defined::New(_) => {
-                self.symbols.push(Symbol::new(Subject { venue: self.venue, id }, scales));
+                let of = Subject { venue: self.venue, id };
+                self.symbols.push(Symbol::new(of, scales, self.choices.trade_ids));
                 if let Some(index) = self.memory.iter().position(|(of, _)| *of == id) {
                     let memory = self.memory.swap_remove(index).1;
-                    self.symbols[defined.index() as usize].remember(memory);
+                    self.symbols[defined.index() as usize].remember(&memory);
+                    if !memory.missing.is_empty() {
+                        self.backfill.wanted(defined.index(), now);
+                    }
                 }
             }
         }

@@ -92,6 +92,16 @@ choice! {
     }
 }
 
+choice! {
+    /// Whether trades missed between two of the stream are fetched by REST.
+    Backfill {
+        /// They are, and told late.
+        #[default] On = "on",
+        /// They stay a gap.
+        Off = "off",
+    }
+}
+
 /// All choices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Choices {
@@ -109,9 +119,12 @@ pub struct Choices {
     pub req_id: RequestId,
     /// `heartbeat`
     pub heartbeat: Heartbeat,
+    /// `backfill`
+    pub backfill: Backfill,
 }
 
-const KEYS: [&str; 7] = ["api", "ticker_trigger", "trade_snapshot", "trade_ids", "checksum", "req_id", "heartbeat"];
+const KEYS: [&str; 8] =
+    ["api", "ticker_trigger", "trade_snapshot", "trade_ids", "checksum", "req_id", "heartbeat", "backfill"];
 
 impl Choices {
     /// Reads choices from key and value texts; unknown ones are refused, naming the known.
@@ -132,6 +145,7 @@ impl Choices {
             "checksum" => put(&mut self.checksum, ChecksumRule::from_name(value), ChecksumRule::NAMES),
             "req_id" => put(&mut self.req_id, RequestId::from_name(value), RequestId::NAMES),
             "heartbeat" => put(&mut self.heartbeat, Heartbeat::from_name(value), Heartbeat::NAMES),
+            "backfill" => put(&mut self.backfill, Backfill::from_name(value), Backfill::NAMES),
             _ => return Err(refused("a choice", key, KEYS.join(", "))),
         };
         let known = KEYS.into_iter().find(|k| *k == key).expect("matched above");
@@ -166,6 +180,7 @@ mod tests {
         assert_eq!(read("checksum", "ignore").map(|c| c.checksum.name()), Ok("ignore"));
         assert_eq!(read("req_id", "params").map(|c| c.req_id.name()), Ok("params"));
         assert_eq!(read("heartbeat", "subscribe").map(|c| c.heartbeat.name()), Ok("subscribe"));
+        assert_eq!(read("backfill", "off").map(|c| c.backfill.name()), Ok("off"));
         let wrong_value = "kraken: checksum cannot be no; it can be verify or ignore";
         assert_eq!(read("checksum", "no"), Err(wrong_value.to_owned()));
         let wrong_key = read("checksums", "verify").expect_err("no such key");

@@ -4,11 +4,12 @@
 //! [`super::resync`]'s.
 
 use super::checksum::Divisors;
-use super::choices::{Api, ChecksumRule, Choices, Heartbeat, TradeIds};
-use super::market::Market;
+use super::choices::{self, Api, ChecksumRule, Choices, Heartbeat, TradeIds};
+use super::market::{Market, Unnumbered};
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
 use super::{map, pairs, subscribe, v1, v2};
+use crate::trades::{Backfill, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
     Settings, VenueMachine, Watch,
@@ -93,6 +94,7 @@ pub struct Kraken {
     memories: Vec<(InstrumentId, Memory)>,
     pub(super) depths: Vec<(String, u32)>,
     pub(super) connection: Connection,
+    pub(super) backfill: Backfill,
     last_request: u64,
     /// Index of the first instrument the frame at hand teaches.
     learnt_from: Known,
@@ -102,6 +104,7 @@ impl Kraken {
     /// A machine that has seen nothing.
     pub fn new(settings: &Settings, choices: Choices) -> Result<Kraken, MachineError> {
         let (depth, bar_minutes) = subscribe::check(settings)?;
+        let fetches = choices.backfill == choices::Backfill::On && !settings.symbols.is_empty();
         Ok(Kraken {
             instruments: InstrumentSet::new(SPEC.venue),
             markets: vec![],
@@ -115,6 +118,7 @@ impl Kraken {
             memories: vec![],
             depths: vec![],
             connection: Connection::default(),
+            backfill: Backfill::new(fetches, Paging::Up),
             last_request: 0,
             learnt_from: 0,
             settings: settings.clone(),
@@ -238,9 +242,9 @@ impl Kraken {
         }
         for s in &self.scratch.scales {
             let Target::Known(k) = s.target else { continue };
-            let (market, definition) = (&self.markets[k as usize], self.instruments.get(k));
-            if !market.fits(s.price, s.size) || widened(definition, s.price, s.size).is_none() {
-                let problem = format!("{}: what is known does not fit 64 bits at the scale needed", definition.symbol);
+            if !self.can_widen(k, s.price, s.size) {
+                let symbol = &self.instruments.get(k).symbol;
+                let problem = format!("{symbol}: what is known does not fit 64 bits at the scale needed");
                 return Err(FrameError { offset: 0, field: "data", problem });
             }
         }
@@ -255,19 +259,28 @@ impl Kraken {
         let books = !self.scratch.books.is_empty();
         for s in &scales {
             let Target::Known(k) = s.target else { continue };
-            let m = &self.markets[k as usize];
-            let by = |known: i64, from: u8, to: u8| match to.saturating_sub(from) {
-                0 => known,
-                _ if books => 1,
-                more => known.saturating_mul(10i64.pow(u32::from(more))),
-            };
-            let by =
-                Divisors { price: by(m.by.price, m.price_scale, s.price), size: by(m.by.size, m.size_scale, s.size) };
-            let definition = widened(self.instruments.get(k), s.price, s.size).expect("checked above");
-            self.define(definition, m.provisional, by, now, out);
+            self.widen(k, (s.price, s.size), books, now, out);
         }
         (self.scratch.names, self.scratch.scales) = (names, scales);
         Ok(())
+    }
+
+    /// Whether all that is known of an instrument fits 64 bits at these scales.
+    pub(super) fn can_widen(&self, k: Known, price: u8, size: u8) -> bool {
+        self.markets[k as usize].fits(price, size) && widened(self.instruments.get(k), price, size).is_some()
+    }
+
+    /// Brings an instrument to scales that were checked to fit. `books`: a book has them, and its checksum with it.
+    pub(super) fn widen(&mut self, k: Known, (price, size): (u8, u8), books: bool, now: UnixNanos, out: &mut Outbox) {
+        let m = &self.markets[k as usize];
+        let by = |known: i64, from: u8, to: u8| match to.saturating_sub(from) {
+            0 => known,
+            _ if books => 1,
+            more => known.saturating_mul(10i64.pow(u32::from(more))),
+        };
+        let by = Divisors { price: by(m.by.price, m.price_scale, price), size: by(m.by.size, m.size_scale, size) };
+        let definition = widened(self.instruments.get(k), price, size).expect("the caller checked that it fits");
+        self.define(definition, m.provisional, by, now, out);
     }
 
     /// Takes in a definition that was checked to fit, and tells it when it is news.
@@ -286,6 +299,9 @@ impl Kraken {
         let k = defined.index();
         if let Defined::New(_) = defined {
             let market = self.new_market(k);
+            if !market.trades.missing().is_empty() {
+                self.backfill.wanted(k, now);
+            }
             self.markets.push(market);
             let symbol = self.instruments.get(k).venue_symbol.clone();
             self.instruments.also_known_as(pairs::old_spelling(&symbol).as_bytes(), k);
@@ -304,11 +320,11 @@ impl Kraken {
     /// A market with what an earlier run knew of it.
     fn new_market(&mut self, k: Known) -> Market {
         let definition = self.instruments.get(k);
-        let mut market = Market::new(definition);
+        let mut market = Market::new(definition, self.choices.trade_ids == TradeIds::Contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
-            market.trades.last_id = memory.trade_id;
-            market.trades.last_recv = memory.last_seen;
-            market.trades.cause = GapCause::Restart;
+            market.trades.remember(memory);
+            market.unnumbered =
+                Unnumbered { time: UnixNanos::ZERO, received: memory.last_seen, cause: Some(GapCause::Restart) };
             market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
         }
         if let Some((_, depth)) = self.depths.iter().find(|(symbol, _)| *symbol == definition.venue_symbol) {
@@ -428,10 +444,10 @@ impl Kraken {
         for (n, t) in trades.iter().enumerate() {
             let k = self.known(t.target);
             let last = trades.get(n + 1).is_none_or(|next| next.target != t.target);
-            if self.is_news(k, t, received, out) {
+            if let Some(late) = self.judge(k, t, received, out) {
                 let (at, _) = out.records.mark();
                 let m = &self.markets[k as usize];
-                map::trade(m, t, flags | Flags::LAST.when(last), received, &mut out.records);
+                map::trade(m, t, flags | late | Flags::LAST.when(last), received, &mut out.records);
                 told = Some(at);
                 self.counts.trades += 1;
             } else if let (true, Some(at)) = (last, told) {
@@ -446,44 +462,42 @@ impl Kraken {
         self.scratch.trades = trades;
     }
 
-    /// Whether a trade was not told before. A jump of the ids is told as a gap first.
+    /// With which flags a trade is to be told, unless it was told before. What is missing before it is told first.
     #[inline]
-    fn is_news(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> bool {
+    fn judge(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> Option<Flags> {
         let m = &mut self.markets[k as usize];
-        let Some(id) = t.id else { return self.is_later(k, t, received, out) };
-        if let Some(last) = m.trades.last_id {
-            if id <= last {
+        let Some(id) = t.id else { return self.is_later(k, t, received, out).then_some(Flags::EMPTY) };
+        let (cause, from) = (m.trades.cause(), m.trades.received());
+        let missing = match m.trades.take(id, t.time, received) {
+            Verdict::Next | Verdict::First => return Some(Flags::EMPTY),
+            Verdict::Fills => return Some(Flags::LATE),
+            Verdict::Repeat => {
                 self.counts.trades_repeated += 1;
-                return false;
+                return None;
             }
-            if id - last > 1 && self.choices.trade_ids == TradeIds::Contiguous {
-                let (cause, from) = (m.trades.cause, m.trades.last_recv);
-                let range = Some((last + 1, id - 1));
-                map::gap(m, StreamKind::Trade, cause, range, from, received, &mut out.records);
-                self.counts.gaps += 1;
-            }
-        }
-        m.trades.last_id = Some(id);
-        m.trades.last_recv = received;
-        m.trades.cause = GapCause::Sequence;
-        true
+            Verdict::Jump { first, last } => Some((first, last)),
+            Verdict::Break => None,
+        };
+        map::gap(m, StreamKind::Trade, cause, missing, from, received, &mut out.records);
+        self.counts.gaps += 1;
+        self.backfill.wanted(k, received);
+        Some(Flags::EMPTY)
     }
 
     /// Whether a trade without an id was not told before. Within a connection the venue repeats nothing; across a cut a
     /// trade that is no newer than the last one told is a repeat, and what is missing has no ids.
     fn is_later(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> bool {
         let m = &mut self.markets[k as usize];
-        if m.trades.cause != GapCause::Sequence {
-            if t.time <= m.trades.last_time {
+        let Unnumbered { time, received: from, cause } = m.unnumbered;
+        if let Some(cause) = cause {
+            if t.time <= time {
                 self.counts.trades_repeated += 1;
                 return false;
             }
-            let (cause, from) = (m.trades.cause, m.trades.last_recv);
             map::gap(m, StreamKind::Trade, cause, None, from, received, &mut out.records);
             self.counts.gaps += 1;
         }
-        m.trades.cause = GapCause::Sequence;
-        (m.trades.last_time, m.trades.last_recv) = (t.time, received);
+        m.unnumbered = Unnumbered { time: t.time, received, cause: None };
         true
     }
 
@@ -602,6 +616,7 @@ impl VenueMachine for Kraken {
             definitions_by: (!self.learns()).then(|| now.after(DEFINITIONS_WAIT)),
             ..Connection::default()
         };
+        self.backfill.connected();
         self.send(StreamKind::Instrument, "subscribe", r#""channel":"instrument","snapshot":true"#, out);
         if self.choices.heartbeat == Heartbeat::Subscribe {
             self.send(StreamKind::Connection, "subscribe", r#""channel":"heartbeat""#, out);
@@ -623,10 +638,10 @@ impl VenueMachine for Kraken {
         }
     }
 
-    /// The older protocol's definitions; everything else comes over the socket.
+    /// The older protocol's definitions and the trades that were missed; all other market data comes over the socket.
     fn on_response(&mut self, request: RequestId, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox) {
         if self.connection.definitions_asked != Some(request) {
-            return;
+            return self.on_missed(request, reply, now, out);
         }
         self.connection.definitions_asked = None;
         if let Err(why) = self.take_definitions(reply, now, out) {
@@ -643,27 +658,27 @@ impl VenueMachine for Kraken {
     fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.check_streams(now, out);
         self.retry_books(now, out);
+        self.ask_missed(now, out);
         self.check_connection(now, out);
     }
 
     fn on_disconnected(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.connection = Connection::default();
         self.watch.stop();
+        self.backfill.disconnected();
         for k in 0..self.markets.len() as Known {
             self.books_lost(k, now, out);
             let m = &mut self.markets[k as usize];
             m.subscribed = false;
-            let told = m.trades.last_id.is_some() || m.trades.last_time != UnixNanos::ZERO;
-            if told && m.trades.cause == GapCause::Sequence {
-                m.trades.cause = GapCause::Reconnect;
-            }
+            m.trades.disconnected();
+            m.unnumbered.disconnected();
         }
         self.next_retry = None;
     }
 
     #[inline]
     fn next_timer(&self) -> Option<UnixNanos> {
-        [self.watch.next(), self.next_retry, self.connection_due()].into_iter().flatten().min()
+        [self.watch.next(), self.next_retry, self.connection_due(), self.backfill.next()].into_iter().flatten().min()
     }
 
     fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
@@ -675,6 +690,23 @@ impl VenueMachine for Kraken {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
         }
+    }
+
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        let m = &self.markets[k as usize];
+        if m.ladder.state == BookState::Live {
+            map::snapshot(m, SnapshotReason::Sync, usize::MAX, now, &mut out.records);
+        }
+    }
+
+    fn last_trade(&self, instrument: InstrumentId) -> Option<u64> {
+        let k = self.instruments.index_of(instrument)?;
+        self.markets[k as usize].trades.last()
+    }
+
+    fn trade_ids_are_contiguous(&self) -> bool {
+        self.choices.trade_ids == TradeIds::Contiguous
     }
 
     fn instruments(&self) -> &InstrumentSet {

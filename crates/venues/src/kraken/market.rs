@@ -1,6 +1,7 @@
 //! What is kept of one instrument: its trades' ids, its book and its open bars.
 
 use super::checksum::{Checksum, Divisors};
+use crate::trades::TradeIds;
 use book::Book;
 use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
 
@@ -19,20 +20,30 @@ pub struct Market {
     pub provisional: bool,
     /// Asked for on this connection.
     pub subscribed: bool,
-    pub trades: Trades,
+    pub trades: TradeIds,
+    pub unnumbered: Unnumbered,
     pub ladder: Ladder,
     pub bars: Vec<OpenBar>,
 }
 
-/// What is known of an instrument's trades.
-#[derive(Clone, Copy, Debug)]
-pub struct Trades {
-    pub last_id: Option<u64>,
-    pub last_recv: UnixNanos,
-    /// The venue's time of the last one told, where trades have no ids.
-    pub last_time: UnixNanos,
-    /// What a jump of the next id would be due to.
-    pub cause: GapCause,
+/// What is known of trades that have no ids, as in the older protocol.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unnumbered {
+    /// The venue's time of the last one told.
+    pub time: UnixNanos,
+    /// When that was received.
+    pub received: UnixNanos,
+    /// Why trades may be missing before the next one.
+    pub cause: Option<GapCause>,
+}
+
+impl Unnumbered {
+    /// The connection is gone.
+    pub fn disconnected(&mut self) {
+        if self.time != UnixNanos::ZERO {
+            self.cause = self.cause.or(Some(GapCause::Reconnect));
+        }
+    }
 }
 
 /// A book and the trust in it.
@@ -71,8 +82,8 @@ pub struct OpenBar {
 }
 
 impl Market {
-    /// An instrument of which nothing but its definition is known.
-    pub fn new(definition: &Instrument) -> Market {
+    /// An instrument of which nothing but its definition is known, and whether its trade ids have no holes.
+    pub fn new(definition: &Instrument, contiguous: bool) -> Market {
         Market {
             id: definition.id,
             price_scale: definition.price_scale,
@@ -80,12 +91,8 @@ impl Market {
             by: Divisors::default(),
             provisional: true,
             subscribed: false,
-            trades: Trades {
-                last_id: None,
-                last_recv: UnixNanos::ZERO,
-                last_time: UnixNanos::ZERO,
-                cause: GapCause::Sequence,
-            },
+            trades: TradeIds::new(contiguous),
+            unnumbered: Unnumbered::default(),
             ladder: Ladder {
                 book: Book::with_capacity(LEVELS_ROOM),
                 state: BookState::Cold,

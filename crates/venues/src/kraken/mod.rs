@@ -1,12 +1,14 @@
 //! Kraken spot, WebSocket v2 and v1, public market data. What is proven and what is not: see this folder's README.
 
 mod answers;
+mod channels;
 mod checksum;
 mod choices;
 mod machine;
 mod map;
 mod market;
 mod messages;
+mod missed;
 mod pairs;
 mod reading;
 mod resync;
@@ -15,8 +17,10 @@ mod subscribe;
 mod v1;
 mod v2;
 
-use crate::{MachineError, Settings, Spec, VenueMachine};
+pub use channels::CHANNELS;
 pub use choices::Choices;
+
+use crate::{MachineError, Settings, Spec, VenueMachine};
 
 /// Endpoints and limits of the protocol that the choices name.
 pub fn spec(choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {

@@ -16,6 +16,7 @@ pub const SPEC: Spec = Spec {
     requests: Limit { count: 15, per: Duration::from_secs(45) },
     // A heartbeat a second when nothing else is sent.
     silence_max: Duration::from_secs(5),
+    connection_life: None,
     frame_max: 16 << 20,
     // Its documents say nothing of it.
     deflate: false,

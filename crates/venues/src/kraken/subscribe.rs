@@ -5,7 +5,7 @@ use super::machine::Kraken;
 use super::pairs::old_spelling;
 use super::spec::SPEC;
 use crate::{Known, MachineError, Outbox, Settings};
-use model::{GapCause, StreamKind, UnixNanos};
+use model::{StreamKind, UnixNanos};
 
 /// Depths a book can be subscribed to with.
 const DEPTHS: [u32; 5] = [10, 25, 100, 500, 1000];
@@ -41,6 +41,10 @@ pub fn check(settings: &Settings) -> Result<(u32, u32), MachineError> {
             return Err(refused("bar_interval_s", settings.bar_interval_s, list(&seconds)));
         }
     };
+    if settings.streams.contains(&StreamKind::Order) {
+        let (venue, value, allowed) = (SPEC.venue, "order".to_owned(), "trade, book, quote, bar".to_owned());
+        return Err(MachineError::Setting { venue, key: "streams", value, allowed });
+    }
     Ok((depth, minutes))
 }
 
@@ -55,7 +59,7 @@ fn channel(stream: StreamKind, choices: &Choices) -> Option<&'static str> {
             _ => "ticker",
         }),
         StreamKind::Bar => Some("ohlc"),
-        StreamKind::Instrument | StreamKind::Connection => None,
+        StreamKind::Order | StreamKind::Instrument | StreamKind::Connection => None,
     }
 }
 
@@ -120,7 +124,7 @@ impl Kraken {
             }
             StreamKind::Bar if self.speaks() == Api::V1 => format!(r#","interval":{}"#, self.bar_minutes),
             StreamKind::Bar => format!(r#","interval":{},"snapshot":true"#, self.bar_minutes),
-            StreamKind::Instrument | StreamKind::Connection => return,
+            StreamKind::Order | StreamKind::Instrument | StreamKind::Connection => return,
         };
         self.subscribe_channel(stream, &params, batch, now, out);
     }
@@ -143,7 +147,7 @@ impl Kraken {
             TradeSnapshot::Never => false,
             TradeSnapshot::Missed => {
                 let t = &self.markets[k as usize].trades;
-                t.last_id.is_some() && t.cause != GapCause::Sequence
+                t.last().is_some() && t.is_broken()
             }
         }
     }

@@ -13,7 +13,7 @@ use wire::{Header, Record, RecordType, Records};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn trade<'a>(symbol: &'a str) -> impl Fn(&'a Line) -> Option<&'a TradeLine> {
+pub(super) fn trade<'a>(symbol: &'a str) -> impl Fn(&'a Line) -> Option<&'a TradeLine> {
     move |line| match line {
         Line::Trade(t) if t.symbol == symbol => Some(t),
         _ => None,
@@ -27,7 +27,7 @@ fn book<'a>(symbol: &'a str) -> impl Fn(&'a Line) -> Option<&'a BookLine> {
     }
 }
 
-fn gap<'a>(symbol: &'a str, stream: &'a str) -> impl Fn(&'a Line) -> Option<&'a GapLine> {
+pub(super) fn gap<'a>(symbol: &'a str, stream: &'a str) -> impl Fn(&'a Line) -> Option<&'a GapLine> {
     move |line| match line {
         Line::Gap(g) if g.symbol.as_deref() == Some(symbol) && g.stream == stream => Some(g),
         _ => None,
@@ -41,11 +41,11 @@ fn status<'a>(symbol: &'a str, scope: &'a str) -> impl Fn(&'a Line) -> Option<&'
     }
 }
 
-fn id_of(t: &TradeLine) -> u64 {
+pub(super) fn id_of(t: &TradeLine) -> u64 {
     t.trade_id.as_deref().expect("the venue gives ids").parse().expect("the ids are numbers")
 }
 
-fn counts<C: Case>(w: &World<C>) -> Counts {
+pub(super) fn counts<C: Case>(w: &World<C>) -> Counts {
     *w.session.machine().counts()
 }
 
@@ -61,7 +61,7 @@ fn check_books<C: Case>(w: &World<C>) {
 
 /// Every id of `from..=to` was told once or lies in one gap; nothing else was told.
 #[track_caller]
-fn check_ids(told: &[u64], gaps: &[&GapLine], from: u64, to: u64) {
+pub(super) fn check_ids(told: &[u64], gaps: &[&GapLine], from: u64, to: u64) {
     let mut seen = BTreeSet::new();
     let named = gaps.iter().flat_map(|g| {
         let end = |text: &Option<String>| text.as_deref().expect("an exact gap").parse::<u64>().expect("an id");
@@ -326,10 +326,11 @@ pub fn a_reconnect_drops_repeats_and_tells_the_gap<C: Case>() {
 pub fn a_restart_goes_on_where_the_last_run_ended<C: Case>() {
     let mut w = World::<C>::live();
     let last = w.trade(0, "100", "1", Side::Buy);
-    let memory = Memory { trade_id: C::TRADE_IDS.then_some(1001), last_seen: w.now };
+    let trade_id = C::TRADE_IDS.then_some(1001);
+    let memory = Memory { trade_id, last_seen: w.now, ..Memory::default() };
     meanwhile(&mut w);
     let (id, now) = (w.id(0), w.now);
-    let mut w = World::around(w.venue, &C::settings(), 2, now, &[(id, memory)]);
+    let mut w = World::around(w.venue, &C::settings(), 2, now, &[(id, memory.clone())]);
     w.connect();
     let symbol = C::SYMBOLS[0];
     if C::TRADE_IDS {

@@ -1,6 +1,6 @@
 //! A small Binance for the conformance suite: combined streams, definitions and books by REST, one id space a symbol.
 
-use super::case::{Answer, Case, Change, Sent, Truth};
+use super::case::{Answer, Case, Change, Sent, ServesTrades, Truth};
 use model::{Decimal, Side, StreamKind, UnixNanos, Venue};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,7 +14,10 @@ struct Market {
     asks: BTreeMap<i64, i64>,
     /// The id of the last change.
     last: u64,
-    trades: u64,
+    /// Every trade from 1001 on, as REST tells it.
+    trades: Vec<Value>,
+    /// How many of them, the oldest, are no longer served.
+    forgotten: usize,
 }
 
 /// The venue.
@@ -45,7 +48,8 @@ impl Market {
             bids: (0..10).map(|n| ((100 - n) * one, level(n))).collect(),
             asks: (0..10).map(|n| ((101 + n) * one, level(n))).collect(),
             last: 5_000_000_000,
-            trades: 1000,
+            trades: vec![],
+            forgotten: 0,
         }
     }
 
@@ -90,6 +94,14 @@ impl Binance {
                 None => (400, json!({"code": -1121, "msg": "Invalid symbol."}).to_string()),
             };
         }
+        if let Some(query) = path.strip_prefix("/api/v3/historicalTrades?symbol=") {
+            let [symbol, from, limit] = query.split('&').collect::<Vec<_>>()[..] else { panic!("{path}") };
+            let market = &self.markets[Binance::index(symbol).expect("a defined symbol")];
+            let number = |text: &str| text.split_once('=').expect("a value").1.parse::<usize>().expect("a number");
+            let start = number(from).saturating_sub(1001).max(market.forgotten).min(market.trades.len());
+            let served = market.trades[start..].iter().take(number(limit).min(Self::PAGE));
+            return (200, json!(served.collect::<Vec<_>>()).to_string());
+        }
         let query = path.strip_prefix("/api/v3/depth?symbol=").expect("a path the venue knows");
         let (symbol, limit) = query.split_once("&limit=").expect("a limit");
         let market = &self.markets[Binance::index(symbol).expect("a defined symbol")];
@@ -117,6 +129,10 @@ impl Case for Binance {
         matches!(sent, Sent::Get(path) if path.starts_with("/api/v3/depth"))
     }
 
+    fn asks_for_trades(&self, sent: &Sent) -> bool {
+        matches!(sent, Sent::Get(path) if path.contains("Trades"))
+    }
+
     fn answer(&mut self, sent: &Sent, _now: UnixNanos) -> Vec<Answer> {
         match sent {
             Sent::Get(path) => {
@@ -139,12 +155,13 @@ impl Case for Binance {
 
     fn trade(&mut self, symbol: usize, price: &str, size: &str, taker: Side, now: UnixNanos) -> String {
         let (name, market) = (Self::VENUE_SYMBOLS[symbol], &mut self.markets[symbol]);
-        market.trades += 1;
+        let id = 1001 + market.trades.len();
         let (price, size, now, maker) = (written(units(price)), written(units(size)), millis(now), taker == Side::Sell);
+        market.trades.push(json!({"id": id, "price": price, "qty": size, "quoteQty": "1.00000000", "time": now,
+            "isBuyerMaker": maker, "isBestMatch": true}));
         format!(
-            r#"{{"stream":"{}@trade","data":{{"e":"trade","E":{now},"s":"{name}","t":{},"p":"{price}","q":"{size}","T":{now},"m":{maker},"M":true}}}}"#,
-            name.to_lowercase(),
-            market.trades
+            r#"{{"stream":"{}@trade","data":{{"e":"trade","E":{now},"s":"{name}","t":{id},"p":"{price}","q":"{size}","T":{now},"m":{maker},"M":true}}}}"#,
+            name.to_lowercase()
         )
     }
 
@@ -211,5 +228,13 @@ impl Case for Binance {
             stale_after: StaleAfter { trade_s: 0, book_s: 5, quote_s: 0, bar_s: 0, connection_s: 2 },
             credentials: None,
         }
+    }
+}
+
+impl ServesTrades for Binance {
+    const PAGE: usize = 5;
+
+    fn forget_trades(&mut self, symbol: usize, before: u64) {
+        self.markets[symbol].forgotten = usize::try_from(before - 1001).expect("an id of the case");
     }
 }

@@ -65,6 +65,11 @@ pub trait Case: Default {
     /// Whether this asks for a book's snapshot: the suite holds such answers back in some tests.
     fn asks_for_book(&self, sent: &Sent) -> bool;
 
+    /// Whether this asks for old trades.
+    fn asks_for_trades(&self, _sent: &Sent) -> bool {
+        false
+    }
+
     /// What the venue answers.
     fn answer(&mut self, sent: &Sent, now: UnixNanos) -> Vec<Answer>;
 
@@ -101,4 +106,13 @@ pub trait Case: Default {
             credentials: None,
         }
     }
+}
+
+/// A venue whose REST interface serves old trades, [`ServesTrades::PAGE`] in an answer at most.
+pub trait ServesTrades: Case {
+    /// Trades in an answer.
+    const PAGE: usize;
+
+    /// No trade of a symbol before this id is served any longer.
+    fn forget_trades(&mut self, symbol: usize, before: u64);
 }

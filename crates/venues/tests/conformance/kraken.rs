@@ -1,6 +1,6 @@
 //! A small Kraken for the conformance suite: WebSocket v2, acknowledgements one per symbol, checksums of its own making.
 
-use super::case::{Answer, Case, Change, Sent, Truth};
+use super::case::{Answer, Case, Change, Sent, ServesTrades, Truth};
 use model::{Decimal, Side, UnixNanos, Venue};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,6 +19,10 @@ pub struct Market {
     /// The venue's `price_precision`.
     pub precision: u8,
     trades: Vec<String>,
+    /// The same as REST tells them, with their time in ns.
+    rows: Vec<(u64, String)>,
+    /// How many of them, the oldest, are no longer served.
+    forgotten: usize,
 }
 
 /// The venue.
@@ -61,6 +65,8 @@ impl Market {
             asks: (0..10).map(|n| ((101 + n) * 1000, level(n))).collect(),
             precision: 2,
             trades: vec![],
+            rows: vec![],
+            forgotten: 0,
         }
     }
 
@@ -129,6 +135,20 @@ impl Default for Kraken {
 }
 
 impl Kraken {
+    /// The oldest trades behind a time, a page of them.
+    fn old_trades(&self, path: &str) -> String {
+        let query = path.strip_prefix("/0/public/Trades?pair=").expect("the one path the venue serves");
+        let [pair, since, count] = query.split('&').collect::<Vec<_>>()[..] else { panic!("{path}") };
+        let symbol = ["XBTUSD", "ETHUSD"].iter().position(|p| *p == pair).expect("a pair by its REST name");
+        let number = |text: &str| text.split_once('=').expect("a value").1.parse::<u64>().expect("a number");
+        let (since, market) = (number(since), &self.markets[symbol]);
+        let served: Vec<_> = market.rows[market.forgotten..].iter().filter(|(time, _)| *time > since).collect();
+        let page = &served[..served.len().min(number(count) as usize).min(Self::PAGE)];
+        let last = page.last().map_or(since, |(time, _)| *time);
+        let rows: Vec<&str> = page.iter().map(|(_, row)| row.as_str()).collect();
+        format!(r#"{{"error":[],"result":{{"{pair}":[{}],"last":"{last}"}}}}"#, rows.join(","))
+    }
+
     fn index(symbol: &str) -> Option<usize> {
         Self::VENUE_SYMBOLS.iter().position(|s| *s == symbol)
     }
@@ -201,8 +221,15 @@ impl Case for Kraken {
         request["method"] == "subscribe" && request["params"]["channel"] == "book"
     }
 
+    fn asks_for_trades(&self, sent: &Sent) -> bool {
+        matches!(sent, Sent::Get(_))
+    }
+
     fn answer(&mut self, sent: &Sent, now: UnixNanos) -> Vec<Answer> {
-        let Sent::Frame(frame) = sent else { panic!("Kraken's market data needs no GET: {sent:?}") };
+        let frame = match sent {
+            Sent::Frame(frame) => frame,
+            Sent::Get(path) => return vec![Answer::Http(200, self.old_trades(path))],
+        };
         let request: Value = serde_json::from_str(frame).expect("the machine sends JSON");
         let frames = match (request["method"].as_str(), request["params"]["channel"].as_str()) {
             (Some("ping"), _) => vec![json!({"method":"pong","req_id":request["req_id"]}).to_string()],
@@ -230,6 +257,11 @@ impl Case for Kraken {
             r#"{{"symbol":"{name}","side":"{taker}","price":{price},"qty":{size},"ord_type":"limit","trade_id":{id},"timestamp":"{}"}}"#,
             time(now)
         ));
+        // REST knows the time to the nanosecond and pads prices.
+        let (nanos, side) = (now.0 + 789, if taker == Side::Buy { "b" } else { "s" });
+        let (s, ns) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+        let row = format!(r#"["{price}000","{size}",{s}.{ns:09},"{side}","l","",{id}]"#);
+        market.rows.push((nanos, row));
         format!(r#"{{"channel":"trade","type":"update","data":[{}]}}"#, market.trades.last().expect("just pushed"))
     }
 
@@ -266,5 +298,13 @@ impl Case for Kraken {
 
     fn truth(&self, symbol: usize) -> Truth {
         self.markets[symbol].truth()
+    }
+}
+
+impl ServesTrades for Kraken {
+    const PAGE: usize = 5;
+
+    fn forget_trades(&mut self, symbol: usize, before: u64) {
+        self.markets[symbol].forgotten = usize::try_from(before - 1001).expect("an id of the case");
     }
 }

@@ -32,7 +32,7 @@ impl Logged {
             Logged::Start(epoch) => {
                 Input::Start { epoch: *epoch, pid: 1, origin: Origin::Simulated, site: "test", build: "test" }
             }
-            Logged::Remember(id, memory) => Input::Remember(*id, *memory),
+            Logged::Remember(id, memory) => Input::Remember(*id, memory),
             Logged::Connecting => Input::Connecting("the case"),
             Logged::Connected => Input::Connected,
             Logged::Frame(frame) => Input::Frame(frame),
@@ -65,6 +65,8 @@ pub struct World<C: Case> {
     pub log: Vec<(UnixNanos, Logged)>,
     /// While set, requests for books wait.
     pub hold_books: bool,
+    /// How many requests for old trades are still answered; the others wait.
+    pub trade_answers: usize,
     waiting: VecDeque<Waiting>,
     out: Outbox,
 }
@@ -88,12 +90,13 @@ impl<C: Case> World<C> {
             words: vec![],
             log: vec![],
             hold_books: false,
+            trade_answers: usize::MAX,
             waiting: VecDeque::new(),
             out: Outbox::new(),
         };
         w.step(Logged::Start(epoch));
         for (id, memory) in memory {
-            w.step(Logged::Remember(*id, *memory));
+            w.step(Logged::Remember(*id, memory.clone()));
         }
         w
     }
@@ -184,12 +187,23 @@ impl<C: Case> World<C> {
         panic!("more than {EXCHANGES_MAX} timers within {time:?}");
     }
 
+    /// Requests for old trades that are not answered yet.
+    pub fn trade_requests(&self) -> usize {
+        self.waiting.iter().filter(|w| self.venue.asks_for_trades(&w.sent)).count()
+    }
+
     /// Answers what was sent until nothing more is.
     pub fn talk(&mut self) {
         for _ in 0..EXCHANGES_MAX {
             let hold = self.hold_books;
-            let next = self.waiting.iter().position(|w| !(hold && self.venue.asks_for_book(&w.sent)));
+            let next = self.waiting.iter().position(|w| {
+                let held = hold && self.venue.asks_for_book(&w.sent);
+                !held && (self.trade_answers > 0 || !self.venue.asks_for_trades(&w.sent))
+            });
             let Some(next) = next.and_then(|at| self.waiting.remove(at)) else { return };
+            if self.venue.asks_for_trades(&next.sent) {
+                self.trade_answers -= 1;
+            }
             for answer in self.venue.answer(&next.sent, self.now) {
                 self.now = self.now.after(Duration::from_millis(1));
                 self.step(match answer {

@@ -1,13 +1,14 @@
 //! Lines to records: the inverse of the encoder.
 
 use super::{
-    BarLine, BookLine, CorrectionLine, GapLine, InstrumentLine, Instruments, JsonError, Line, OverrunLine, QuoteLine,
-    SessionStartLine, StatusLine, TradeLine,
+    BarLine, BookLine, CorrectionLine, GapLine, InstrumentLine, Instruments, JsonError, Line, OrderLine, OverrunLine,
+    PriceBandLine, QuoteLine, SessionStartLine, StatusLine, TradeLine,
 };
 use crate::{
     BarRecord, BarState, BookAction, BookChangeRecord, ClockRecord, CorrectionKind, CorrectionRecord, Envelope, Flags,
-    GapRecord, Header, HeartbeatRecord, LongTrade, NONE, OverrunCause, OverrunRecord, QuoteRecord, RecordBuf,
-    SessionHead, SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason, Status, TradeRecord,
+    GapRecord, Header, HeartbeatRecord, LongTrade, NONE, OrderAction, OrderRecord, OverrunCause, OverrunRecord,
+    PriceBandRecord, QuoteRecord, RecordBuf, SessionHead, SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason,
+    Status, TradeRecord,
 };
 use model::{
     BookState, Decimal, GapCause, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Reason,
@@ -101,6 +102,8 @@ impl Decoder {
                 ..ClockRecord::new(venue(&l.venue)?, UnixNanos(l.wall), UnixNanos(l.expected))
             }),
             Line::Heartbeat(l) => out.push(&HeartbeatRecord::new(venue(&l.venue)?, l.next_seq, UnixNanos(l.ts_recv))),
+            Line::Order(l) => out.push(&self.order(l)?),
+            Line::PriceBand(l) => out.push(&self.price_band(l)?),
             Line::SessionStart(l) => session_start(l, out)?,
             Line::SessionEnd(l) => {
                 let reason = named("reason", &l.reason, Reason::from_name)?;
@@ -252,6 +255,47 @@ impl Decoder {
         })
     }
 
+    fn order(&self, l: &OrderLine) -> Result<OrderRecord, JsonError> {
+        let i = self.of(&l.venue, &l.symbol)?;
+        let side = named("side", &l.side, Side::from_name)?;
+        let flags = Flags::LAST.when(l.last)
+            | Flags::SNAPSHOT.when(l.snapshot)
+            | Flags::NOT_TRUSTED.when(l.not_trusted)
+            | suspect(l.recv_suspect)
+            | Flags::of_side(Some(side));
+        let id = uuid(&l.order_id).ok_or_else(|| field("order_id", &l.order_id, "is no UUID"))?;
+        Ok(OrderRecord {
+            header: Header::new(OrderRecord::TYPE, OrderRecord::WORDS, Some(i.venue), flags, i.id),
+            ts_event: l.ts_event,
+            ts_recv: l.ts_recv,
+            price: optional("price", &l.price, i.price_scale)?,
+            size: optional("size", &l.size, i.size_scale)?,
+            order_id: [(id >> 64) as u64, id as u64],
+            venue_sequence: l.venue_seq.unwrap_or(0),
+            action: named("action", &l.action, OrderAction::from_name)? as u8,
+            reserved: [0; 7],
+        })
+    }
+
+    fn price_band(&self, l: &PriceBandLine) -> Result<PriceBandRecord, JsonError> {
+        let i = self.of(&l.venue, &l.symbol)?;
+        let indicator = match l.indicator.as_deref().map(str::as_bytes) {
+            None => 0,
+            Some([letter]) if letter.is_ascii_graphic() => *letter,
+            Some(_) => return Err(field("indicator", l.indicator.as_deref().unwrap_or(""), "is no letter")),
+        };
+        let flags = suspect(l.recv_suspect);
+        Ok(PriceBandRecord {
+            header: Header::new(PriceBandRecord::TYPE, PriceBandRecord::WORDS, Some(i.venue), flags, i.id),
+            ts_event: l.ts_event,
+            ts_recv: l.ts_recv,
+            lower: optional("lower", &l.lower, i.price_scale)?,
+            upper: optional("upper", &l.upper, i.price_scale)?,
+            indicator,
+            reserved: [0; 7],
+        })
+    }
+
     fn status(&self, l: &StatusLine, out: &mut RecordBuf) -> Result<(), JsonError> {
         let (venue, id) = self.scope(&l.venue, l.symbol.as_deref())?;
         let status = status_of_names(&l.scope, l.stream.as_deref(), &l.state)
@@ -306,6 +350,8 @@ fn epoch_and_sequence(line: &Line) -> (u64, u64) {
         Line::Heartbeat(l) => (l.epoch, l.seq),
         Line::SessionStart(l) => (l.epoch, l.seq),
         Line::SessionEnd(l) => (l.epoch, l.seq),
+        Line::Order(l) => (l.epoch, l.seq),
+        Line::PriceBand(l) => (l.epoch, l.seq),
     }
 }
 
@@ -317,6 +363,17 @@ fn check_range(first: u64, last: u64, records: usize) -> Result<(), JsonError> {
         return Err(field("seq_first", &first.to_string(), &problem));
     }
     Ok(())
+}
+
+/// The 128 bits of a UUID in its usual spelling.
+fn uuid(text: &str) -> Option<u128> {
+    let dashes = [8, 13, 18, 23];
+    let shaped = text.len() == 36
+        && text.bytes().enumerate().all(|(at, b)| if dashes.contains(&at) { b == b'-' } else { b.is_ascii_hexdigit() });
+    if !shaped {
+        return None;
+    }
+    u128::from_str_radix(&text.replace('-', ""), 16).ok()
 }
 
 fn side_name(side: Side) -> &'static str {

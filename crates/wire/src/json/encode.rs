@@ -2,7 +2,7 @@
 
 use super::{
     BarLine, BookLine, ClockLine, CorrectionLine, GapLine, HeartbeatLine, InstrumentLine, Instruments, JsonError, Line,
-    OverrunLine, QuoteLine, SessionEndLine, SessionStartLine, StatusLine, TradeLine, decimal,
+    OrderLine, OverrunLine, PriceBandLine, QuoteLine, SessionEndLine, SessionStartLine, StatusLine, TradeLine, decimal,
 };
 use crate::{
     BarRecord, BookChangeRecord, CorrectionKind, Envelope, Flags, Header, NONE, Record, SnapshotBeginRecord,
@@ -342,6 +342,42 @@ impl Encoder {
                 epoch,
                 seq,
             }),
+            Record::Order(r) => {
+                let (i, f) = (self.instrument(&r.header)?, r.header.flags());
+                Line::Order(OrderLine {
+                    venue: i.venue.name().to_owned(),
+                    symbol: i.symbol.clone(),
+                    action: r.action().name().to_owned(),
+                    side: f.side().expect("checked when the record was viewed").name().to_owned(),
+                    order_id: uuid_text(r.id()),
+                    price: (r.price != NONE).then(|| decimal(r.price, i.price_scale)),
+                    size: (r.size != NONE).then(|| decimal(r.size, i.size_scale)),
+                    venue_seq: (r.venue_sequence != 0).then_some(r.venue_sequence),
+                    last: f.contains(Flags::LAST),
+                    snapshot: f.contains(Flags::SNAPSHOT),
+                    not_trusted: f.contains(Flags::NOT_TRUSTED),
+                    recv_suspect: suspect(&r.header),
+                    ts_event: r.ts_event,
+                    ts_recv: r.ts_recv,
+                    epoch,
+                    seq,
+                })
+            }
+            Record::PriceBand(r) => {
+                let i = self.instrument(&r.header)?;
+                Line::PriceBand(PriceBandLine {
+                    venue: i.venue.name().to_owned(),
+                    symbol: i.symbol.clone(),
+                    lower: (r.lower != NONE).then(|| decimal(r.lower, i.price_scale)),
+                    upper: (r.upper != NONE).then(|| decimal(r.upper, i.price_scale)),
+                    indicator: (r.indicator != 0).then(|| char::from(r.indicator).to_string()),
+                    recv_suspect: suspect(&r.header),
+                    ts_event: r.ts_event,
+                    ts_recv: r.ts_recv,
+                    epoch,
+                    seq,
+                })
+            }
             Record::Unknown(_) => return Ok(None),
             Record::SnapshotBegin(_) | Record::SnapshotEnd(_) | Record::BookChange(_) => {
                 unreachable!("book records are folded before")
@@ -425,6 +461,12 @@ impl Encoder {
 
 fn venue(h: &Header) -> Result<String, JsonError> {
     h.venue().map(|v| v.name().to_owned()).ok_or(JsonError::UnknownVenue { kind: h.kind })
+}
+
+/// A UUID as people write it.
+fn uuid_text(id: u128) -> String {
+    let hex = format!("{id:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 fn suspect(h: &Header) -> bool {

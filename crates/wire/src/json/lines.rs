@@ -33,6 +33,10 @@ pub enum Line {
     SessionStart(SessionStartLine),
     /// A run of a feed ends in order.
     SessionEnd(SessionEndLine),
+    /// What happens to one order of a venue's book.
+    Order(OrderLine),
+    /// Prices between which an instrument may trade.
+    PriceBand(PriceBandLine),
 }
 
 macro_rules! line {
@@ -277,6 +281,70 @@ line! {
         size: Option<String>,
         /// Told later than it happened.
         #[serde(default, skip_serializing_if = "is_false")] late: bool,
+        /// The receive time is not to be relied on.
+        #[serde(default, skip_serializing_if = "is_false")] recv_suspect: bool,
+        /// ns since the Unix epoch, the venue's.
+        ts_event: u64,
+        /// ns since the Unix epoch, ours.
+        ts_recv: u64,
+        /// The run of the feed.
+        epoch: u64,
+        /// Its place in the run.
+        seq: u64,
+    }
+}
+
+line! {
+    /// What happens to one order of a venue's book.
+    OrderLine {
+        /// Where.
+        venue: String,
+        /// Canonical symbol.
+        symbol: String,
+        /// `received`, `open`, `match`, `change`, `filled`, `canceled` or `activated`.
+        action: String,
+        /// The order's own side: `buy` or `sell`.
+        side: String,
+        /// The venue's id of the order, a UUID.
+        order_id: String,
+        /// Its price; `null` for an order without one.
+        price: Option<String>,
+        /// What was ordered, remains or was traded, as the action says; `null` where the venue does not say.
+        size: Option<String>,
+        /// The venue's sequence of the message; `null` where it has none.
+        venue_seq: Option<u64>,
+        /// Closes the venue's message.
+        #[serde(default, skip_serializing_if = "is_false")] last: bool,
+        /// Part of a snapshot, not news.
+        #[serde(default, skip_serializing_if = "is_false")] snapshot: bool,
+        /// The book it belongs to is not proven right.
+        #[serde(default, skip_serializing_if = "is_false")] not_trusted: bool,
+        /// The receive time is not to be relied on.
+        #[serde(default, skip_serializing_if = "is_false")] recv_suspect: bool,
+        /// ns since the Unix epoch, the venue's.
+        ts_event: u64,
+        /// ns since the Unix epoch, ours.
+        ts_recv: u64,
+        /// The run of the feed.
+        epoch: u64,
+        /// Its place in the run.
+        seq: u64,
+    }
+}
+
+line! {
+    /// Prices between which an instrument may trade (limit up, limit down).
+    PriceBandLine {
+        /// Where.
+        venue: String,
+        /// Canonical symbol.
+        symbol: String,
+        /// Lowest price; `null` for no limit.
+        lower: Option<String>,
+        /// Highest price; `null` for no limit.
+        upper: Option<String>,
+        /// The venue's indicator, one letter; `null` where it gives none.
+        indicator: Option<String>,
         /// The receive time is not to be relied on.
         #[serde(default, skip_serializing_if = "is_false")] recv_suspect: bool,
         /// ns since the Unix epoch, the venue's.

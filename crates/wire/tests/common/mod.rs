@@ -101,6 +101,10 @@ pub fn fields_of(kind: RecordType) -> Vec<Field> {
         RecordType::SessionStart => fields!(SessionHead: header ts_event ts_recv epoch pid version simulated site_len
             build_len reserved),
         RecordType::SessionEnd => fields!(SessionEndHead: header ts_event ts_recv epoch reason reserved),
+        RecordType::Order => {
+            fields!(OrderRecord: header ts_event ts_recv price size order_id venue_sequence action reserved)
+        }
+        RecordType::PriceBand => fields!(PriceBandRecord: header ts_event ts_recv lower upper indicator reserved),
     }
 }
 
@@ -130,6 +134,8 @@ pub fn flags_of(kind: RecordType) -> Vec<(&'static str, Flags)> {
         RecordType::SnapshotBegin | RecordType::Quote => vec![snapshot, suspect, not_trusted],
         RecordType::Bar => vec![snapshot, late, suspect],
         RecordType::Correction => vec![late, suspect],
+        RecordType::Order => vec![last, snapshot, suspect, not_trusted],
+        RecordType::PriceBand => vec![suspect],
         RecordType::Instrument | RecordType::Status | RecordType::Gap => vec![suspect],
         RecordType::Overrun
         | RecordType::Clock
@@ -332,6 +338,28 @@ pub fn cases() -> Vec<Case> {
         case("instrument", &|out| out.push_instrument(&btc, UnixNanos::ZERO, RECV).unwrap()),
         case("long_trade", &long_trade),
         case("correction", &|out| out.push(&correction())),
+        case("order", &|out| {
+            let (price, size) = (Some(Price(641_234)), Some(Qty(351_000)));
+            let (id, sequence) = (0xd50e_c984_77a8_460a_b958_66f1_14b0_de9b, 3_262_786_978);
+            let (side, action) = (Side::Sell, OrderAction::Open);
+            out.push(&OrderRecord::new(
+                Venue::Kraken,
+                btc.id,
+                side,
+                Flags::LAST,
+                EVENT,
+                RECV,
+                price,
+                size,
+                id,
+                sequence,
+                action,
+            ));
+        }),
+        case("price_band", &|out| {
+            let (lower, upper) = (Some(Price(17_100)), Some(Price(20_900)));
+            out.push(&PriceBandRecord::new(Venue::Alpaca, aapl.id, EVENT, RECV, lower, upper, Some(b'B')));
+        }),
         case("status", &|out| {
             let text = "checksum of the book differs";
             let status = Status::Book(BookState::Suspect);

@@ -1,0 +1,189 @@
+//! What earlier runs told, read back from their own ring: where each instrument's trades stand and what is missing.
+//!
+//! Only what the ring still shows can be known: a gap whose record was overwritten stays a gap, and of an instrument
+//! without a trade in the ring the last id is unknown.
+
+use crate::trades::{self, Missing};
+use crate::{Memory, UnixNanos};
+use model::{Decimal, InstrumentId, StreamKind};
+use std::collections::HashMap;
+use std::time::Duration;
+use wire::{Flags, GapRecord, Header, Record, TradeRecord};
+
+/// How much earlier than our own clock says a venue's time may be. Only used for gaps whose trade before is gone.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
+/// What is gathered of one instrument.
+#[derive(Default)]
+struct Recalled {
+    memory: Memory,
+    price_scale: u8,
+    size_scale: u8,
+    told: Vec<(UnixNanos, u64)>,
+}
+
+/// Reads records in their order and knows in the end what a feed should remember.
+#[derive(Default)]
+pub struct Recall {
+    instruments: HashMap<InstrumentId, Recalled>,
+}
+
+impl Recall {
+    /// Takes in one record; one that cannot be read is passed over.
+    pub fn push(&mut self, words: &[u64]) {
+        let (Ok(record), Ok(header)) = (Record::read(words), Header::read(words)) else { return };
+        if header.instrument() == InstrumentId::NONE {
+            return;
+        }
+        let known = self.instruments.entry(header.instrument()).or_default();
+        // Word 2 of every record is when it was received.
+        known.memory.last_seen = known.memory.last_seen.max(UnixNanos(words[2]));
+        match record {
+            Record::Instrument(v) => (known.price_scale, known.size_scale) = (v.head.price_scale, v.head.size_scale),
+            Record::Trade(t) => known.trade(t),
+            Record::Gap(g) if g.stream() == StreamKind::Trade => known.gap(g),
+            _ => {}
+        }
+    }
+
+    /// What is known of each instrument, by id.
+    pub fn finish(self) -> Vec<(InstrumentId, Memory)> {
+        let mut all: Vec<_> = self.instruments.into_iter().map(|(id, known)| (id, known.finish())).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all
+    }
+}
+
+impl Recalled {
+    fn trade(&mut self, t: &TradeRecord) {
+        let (time, late) = (UnixNanos(t.ts_event), t.header.flags().contains(Flags::LATE));
+        let number = |mantissa: i64, scale| Decimal::new(mantissa.into(), scale);
+        let key = || {
+            let (price, size) = (number(t.price, self.price_scale), number(t.size, self.size_scale));
+            trades::key(time, price, size, t.header.flags().side())
+        };
+        self.told.push((time, t.id().unwrap_or_else(key)));
+        let m = &mut self.memory;
+        for window in m.missing.iter_mut().filter(|w| w.first == 0) {
+            if late && window.since < time && time < window.until {
+                window.since = time;
+            }
+        }
+        if t.id().is_some_and(|id| trades::fill(&mut m.missing, id, time)) {
+            // It was missing: whatever is behind it was told before.
+            return;
+        }
+        let newest = t.id() > m.trade_id;
+        if late && !newest {
+            return;
+        }
+        if !newest && t.id().is_some() {
+            // A repeat is never told, so the venue began its ids anew (or they say nothing of the order).
+            m.missing.retain(|range| range.first == 0);
+        }
+        for range in m.missing.iter_mut().filter(|range| range.until == UnixNanos::ZERO) {
+            range.until = time;
+        }
+        (m.trade_id, m.trade_time) = (t.id(), m.trade_time.max(time));
+    }
+
+    fn gap(&mut self, g: &GapRecord) {
+        let since = match self.memory.trade_time {
+            UnixNanos::ZERO => UnixNanos(g.ts_from.saturating_sub(CLOCKS_APART.as_nanos() as u64)),
+            time => time,
+        };
+        let (first, last) = g.range().unwrap_or((0, 0));
+        if first <= last {
+            trades::lose(&mut self.memory.missing, Missing { first, last, since, until: UnixNanos::ZERO });
+        }
+    }
+
+    fn finish(mut self) -> Memory {
+        let m = &self.memory;
+        let edge = |time: UnixNanos| {
+            let ends = |w: &Missing| w.first == 0 && (w.since == time || w.until == time);
+            time == m.trade_time || m.missing.iter().any(ends)
+        };
+        self.told.retain(|(time, _)| edge(*time));
+        Memory { recent: self.told, ..self.memory }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{GapCause, Price, Qty, Side, SideSource, Venue};
+
+    const ID: InstrumentId = InstrumentId(7);
+
+    fn t(n: u64) -> UnixNanos {
+        UnixNanos(n * 1000)
+    }
+
+    fn trade(r: &mut Recall, id: Option<u64>, time: u64, flags: Flags) {
+        let (side, source, price) = (Some(Side::Buy), SideSource::ExplicitTaker, Price(time as i64));
+        let (event, received) = (t(time), t(time + 500));
+        let record = TradeRecord::new(Venue::Kraken, ID, side, source, flags, event, received, price, Qty(2), id);
+        r.push(record.as_words());
+    }
+
+    fn gap(r: &mut Recall, range: Option<(u64, u64)>, from: u64) {
+        let (stream, cause) = (StreamKind::Trade, GapCause::Reconnect);
+        r.push(GapRecord::new(Venue::Kraken, ID, stream, cause, range, t(from), t(from + 1)).as_words());
+    }
+
+    fn finish(r: Recall) -> Memory {
+        let all = r.finish();
+        assert_eq!((all.len(), all[0].0), (1, ID));
+        all[0].1.clone()
+    }
+
+    #[test]
+    fn gaps_told_less_the_trades_told_late_are_what_is_missing() {
+        let mut r = Recall::default();
+        trade(&mut r, Some(10), 10, Flags::EMPTY);
+        gap(&mut r, Some((11, 19)), 510);
+        trade(&mut r, Some(20), 20, Flags::EMPTY);
+        trade(&mut r, Some(11), 11, Flags::LATE);
+        trade(&mut r, Some(12), 12, Flags::LATE);
+        trade(&mut r, Some(3), 3, Flags::LATE);
+        trade(&mut r, Some(21), 21, Flags::EMPTY);
+        let missing = vec![Missing { first: 13, last: 19, since: t(12), until: t(20) }];
+        let recent = vec![(t(21), 21)];
+        let expected = Memory { trade_id: Some(21), last_seen: t(521), trade_time: t(21), missing, recent };
+        assert_eq!(finish(r), expected);
+    }
+
+    #[test]
+    fn a_gap_whose_trade_before_is_gone_is_looked_for_from_well_before() {
+        let mut r = Recall::default();
+        gap(&mut r, Some((11, 19)), 100_000_000);
+        trade(&mut r, Some(20), 100_000_100, Flags::EMPTY);
+        assert_eq!(finish(r).missing[0].since, t(40_000_000));
+    }
+
+    #[test]
+    fn ids_that_begin_anew_are_followed() {
+        let mut r = Recall::default();
+        trade(&mut r, Some(1000), 10, Flags::EMPTY);
+        gap(&mut r, Some((1001, 1005)), 510);
+        trade(&mut r, Some(1006), 20, Flags::EMPTY);
+        trade(&mut r, Some(1), 30, Flags::EMPTY);
+        let m = finish(r);
+        assert_eq!((m.trade_id, m.missing), (Some(1), vec![]));
+    }
+
+    #[test]
+    fn a_window_without_ids_goes_on_behind_what_was_told_late() {
+        let mut r = Recall::default();
+        trade(&mut r, None, 10, Flags::EMPTY);
+        gap(&mut r, None, 510);
+        trade(&mut r, None, 20, Flags::EMPTY);
+        trade(&mut r, None, 12, Flags::LATE);
+        trade(&mut r, None, 15, Flags::LATE);
+        trade(&mut r, None, 21, Flags::EMPTY);
+        let m = finish(r);
+        assert_eq!(m.missing, [Missing { first: 0, last: 0, since: t(15), until: t(20) }]);
+        assert_eq!(m.recent.iter().map(|(time, _)| *time).collect::<Vec<_>>(), [t(20), t(15), t(21)]);
+    }
+}
