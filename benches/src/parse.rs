@@ -106,7 +106,7 @@ pub fn machine_ns(shape: Shape, frames: &[String], arena: &Arena, passes: usize)
 /// Ns a frame of processor time through a machine that learns its instruments from the frames, as `decode` runs it.
 ///
 /// # Errors
-/// When the venue has no adapter or a frame is refused.
+/// When a frame is refused.
 pub fn learning_ns(venue: model::Venue, arena: &Arena, passes: usize) -> Result<f64, Box<dyn std::error::Error>> {
     let (mut spent, mut count) = (0, 0);
     for _ in 0..passes {

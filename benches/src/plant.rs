@@ -71,6 +71,7 @@ impl Plant {
             rest_url: format!("http://{rest_address}"),
             settings: settings(venue),
             choices: vec![],
+            deflate: None,
             session: venues::SessionSettings::default(),
             site: "bench".to_owned(),
             build: "bench".to_owned(),

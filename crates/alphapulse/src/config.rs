@@ -209,6 +209,9 @@ pub struct VenueConfig {
     pub refresh_s: u32,
     /// Whether the feed burns a core for latency.
     pub spin: bool,
+    /// Whether compression of messages is offered; absent: where the venue is known to do it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deflate: Option<bool>,
     /// Folder for captures of the session's inputs; empty: none.
     pub capture: PathBuf,
     /// Silences that are not normal.
@@ -254,6 +257,8 @@ pub struct EmulatorConfig {
     pub tls_certificate: PathBuf,
     /// Its private key (PEM).
     pub tls_key: PathBuf,
+    /// Whether messages are compressed for clients that offer it.
+    pub deflate: bool,
 }
 
 impl Default for Config {
@@ -381,6 +386,7 @@ impl Default for VenueConfig {
             snapshot_depth: s.snapshot_depth,
             refresh_s: 30,
             spin: false,
+            deflate: None,
             capture: PathBuf::new(),
             stale_after: StaleConfig::default(),
             choices: BTreeMap::new(),
@@ -404,6 +410,7 @@ impl Default for EmulatorConfig {
             journal: PathBuf::new(),
             tls_certificate: PathBuf::new(),
             tls_key: PathBuf::new(),
+            deflate: false,
         }
     }
 }

@@ -131,6 +131,7 @@ fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions>
             refresh: Duration::from_secs(section.refresh_s.max(1).into()),
             ..SessionSettings::default()
         },
+        deflate: section.deflate,
         site: config.site.clone(),
         build: BUILD.to_owned(),
         origin: match args.origin {
@@ -318,6 +319,7 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
         options.tls =
             Some(emulator::TlsIdentity { certificate: section.tls_certificate.clone(), key: section.tls_key.clone() });
     }
+    options.deflate = section.deflate;
     let registry = Registry::new();
     let handle = emulator::Server::start(options)?;
     let address = handle.addr();

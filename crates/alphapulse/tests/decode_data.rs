@@ -1,4 +1,4 @@
-//! `alphapulse decode` over every recorded channel of Kraken v2 and Binance: the counts of the data's own README
+//! `alphapulse decode` over every recorded channel of Kraken, Binance and Binance.US: the counts of the data's own README
 //! files, all checksums, all bridges, and no reject that is not on the committed list.
 
 mod common;
@@ -67,6 +67,35 @@ fn kraken_books_verify_at_every_message() {
 }
 
 #[test]
+fn kraken_v1_captures_are_recognised_and_verify() {
+    let Some(data) = data("kraken_v1_captures_are_recognised_and_verify") else { return };
+    let folder = data.join("venues/kraken/ws_v1");
+    let common = [("heartbeats", 119), ("acks", 10), ("venue_status", 1), ("malformed", 0), ("unknown_types", 0)];
+    for (name, own) in [
+        (
+            "book1000_20210405.jsonl.gz",
+            &[("book_updates", 14_496), ("book_snapshots", 10), ("checksums_ok", 14_496), ("crossed", 0)][..],
+        ),
+        ("trade_20210405.jsonl", &[("trades", 28), ("gaps", 0)]),
+        ("ticker_20210405.jsonl", &[("quotes", 22)]),
+    ] {
+        let file = folder.join(name);
+        expect(&file, &decode("kraken", &file, &[]), &[&common[..], own].concat());
+    }
+}
+
+#[test]
+fn binance_us_bridges_and_chains() {
+    let Some(data) = data("binance_us_bridges_and_chains") else { return };
+    let folder = data.join("venues/binance_us/spot_ws");
+    let file = folder.join("ten_symbols_20210405.jsonl.gz");
+    let out = decode("binance_us", &file, &[&folder.join("ten_symbols_20210405.rest_depth.http.jsonl")]);
+    let wanted = [("trades", 188), ("book_updates", 3185), ("quotes", 2624), ("book_snapshots", 10)];
+    expect(&file, &out, &[&wanted[..], &[("gaps", 0), ("malformed", 0), ("crossed", 0), ("resyncs", 0)]].concat());
+    assert!(String::from_utf8_lossy(&out.stdout).lines().all(|l| !l.contains(r#""venue":"binance""#)));
+}
+
+#[test]
 fn binance_captures_bridge_and_chain() {
     let Some(data) = data("binance_captures_bridge_and_chain") else { return };
     let folder = data.join("venues/binance/spot_ws");
@@ -115,6 +144,8 @@ fn example_frames_decode_or_are_listed() {
     for (venue, file) in [
         ("kraken", "kraken/examples/ws_v2_market_and_acks.jsonl"),
         ("kraken", "kraken/examples/ws_v2_orders_executions.jsonl"),
+        ("kraken", "kraken/examples/ws_v1_single_frames.jsonl"),
+        ("kraken", "kraken/examples/ws_v1_private_openorders.jsonl"),
         ("binance", "binance/examples/spot_ws_single_frames.jsonl"),
         ("binance", "binance/examples/spot_user_data_stream.jsonl"),
         ("binance", "binance/examples/spot_docs_user_data.jsonl"),

@@ -198,6 +198,7 @@ impl Plant {
             pair,
             renew,
             cpu: None,
+            deflate: None,
             rest_url: format!("http://{}", emulator.addr()),
             settings: Settings { symbols: symbols(venue), ..Settings::default() },
             choices: vec![],

@@ -51,7 +51,7 @@ fn served(venue: EmulatedVenue, rate: Rate) {
     let mut socket = TcpStream::connect(server.addr()).expect("the server listens");
     let path = if venue == EmulatedVenue::Binance { BINANCE } else { "/v2" };
     let mut rng = fastrand::Rng::with_seed(1);
-    let handshake = ClientHandshake::new("localhost", path, &[], &mut rng).expect("a request");
+    let handshake = ClientHandshake::new("localhost", path, &[], None, &mut rng).expect("a request");
     socket.write_all(handshake.request()).expect("a request is sent");
     let upgraded = handshake.read_response(&mut socket).expect("an upgrade");
     let mut decoder = Decoder::new(DecoderConfig::new(Role::Client));

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use feed::transport::{Interest, Stream, Waker, readable, wait, watch};
-use feed::websocket::handshake::{RequestHead, accept};
-use feed::websocket::{Decoder, DecoderConfig, Encoder, Message, Role};
+use feed::websocket::handshake::{RequestHead, accept, accept_deflate};
+use feed::websocket::{Decoder, DecoderConfig, Deflate, Deflater, Encoder, Message, Role};
 use model::{StreamKind, UnixNanos};
 
 use crate::http::{Response, SERVER};
@@ -352,10 +352,15 @@ impl<'a> Connection<'a> {
             }
         };
         let mut out = Vec::new();
-        let headers = [(SERVER.0.to_owned(), SERVER.1.to_owned())];
+        let mut headers = vec![(SERVER.0.to_owned(), SERVER.1.to_owned())];
+        let agreed = if self.shared.deflate { accept_deflate(&head.headers) } else { None };
+        let terms = agreed.map(|(terms, answer)| {
+            headers.push(("Sec-WebSocket-Extensions".to_owned(), answer));
+            terms
+        });
         accept(key, &headers, &mut out).map_err(io::Error::other)?;
         self.stream.send(&out)?;
-        Session::new(self, protocol, early, now)?.run()
+        Session::new(self, protocol, early, terms, now)?.run()
     }
 }
 
@@ -375,6 +380,7 @@ impl<'c, 'a> Session<'c, 'a> {
         connection: &'c mut Connection<'a>,
         protocol: Box<dyn Protocol>,
         early: &[u8],
+        terms: Option<Deflate>,
         now: UnixNanos,
     ) -> Result<Self, End> {
         let shared = connection.shared;
@@ -384,12 +390,17 @@ impl<'c, 'a> Session<'c, 'a> {
         let kinds: Vec<StreamKind> = hub.market.topics().iter().map(|topic| topic.kind).collect();
         drop(hub);
         // Clients say little: small reads, and no client has more to say than a list of a thousand streams.
-        let config =
-            DecoderConfig { buffer_bytes: 8 << 10, max_message_bytes: 1 << 20, ..DecoderConfig::new(Role::Server) };
+        let config = DecoderConfig {
+            buffer_bytes: 8 << 10,
+            max_message_bytes: 1 << 20,
+            deflate: terms,
+            ..DecoderConfig::new(Role::Server)
+        };
         let mut decoder = Decoder::new(config);
         decoder.push(early);
         let subscribed = vec![false; kinds.len()];
-        let out = Outgoing::new(connection.number, kinds, journal, now);
+        let mut out = Outgoing::new(connection.number, kinds, journal, now);
+        out.deflater = terms.as_ref().and_then(Deflater::server);
         let recorded = ConnectionStats { number: connection.number, ..ConnectionStats::default() };
         Ok(Self { connection, protocol, decoder, out, recorded, subscribed })
     }

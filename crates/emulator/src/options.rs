@@ -223,6 +223,8 @@ pub struct Options {
     pub script: Vec<ScriptedFault>,
     /// Limits.
     pub limits: Limits,
+    /// Whether messages are compressed for clients that offer it.
+    pub deflate: bool,
     /// The account of venues that ask for keys.
     pub account: Account,
 }
@@ -239,6 +241,7 @@ impl Options {
             journal: JournalOptions::Counts,
             script: Vec::new(),
             limits: Limits::default(),
+            deflate: false,
             account: Account::default(),
         }
     }

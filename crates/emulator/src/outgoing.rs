@@ -7,7 +7,7 @@
 
 use std::io;
 
-use feed::websocket::Encoder;
+use feed::websocket::{Deflater, Encoder};
 use model::{StreamKind, UnixNanos};
 
 use crate::alpaca::msgpack;
@@ -45,6 +45,8 @@ pub(crate) enum Dress {
 
 pub(crate) struct Outgoing {
     pub(crate) encoder: Encoder,
+    /// Compresses messages, where the client offered it and the server is to.
+    pub(crate) deflater: Option<Deflater>,
     pub(crate) bytes: Vec<u8>,
     pub(crate) dress: Dress,
     scratch: Vec<u8>,
@@ -69,6 +71,7 @@ impl Outgoing {
     pub(crate) fn new(number: u64, kinds: Vec<StreamKind>, journal: Option<ConnectionJournal>, now: UnixNanos) -> Self {
         Self {
             encoder: Encoder::server(),
+            deflater: None,
             bytes: Vec::new(),
             dress: Dress::Bare,
             scratch: Vec::new(),
@@ -199,9 +202,11 @@ impl Outgoing {
     }
 
     fn payload(&mut self, kind: StreamKind, payload: &[u8], journaled: &[u8], binary: bool) {
-        match binary {
-            true => self.encoder.binary(payload, &mut self.bytes),
-            false => self.encoder.text_bytes(payload, &mut self.bytes),
+        match (binary, &mut self.deflater) {
+            (true, None) => self.encoder.binary(payload, &mut self.bytes),
+            (false, None) => self.encoder.text_bytes(payload, &mut self.bytes),
+            (true, Some(deflater)) => self.encoder.binary_deflated(payload, deflater, &mut self.bytes),
+            (false, Some(deflater)) => self.encoder.text_deflated(payload, deflater, &mut self.bytes),
         }
         self.crc.update(payload);
         self.stats.frames += 1;

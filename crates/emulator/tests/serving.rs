@@ -3,13 +3,15 @@
 mod common;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
 use common::{PATIENCE, connect, data, get, next, next_text, say};
 use emulator::{EmulatedVenue, JournalOptions, Options, Rate, RecordedSession, Server, Session, Times, TlsIdentity};
+use feed::websocket::handshake::ClientHandshake;
+use feed::websocket::{Decoder, DecoderConfig, DeflateOffer, Role};
 use tungstenite::Message;
 
 #[test]
@@ -358,4 +360,53 @@ fn counts_and_checksum_tell_what_was_sent() {
     };
     assert_eq!((sent.frames, sent.bytes, sent.crc32), (frames, bytes, crc.finalize()));
     assert_eq!(sent.frames_of(model::StreamKind::Trade), frames);
+}
+
+/// Trades of one server as a client that offers compression reads them: texts, whether it was agreed to, bytes on the
+/// wire. A client that does not offer it is served as ever.
+fn read_trades(deflate: bool, offer: Option<DeflateOffer>) -> (Vec<Vec<u8>>, bool, usize) {
+    let options = Options { deflate, rate: Rate::FramesPerSecond(5000), ..Options::new(EmulatedVenue::Binance) };
+    let server = Server::start(options).expect("a server");
+    let mut socket = TcpStream::connect(server.addr()).expect("the emulator listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut rng = fastrand::Rng::with_seed(7);
+    let handshake = ClientHandshake::new("emulator", "/ws/btcusdt@trade", &[], offer, &mut rng).expect("a request");
+    socket.write_all(handshake.request()).expect("a request");
+    let upgraded = handshake.read_response(&mut socket).expect("an upgrade");
+    let config = DecoderConfig { deflate: upgraded.deflate, ..DecoderConfig::new(Role::Client) };
+    let mut decoder = Decoder::new(config);
+    decoder.push(&upgraded.leftover);
+    let (mut texts, mut wire) = (vec![], upgraded.leftover.len());
+    while texts.len() < 2000 {
+        match decoder.next_message().expect("good frames") {
+            Some(feed::websocket::Message::Text(text)) => texts.push(text.to_vec()),
+            Some(_) => {}
+            None => wire += decoder.fill(&mut socket).expect("frames"),
+        }
+    }
+    (texts, upgraded.deflate.is_some(), wire)
+}
+
+#[test]
+fn messages_are_compressed_for_clients_that_offer_it() {
+    let alone = DeflateOffer { server_no_context_takeover: true, server_max_window_bits: Some(9) };
+    for (deflate, offer, agreed) in [
+        (true, Some(DeflateOffer::default()), true),
+        (true, Some(alone), true),
+        (true, None, false),
+        (false, Some(DeflateOffer::default()), false),
+    ] {
+        let (texts, found, wire) = read_trades(deflate, offer);
+        assert_eq!(found, agreed);
+        let bytes: usize = texts.iter().map(Vec::len).sum();
+        if agreed {
+            assert!(wire < bytes, "{wire} bytes on the wire for {bytes} of text");
+        } else {
+            assert!(wire > bytes, "{wire} bytes on the wire for {bytes} of text");
+        }
+        for text in &texts {
+            let trade: serde_json::Value = serde_json::from_slice(text).expect("whole messages");
+            assert_eq!(trade["e"], "trade");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use feed::transport::{Stream, wait, watch};
-use feed::websocket::{Decoder, DecoderConfig, Encoder, Message, Role};
+use feed::websocket::{Decoder, DecoderConfig, Deflate, Deflater, Encoder, Message, Role};
 
 /// Counts the allocations of each thread by itself, so that the sending thread does not disturb.
 struct Counting;
@@ -106,4 +106,30 @@ fn a_hundred_thousand_frames_allocate_nothing() {
     assert!(before > 0, "the counter does not count");
     assert_eq!(allocations, 0);
     sender.join().expect("the sender");
+}
+
+#[test]
+fn a_hundred_thousand_compressed_frames_allocate_nothing() {
+    for alone in [false, true] {
+        let terms = Deflate { server_no_context_takeover: alone, ..Deflate::default() };
+        let (mut encoder, mut deflater) = (Encoder::server(), Deflater::server(&terms).expect("15 bits"));
+        let config = DecoderConfig { deflate: Some(terms), buffer_bytes: 32 << 10, ..DecoderConfig::new(Role::Client) };
+        let mut decoder = Decoder::new(config);
+        let (mut out, mut before) = (Vec::with_capacity(1 << 16), 0);
+        for number in 0..WARM_UP + MEASURED {
+            if number == WARM_UP {
+                before = ALLOCATIONS.with(Cell::get);
+            }
+            out.clear();
+            let text = [b'a' + (number % 7) as u8; 300];
+            encoder.text_deflated(&text[..number % 300], &mut deflater, &mut out);
+            decoder.fill(&mut out.as_slice()).expect("room");
+            match decoder.next_message().expect("good frames") {
+                Some(Message::Text(read)) => assert_eq!(read, &text[..number % 300]),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(before > 0, "the counter does not count");
+        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "each message alone: {alone}");
+    }
 }

@@ -33,7 +33,7 @@ fn trusting(extra_roots: Vec<PathBuf>) -> TlsClient {
 fn dial_within(url: &str, tls: TlsClient, timeout: Duration) -> Result<Dialed, DialError> {
     let waker = Arc::new(Waker::new().expect("an eventfd"));
     let endpoint = Endpoint::parse(url).expect("a good URL");
-    let request = DialRequest { endpoint, headers: vec![], timeout, seed: 1 };
+    let request = DialRequest { endpoint, headers: vec![], deflate: None, timeout, seed: 1 };
     let mut dial = Dial::start(request, tls, Arc::clone(&waker)).expect("a thread");
     wait(&mut [watch(&*waker, Interest::Read)], Some(PATIENCE)).expect("poll");
     waker.clear();
@@ -327,7 +327,7 @@ fn an_abandoned_dial_rings_nobody_to_death() {
     let (listener, port) = listener();
     let waker = Arc::new(Waker::new().expect("an eventfd"));
     let endpoint = Endpoint::parse(&format!("ws://127.0.0.1:{port}/")).expect("a good URL");
-    let request = DialRequest { endpoint, headers: vec![], timeout: PATIENCE, seed: 1 };
+    let request = DialRequest { endpoint, headers: vec![], deflate: None, timeout: PATIENCE, seed: 1 };
     drop(Dial::start(request, trusting(vec![]), Arc::clone(&waker)).expect("a thread"));
     let (socket, _) = listener.accept().expect("the dial goes on by itself");
     drop(socket);

@@ -110,7 +110,7 @@ fn our_client_uses_their_server() {
     socket.set_nodelay(true).expect("a socket");
     socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     let mut rng = fastrand::Rng::with_seed(11);
-    let handshake = ClientHandshake::new(&address, "/", &[], &mut rng).expect("good headers");
+    let handshake = ClientHandshake::new(&address, "/", &[], None, &mut rng).expect("good headers");
     socket.write_all(handshake.request()).expect("the server reads");
     let upgraded = handshake.read_response(&mut socket).expect("an upgrade");
     let (mut decoder, mut encoder) = (decoder(Role::Client), Encoder::client(rng));

@@ -1,6 +1,5 @@
 //! What is taken of each venue and how far it is proven: data, from which the table in `docs/venues.md` is made.
 
-use crate::registry::MachineError;
 use model::Venue;
 
 /// How far a channel has come.
@@ -57,11 +56,12 @@ impl Channel {
 }
 
 /// The channels taken of a venue.
-pub fn channels(venue: Venue) -> Result<&'static [Channel], MachineError> {
+pub fn channels(venue: Venue) -> &'static [Channel] {
     match venue {
-        Venue::Coinbase => Ok(crate::coinbase::CHANNELS),
-        Venue::Kraken => Ok(crate::kraken::CHANNELS),
-        Venue::Binance => Ok(crate::binance::CHANNELS),
-        other => Err(MachineError::NoAdapter(other)),
+        Venue::Coinbase => crate::coinbase::CHANNELS,
+        Venue::Alpaca => crate::alpaca::CHANNELS,
+        Venue::Kraken => crate::kraken::CHANNELS,
+        Venue::Binance => crate::binance::CHANNELS,
+        Venue::BinanceUs => crate::binance::US_CHANNELS,
     }
 }

@@ -86,6 +86,11 @@ impl InstrumentSet {
             .expect("symbols are checked to fit before they are defined");
     }
 
+    /// Finds an instrument by another spelling of its symbol too.
+    pub fn also_known_as(&mut self, venue_symbol: &[u8], index: Known) {
+        self.by_symbol.insert(venue_symbol, index);
+    }
+
     /// The index of a venue symbol.
     #[inline]
     pub fn find(&self, venue_symbol: &[u8]) -> Option<Known> {

@@ -25,14 +25,14 @@ pub struct Spec {
     pub connection_life: Option<Duration>,
     /// The largest frame the venue is known to send, times a margin; larger ones are refused before allocation.
     pub frame_max: usize,
+    /// Whether the venue is known to compress its messages (permessage-deflate) when offered; a feed may be told
+    /// otherwise.
+    pub deflate: bool,
 }
 
 /// Why a machine cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MachineError {
-    /// There is no adapter for the venue.
-    #[error("there is no adapter for {0}; there are adapters for {known}", known = known())]
-    NoAdapter(Venue),
     /// A setting the venue does not offer.
     #[error("{venue}: {key} cannot be {value}; it can be {allowed}")]
     Setting {
@@ -94,10 +94,10 @@ pub fn needs_credentials(venue: Venue) -> bool {
 pub fn spec(venue: Venue, choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
     match venue {
         Venue::Coinbase => coinbase::spec(choices),
-        Venue::Kraken => Ok(&kraken::SPEC),
+        Venue::Kraken => kraken::spec(choices),
         Venue::Binance => Ok(&binance::SPEC),
+        Venue::BinanceUs => Ok(&binance::US_SPEC),
         Venue::Alpaca => Ok(&alpaca::SPEC),
-        other => Err(MachineError::NoAdapter(other)),
     }
 }
 
@@ -110,31 +110,8 @@ pub fn machine(
     match venue {
         Venue::Coinbase => coinbase::machine(settings, choices),
         Venue::Kraken => kraken::machine(settings, choices),
-        Venue::Binance => binance::machine(settings, choices),
+        Venue::Binance => binance::machine(&binance::SPEC, settings, choices),
+        Venue::BinanceUs => binance::machine(&binance::US_SPEC, settings, choices),
         Venue::Alpaca => alpaca::machine(settings, choices),
-        other => Err(MachineError::NoAdapter(other)),
-    }
-}
-
-/// The venues that can be had, as a text.
-fn known() -> String {
-    let known = Venue::ALL.into_iter().filter(|venue| !matches!(spec(*venue, &[]), Err(MachineError::NoAdapter(_))));
-    known.map(Venue::name).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_adapter_names_the_others() {
-        let text = MachineError::NoAdapter(Venue::BinanceUs).to_string();
-        for venue in Venue::ALL {
-            let known = !matches!(machine(venue, &Settings::default(), &[]), Err(MachineError::NoAdapter(_)));
-            assert_eq!(
-                text.rsplit("adapters for ").next().is_some_and(|t| t.split(", ").any(|n| n == venue.name())),
-                known
-            );
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! beside the repository); where it is absent each test says that it was skipped.
 
 use flate2::read::GzDecoder;
-use model::{Decimal, StreamKind, UnixNanos, Venue};
+use model::{Decimal, InstrumentId, StreamKind, UnixNanos, Venue};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -14,6 +14,10 @@ use wire::Envelope;
 use wire::json::{BookLine, Encoder, Line};
 
 fn folder(test: &str) -> Option<PathBuf> {
+    venue_folder(test, Venue::Binance)
+}
+
+fn venue_folder(test: &str, venue: Venue) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let data = std::env::var_os("ALPHAPULSE_TEST_DATA").map_or_else(
         || root.join("../shared/data"),
@@ -22,7 +26,7 @@ fn folder(test: &str) -> Option<PathBuf> {
             if given.is_relative() { root.join(given) } else { given }
         },
     );
-    let folder = data.join("venues/binance");
+    let folder = data.join("venues").join(venue.name());
     if folder.is_dir() {
         return Some(folder);
     }
@@ -128,7 +132,17 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     fn new(settings: &Settings, choices: &[(String, String)], rest: &'a [Fetched], answers: Answers) -> Driver<'a> {
-        let machine = venues::machine(Venue::Binance, settings, choices).expect("offered settings");
+        Driver::of(Venue::Binance, settings, choices, rest, answers)
+    }
+
+    fn of(
+        venue: Venue,
+        settings: &Settings,
+        choices: &[(String, String)],
+        rest: &'a [Fetched],
+        answers: Answers,
+    ) -> Driver<'a> {
+        let machine = venues::machine(venue, settings, choices).expect("offered settings");
         Driver {
             session: Session::new(machine, SessionSettings::default()),
             out: Outbox::new(),
@@ -367,11 +381,24 @@ const EXPECTED: [Expected; 4] = [
 #[test]
 fn every_capture_bridges_and_tells_every_number() {
     let Some(folder) = folder("every_capture_bridges_and_tells_every_number") else { return };
-    for expected in &EXPECTED {
-        let capture = capture(&folder, expected.name);
+    check_captures(Venue::Binance, &folder, &EXPECTED);
+}
+
+/// The same machine by configuration: the records are the other venue's, and so are their instruments' ids.
+#[test]
+fn binance_us_is_read_by_the_same_machine() {
+    let Some(folder) = venue_folder("binance_us_is_read_by_the_same_machine", Venue::BinanceUs) else { return };
+    let name = "ten_symbols_20210405";
+    let expected = Expected { name, trades: 188, quotes: 2624, bars: 0, depth: 3196, applied: 3185, symbols: 10 };
+    check_captures(Venue::BinanceUs, &folder, &[expected]);
+}
+
+fn check_captures(venue: Venue, folder: &Path, all: &[Expected]) {
+    for expected in all {
+        let capture = capture(folder, expected.name);
         let ids: HashMap<String, i64> = capture.rest.iter().map(|f| (f.symbol.clone(), update_id(&f.body))).collect();
         for answers in [Answers::AsRecorded, Answers::AtOnce] {
-            let run = decode(&capture, answers);
+            let run = Driver::of(venue, &Settings::default(), &[], &capture.rest, answers).frames(&capture.frames);
             println!("{} {answers:?}: {} lines", expected.name, run.lines.len());
             let c = &run.counts;
             assert_eq!(run.bad, [""; 0], "{}", expected.name);
@@ -386,8 +413,29 @@ fn every_capture_bridges_and_tells_every_number() {
             assert!(!run.lines.iter().any(|l| matches!(l, Line::Gap(_))));
             check_values(&capture, &run, |symbol| ids[symbol]);
             check_books(&capture, &run);
+            check_venue(venue, &run);
         }
     }
+}
+
+/// Every record names the venue, and every instrument's id is made of the venue and its symbol.
+fn check_venue(venue: Venue, run: &Run) {
+    let mut instruments = 0;
+    for line in &run.lines {
+        let named = match line {
+            Line::Instrument(i) => {
+                instruments += 1;
+                assert_eq!(i.instrument_id, InstrumentId::of(venue, &i.venue_symbol).0);
+                &i.venue
+            }
+            Line::Trade(t) => &t.venue,
+            Line::Quote(q) => &q.venue,
+            Line::Book(b) => &b.venue,
+            _ => continue,
+        };
+        assert_eq!(named, venue.name(), "{line:?}");
+    }
+    assert!(instruments > 0);
 }
 
 fn update_id(body: &str) -> i64 {

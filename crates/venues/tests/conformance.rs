@@ -10,6 +10,7 @@ mod conformance {
     pub mod coinbase_advanced;
     pub mod coinbase_exchange;
     pub mod kraken;
+    pub mod kraken_v1;
     pub mod missed;
     pub mod reader;
     pub mod world;
@@ -66,6 +67,7 @@ suite!(binance, crate::conformance::binance::Binance);
 suite!(coinbase_advanced, crate::conformance::coinbase_advanced::CoinbaseAdvanced);
 suite!(coinbase_exchange, crate::conformance::coinbase_exchange::CoinbaseExchange<false>);
 suite!(kraken, crate::conformance::kraken::Kraken);
+suite!(kraken_v1, crate::conformance::kraken_v1::KrakenV1);
 
 missed_trades!(binance_missed_trades, crate::conformance::binance::Binance);
 missed_trades!(coinbase_exchange_missed_trades, crate::conformance::coinbase_exchange::CoinbaseExchange<true>);

@@ -17,7 +17,7 @@ What is taken of each venue, what proves it, and how far that is shown. Made fro
 fn table() -> String {
     let mut text = HEAD.to_owned();
     for venue in Venue::ALL {
-        let Ok(channels) = venues::channels(venue) else { continue };
+        let channels = venues::channels(venue);
         text += &format!(
             "\n## {venue}\n\n| channel | becomes | integrity proof | maturity | proven by |\n|---|---|---|---|---|\n"
         );
@@ -38,12 +38,4 @@ fn the_table_of_venues_is_what_the_code_says() {
     }
     let committed = fs::read_to_string(&path).expect("docs/venues.md is there");
     assert!(committed == table, "docs/venues.md is out of date; write it again with UPDATE_GOLDEN=1");
-}
-
-#[test]
-fn every_venue_with_a_machine_has_its_channels() {
-    for venue in Venue::ALL {
-        let adapter = venues::spec(venue, &[]).is_ok();
-        assert_eq!(venues::channels(venue).is_ok(), adapter, "{venue}");
-    }
 }

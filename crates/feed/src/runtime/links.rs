@@ -9,7 +9,7 @@ use crate::{
     backoff::Backoff,
     budget::Budget,
     transport::{Dial, DialRequest, Endpoint},
-    websocket::{Decoder, DecoderConfig, Encoder, Message, Role},
+    websocket::{Decoder, DecoderConfig, DeflateOffer, Encoder, Message, Role},
 };
 use model::{Reason, UnixNanos};
 use std::{collections::VecDeque, io, time::Duration};
@@ -125,6 +125,7 @@ impl Feed {
         let request = DialRequest {
             endpoint: self.links[index].endpoint.clone(),
             headers: self.links[index].headers.clone(),
+            deflate: self.options.deflate.unwrap_or(self.spec.deflate).then(DeflateOffer::default),
             timeout: DIAL_TIMEOUT,
             seed: self.rng.u64(..),
         };
@@ -148,6 +149,7 @@ impl Feed {
                 let config = DecoderConfig {
                     buffer_bytes: READ_BYTES,
                     max_message_bytes: self.spec.frame_max,
+                    deflate: dialed.upgraded.deflate,
                     ..DecoderConfig::new(Role::Client)
                 };
                 let mut decoder = Decoder::new(config);

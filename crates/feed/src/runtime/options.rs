@@ -44,6 +44,8 @@ pub struct FeedOptions {
     pub choices: Vec<(String, String)>,
     /// Pacing of what is told for late joiners.
     pub session: SessionSettings,
+    /// Whether compression is offered; `None`: as the venue's own limits say.
+    pub deflate: Option<bool>,
     /// The machine's configured name.
     pub site: String,
     /// The build's name.

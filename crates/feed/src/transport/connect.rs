@@ -16,6 +16,7 @@ use super::endpoint::Endpoint;
 use super::poll::Waker;
 use super::stream::Stream;
 use super::tls::{TlsClient, server_name};
+use crate::websocket::DeflateOffer;
 use crate::websocket::handshake::{ClientHandshake, HandshakeError, Upgraded};
 
 /// The least time one of several addresses gets before the next is tried.
@@ -145,6 +146,8 @@ pub struct DialRequest {
     pub endpoint: Endpoint,
     /// Headers beside those of the upgrade.
     pub headers: Vec<(String, String)>,
+    /// Compression to offer.
+    pub deflate: Option<DeflateOffer>,
     /// Time for all of it: lookup, TCP, TLS, upgrade.
     pub timeout: Duration,
     /// Seeds the upgrade's key.
@@ -209,7 +212,8 @@ fn open(request: &DialRequest, tls: &TlsClient) -> Result<Dialed, DialError> {
 fn upgrade(opening: &mut Opening, request: &DialRequest) -> Result<Upgraded, HandshakeError> {
     let mut rng = fastrand::Rng::with_seed(request.seed);
     let endpoint = &request.endpoint;
-    let handshake = ClientHandshake::new(&endpoint.host_header(), endpoint.target(), &request.headers, &mut rng)?;
+    let handshake =
+        ClientHandshake::new(&endpoint.host_header(), endpoint.target(), &request.headers, request.deflate, &mut rng)?;
     opening.write_all(handshake.request())?;
     opening.flush()?;
     handshake.read_response(opening)

@@ -4,12 +4,14 @@
 //! Invariants: `start <= end <= buffer.len()`; bytes before `start` are spent, bytes from `end` are free. Memory
 //! follows the bytes that arrived, never the length a peer declared, and stops at `max_message_bytes`. After an
 //! error or a close frame nothing more is read. A frame costs one header parse; bytes move only when a partial
-//! frame sits in the last quarter of the buffer, or when a message came in fragments.
+//! frame sits in the last quarter of the buffer, or when a message came in fragments. A compressed message is inflated
+//! frame by frame into a room of its own, within the same limit.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::{CONTROL_PAYLOAD_BYTES_MAX, Message, ProtocolError, Role, close_code_valid, mask, opcode};
+use super::deflate::{Deflate, Inflater};
+use super::{CONTROL_PAYLOAD_BYTES_MAX, Message, ProtocolError, RSV1, Role, close_code_valid, mask, opcode};
 
 /// Largest frame header: two bytes, eight of length, four of mask.
 const HEADER_BYTES_MAX: usize = 14;
@@ -36,13 +38,15 @@ pub struct DecoderConfig {
     pub max_message_bytes: usize,
     /// UTF-8 check of text.
     pub text: TextCheck,
+    /// The terms of compression, where the handshake agreed to it.
+    pub deflate: Option<Deflate>,
 }
 
 impl DecoderConfig {
     /// 256 KiB reads (64 trade frames fit many times), messages up to 64 MiB (ten times the largest book snapshot
-    /// seen from any venue), text unchecked.
+    /// seen from any venue), text unchecked, no compression.
     pub fn new(role: Role) -> Self {
-        Self { role, buffer_bytes: 256 << 10, max_message_bytes: 64 << 20, text: TextCheck::Unchecked }
+        Self { role, buffer_bytes: 256 << 10, max_message_bytes: 64 << 20, text: TextCheck::Unchecked, deflate: None }
     }
 }
 
@@ -51,6 +55,7 @@ impl DecoderConfig {
 enum Place {
     Buffer,
     Assembly,
+    Inflated,
 }
 
 /// A complete message before it is borrowed. Ranges instead of slices keep the search loop free of borrows.
@@ -64,6 +69,8 @@ struct Found {
 struct Header {
     opcode: u8,
     last: bool,
+    /// RSV1 of a message's first frame: the message is compressed.
+    compressed: bool,
     mask: Option<[u8; 4]>,
     header_bytes: usize,
     payload_bytes: usize,
@@ -82,6 +89,11 @@ pub struct Decoder {
     assembly: Vec<u8>,
     /// Opcode of the message under assembly.
     assembling: Option<u8>,
+    /// Payload bytes of the message under assembly, as they came.
+    assembled: u64,
+    /// The message under assembly is compressed.
+    inflating: bool,
+    inflater: Option<Box<Inflater>>,
     failed: Option<ProtocolError>,
     closed: bool,
 }
@@ -90,6 +102,13 @@ impl Decoder {
     /// Allocates the buffer; nothing else is allocated while messages fit it and come unfragmented.
     pub fn new(config: DecoderConfig) -> Self {
         let buffer = vec![0; config.buffer_bytes.max(BUFFER_BYTES_MIN)];
+        let inflater = config.deflate.map(|terms| {
+            let alone = match config.role {
+                Role::Client => terms.server_no_context_takeover,
+                Role::Server => terms.client_no_context_takeover,
+            };
+            Box::new(Inflater::new(!alone, config.max_message_bytes))
+        });
         Self {
             config,
             buffer,
@@ -98,16 +117,24 @@ impl Decoder {
             frame_bytes: 0,
             assembly: Vec::new(),
             assembling: None,
+            assembled: 0,
+            inflating: false,
+            inflater,
             failed: None,
             closed: false,
         }
     }
 
-    /// Forgets everything but the buffers, for a new connection.
+    /// Forgets everything but the buffers, for a new connection on the same terms.
     pub fn reset(&mut self) {
         (self.start, self.end, self.frame_bytes) = (0, 0, 0);
         self.assembly.clear();
         self.assembling = None;
+        self.assembled = 0;
+        self.inflating = false;
+        if let Some(inflater) = &mut self.inflater {
+            inflater.reset();
+        }
         self.failed = None;
         self.closed = false;
     }
@@ -160,9 +187,10 @@ impl Decoder {
         self.end - self.start
     }
 
-    /// Bytes of memory held for reading and assembling.
+    /// Bytes of memory held for reading, assembling and inflating.
     pub fn memory_bytes(&self) -> usize {
-        self.buffer.capacity() + self.assembly.capacity()
+        let inflated = self.inflater.as_ref().map_or(0, |i| i.memory_bytes());
+        self.buffer.capacity() + self.assembly.capacity() + inflated
     }
 
     /// Whether the peer's close frame was handed out.
@@ -190,7 +218,7 @@ impl Decoder {
             if header.opcode >= opcode::CLOSE {
                 return self.control(header.opcode, payload).map(Some);
             }
-            if header.last && self.assembling.is_none() {
+            if header.last && self.assembling.is_none() && !header.compressed {
                 self.check_text(header.opcode, &self.buffer[payload.clone()])?;
                 return Ok(Some(Found { opcode: header.opcode, place: Place::Buffer, range: payload }));
             }
@@ -232,13 +260,16 @@ impl Decoder {
             mask = Some(*key);
             header_bytes += 4;
         }
-        Ok(Some(Header { opcode: first & 0x0F, last: first & 0x80 != 0, mask, header_bytes, payload_bytes }))
+        let (opcode, last, compressed) = (first & 0x0F, first & 0x80 != 0, first & RSV1 != 0);
+        Ok(Some(Header { opcode, last, compressed, mask, header_bytes, payload_bytes }))
     }
 
     #[inline]
     fn check_first_bytes(&self, first: u8, second: u8) -> Result<(), ProtocolError> {
         let opcode = first & 0x0F;
-        if first & 0x70 != 0 {
+        // RFC 7692 §6: the bit stands on the first frame of a compressed message and nowhere else.
+        let compressed = self.inflater.is_some() && matches!(opcode, opcode::TEXT | opcode::BINARY);
+        if first & if compressed { 0x70 ^ RSV1 } else { 0x70 } != 0 {
             return Err(ProtocolError::ReservedBits { bits: first >> 4 & 0x07 });
         }
         match (self.config.role, second & 0x80 != 0) {
@@ -274,7 +305,7 @@ impl Decoder {
         if !shortest {
             return Err(ProtocolError::LengthNotMinimal { declared });
         }
-        let assembled = if opcode == opcode::CONTINUATION { self.assembly.len() as u64 } else { 0 };
+        let assembled = if opcode == opcode::CONTINUATION { self.assembled } else { 0 };
         let bytes = assembled + declared;
         let max = self.config.max_message_bytes as u64;
         // A control frame is bounded by its own 125 bytes whatever the limit for messages.
@@ -306,6 +337,15 @@ impl Decoder {
         if header.opcode != opcode::CONTINUATION {
             self.assembly.clear();
             self.assembling = Some(header.opcode);
+            self.assembled = 0;
+            self.inflating = header.compressed;
+            if let Some(inflater) = &mut self.inflater {
+                inflater.begin();
+            }
+        }
+        self.assembled += payload.len() as u64;
+        if self.inflating {
+            return self.inflate(header.last, payload);
         }
         self.reserve_assembly(payload.len());
         self.assembly.extend_from_slice(&self.buffer[payload]);
@@ -315,6 +355,24 @@ impl Decoder {
         let opcode = self.assembling.take().expect("check_first_bytes lets no continuation pass without a beginning");
         self.check_text(opcode, &self.assembly)?;
         Ok(Some(Found { opcode, place: Place::Assembly, range: 0..self.assembly.len() }))
+    }
+
+    /// Inflates one frame of a compressed message; gives the message when it was the last.
+    fn inflate(&mut self, last: bool, payload: Range<usize>) -> Result<Option<Found>, ProtocolError> {
+        let inflater = self.inflater.as_mut().expect("check_first_bytes lets no compressed message pass without terms");
+        inflater.push(&self.buffer[payload])?;
+        if !last {
+            return Ok(None);
+        }
+        inflater.end()?;
+        let bytes = inflater.message().len();
+        let opcode = self.assembling.take().expect("assemble notes the opcode of a message's first frame");
+        self.check_text(opcode, self.inflated())?;
+        Ok(Some(Found { opcode, place: Place::Inflated, range: 0..bytes }))
+    }
+
+    fn inflated(&self) -> &[u8] {
+        self.inflater.as_ref().map_or(&[], |inflater| inflater.message())
     }
 
     /// Doubles like a vector would, but never past the limit that the header was checked against.
@@ -342,6 +400,7 @@ impl Decoder {
         let payload = match found.place {
             Place::Buffer => &self.buffer[found.range],
             Place::Assembly => &self.assembly[found.range],
+            Place::Inflated => &self.inflated()[found.range],
         };
         match found.opcode {
             opcode::TEXT => Message::Text(payload),

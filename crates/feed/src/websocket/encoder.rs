@@ -1,6 +1,6 @@
 //! Appends frames to a byte vector. The caller owns the vector and reuses it, so nothing here allocates on its own.
 
-use super::{CONTROL_PAYLOAD_BYTES_MAX, Role, close_code_valid, mask, opcode};
+use super::{CONTROL_PAYLOAD_BYTES_MAX, Deflater, RSV1, Role, close_code_valid, mask, opcode};
 
 /// Writes frames for one role. A client draws a fresh mask key per frame from its seeded generator.
 #[derive(Debug, Clone)]
@@ -34,6 +34,16 @@ impl Encoder {
     /// Appends one text message from bytes that the caller knows to be UTF-8, such as a recorded frame.
     pub fn text_bytes(&mut self, payload: &[u8], out: &mut Vec<u8>) {
         self.frame(opcode::TEXT, true, payload, out);
+    }
+
+    /// Appends one text message in compressed form; only where the handshake agreed to compression.
+    pub fn text_deflated(&mut self, payload: &[u8], deflater: &mut Deflater, out: &mut Vec<u8>) {
+        self.frame(opcode::TEXT | RSV1, true, deflater.deflate(payload), out);
+    }
+
+    /// Appends one binary message in compressed form; only where the handshake agreed to compression.
+    pub fn binary_deflated(&mut self, payload: &[u8], deflater: &mut Deflater, out: &mut Vec<u8>) {
+        self.frame(opcode::BINARY | RSV1, true, deflater.deflate(payload), out);
     }
 
     /// Appends one binary message.

@@ -3,15 +3,17 @@
 //! bytes -> [`Decoder`] -> [`Message`] in place; message -> [`Encoder`] -> bytes; and the HTTP upgrade in
 //! [`handshake`]. The feed speaks the client's role, the emulator the server's.
 //!
-//! Extensions are neither offered nor accepted, so a reserved bit is always a protocol error. Knows nothing of
-//! sockets, TLS, clocks or venues.
+//! The one extension is message compression ([`Deflate`], RFC 7692), where both ends agreed to it; any other reserved
+//! bit is a protocol error. Knows nothing of sockets, TLS, clocks or venues.
 
 mod decoder;
+mod deflate;
 mod encoder;
 pub mod handshake;
 mod mask;
 
 pub use decoder::{Decoder, DecoderConfig, TextCheck};
+pub use deflate::{Deflate, DeflateOffer, Deflater};
 pub use encoder::Encoder;
 
 /// Which end of the connection we are. Clients mask what they send, servers must not.
@@ -58,8 +60,8 @@ pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 /// The peer broke the protocol; the connection cannot be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// A reserved bit is set though no extension was agreed.
-    #[error("reserved bits {bits:#05b} set in a frame header, but no extension was agreed")]
+    /// A reserved bit is set where no agreed extension gives it a meaning.
+    #[error("reserved bits {bits:#05b} set in a frame header, but no agreed extension uses them there")]
     ReservedBits {
         /// RSV1, RSV2, RSV3 as a three-bit number.
         bits: u8,
@@ -122,6 +124,14 @@ pub enum ProtocolError {
         /// The code sent.
         code: u16,
     },
+    /// A compressed message that is no deflate stream, refers to what was never sent, or ends within a block.
+    #[error(
+        "compressed message cannot be inflated after {after} bytes; set the venue's deflate to false to do without"
+    )]
+    Inflate {
+        /// Bytes that could be inflated.
+        after: usize,
+    },
     /// Text that is not UTF-8, when checking was asked for.
     #[error("text message is not UTF-8 after {valid_bytes} bytes")]
     NotUtf8 {
@@ -135,11 +145,14 @@ impl ProtocolError {
     pub fn close_code(&self) -> u16 {
         match self {
             Self::TooLong { .. } => CLOSE_TOO_BIG,
-            Self::NotUtf8 { .. } => 1007,
+            Self::NotUtf8 { .. } | Self::Inflate { .. } => 1007,
             _ => CLOSE_PROTOCOL_ERROR,
         }
     }
 }
+
+/// First reserved bit of a frame: with compression agreed, it marks a compressed message.
+const RSV1: u8 = 0x40;
 
 /// Opcodes of RFC 6455 §5.2.
 mod opcode {

@@ -3,6 +3,7 @@
 
 mod backfill;
 mod books;
+mod channels;
 mod choices;
 mod definitions;
 mod exact;
@@ -19,6 +20,7 @@ mod pull;
 mod recent;
 mod spec;
 
+pub use channels::CHANNELS;
 pub use choices::Choices;
 pub use spec::SPEC;
 

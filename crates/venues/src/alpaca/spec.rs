@@ -40,6 +40,7 @@ pub const SPEC: Spec = Spec {
     // No cut is documented.
     connection_life: None,
     // A whole crypto book or the echo of thousands of symbols, times ten.
+    deflate: true,
     frame_max: 16 << 20,
 };
 

@@ -4,15 +4,14 @@
 //! applied must reach over it (`U <= lastUpdateId + 1 <= u`), and each later one must follow (`U <= u before + 1`).
 //! Anything else is a gap: that symbol alone starts again, and the socket stays.
 
-use super::SPEC;
 use super::exact::{Numbers, fetched_book};
 use super::machine::{Machine, Pending};
-use super::map::{self, SnapshotFrame};
+use super::map::{self, SnapshotFrame, Subject};
 use super::messages::{Depth, Scales};
 use super::subscribe::{depth_path, depth_weight};
 use crate::{Counts, FrameError, Known, Outbox, Reply, RequestId};
 use book::{Book, Effect, Level};
-use model::{BookState, GapCause, InstrumentId, Reason, Side, StreamKind, UnixNanos};
+use model::{BookState, GapCause, Reason, Side, StreamKind, UnixNanos};
 use std::time::Duration;
 use wire::{BookAction, Flags, Header, RecordType, SnapshotReason, Status};
 
@@ -76,7 +75,7 @@ impl Buffer {
 /// The book of one symbol and where it stands.
 #[derive(Debug)]
 pub(super) struct SymbolBook {
-    pub id: InstrumentId,
+    pub of: Subject,
     pub phase: Phase,
     /// The state told last.
     pub told: BookState,
@@ -107,9 +106,9 @@ pub(super) struct SymbolBook {
 }
 
 impl SymbolBook {
-    pub(super) fn new(id: InstrumentId) -> SymbolBook {
+    pub(super) fn new(of: Subject) -> SymbolBook {
         SymbolBook {
-            id,
+            of,
             phase: Phase::Cold,
             told: BookState::Cold,
             broken: None,
@@ -164,15 +163,15 @@ impl SymbolBook {
             let Some((last, before)) = levels.split_last() else { return };
             for &level in before {
                 let action = action(book.set(side, level.price, level.size), &mut absent);
-                out.records.push(&map::change(self.id, side, trust, d.time, received, level, action));
+                out.records.push(&map::change(self.of, side, trust, d.time, received, level, action));
             }
             let action = action(book.set(side, last.price, last.size), &mut absent);
             let flags = trust | Flags::LAST.when(end);
-            out.records.push(&map::change(self.id, side, flags, d.time, received, *last, action));
+            out.records.push(&map::change(self.of, side, flags, d.time, received, *last, action));
         };
         tell(&mut self.levels, Side::Buy, bids, asks.is_empty());
         tell(&mut self.levels, Side::Sell, asks, true);
-        out.mark_event(self.id, before, d.first, d.last);
+        out.mark_event(self.of.id, before, d.first, d.last);
         (self.last, self.applied, self.time, self.seen) = (d.last, d.last, d.time, received);
         counts.book_updates += 1;
         counts.book_levels += levels.len() as u64;
@@ -186,11 +185,11 @@ impl SymbolBook {
         let told_all = bids as usize == self.levels.depth(Side::Buy) && asks as usize == self.levels.depth(Side::Sell);
         let time = if reason == SnapshotReason::Sync { UnixNanos::ZERO } else { self.time };
         let capped = self.cut || !told_all;
-        let frame = SnapshotFrame { id: self.id, reason, time, now, bids, asks, capped, update_id: self.last };
+        let frame = SnapshotFrame { of: self.of, reason, time, now, bids, asks, capped, update_id: self.last };
         out.records.push(&frame.begin());
         for side in [Side::Buy, Side::Sell] {
             for level in self.levels.levels(side).take(depth) {
-                let record = map::change(self.id, side, Flags::SNAPSHOT, time, now, level, BookAction::Add);
+                let record = map::change(self.of, side, Flags::SNAPSHOT, time, now, level, BookAction::Add);
                 out.records.push(&record);
             }
         }
@@ -214,7 +213,7 @@ impl SymbolBook {
 
     fn tell_again(&self, reason: Reason, text: &str, now: UnixNanos, out: &mut Outbox) {
         let status = Status::Book(self.told);
-        out.records.push_status(SPEC.venue, self.id, status, reason, text, UnixNanos::ZERO, now);
+        out.records.push_status(self.of.venue, self.of.id, status, reason, text, UnixNanos::ZERO, now);
     }
 
     /// Tells a live book, or a halted one where the venue halted the symbol.
@@ -238,7 +237,7 @@ impl SymbolBook {
 
     fn gap(&self, cause: GapCause, range: Option<(u64, u64)>, now: UnixNanos, counts: &mut Counts, out: &mut Outbox) {
         counts.gaps += 1;
-        out.records.push(&map::gap(self.id, StreamKind::Book, cause, range, self.seen, now));
+        out.records.push(&map::gap(self.of, StreamKind::Book, cause, range, self.seen, now));
     }
 }
 

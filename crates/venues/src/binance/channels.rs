@@ -1,4 +1,4 @@
-//! The channels taken, and by what each is proven. Binance.US is the same machine at another address.
+//! The channels taken of Binance and of Binance.US, and by what each is proven.
 
 use crate::Channel;
 use crate::Maturity::{Documented, Recorded};
@@ -21,4 +21,23 @@ pub const CHANNELS: &[Channel] = &[
     Channel::of("", "kline_<interval>", "bar", "none", Recorded, "captures of 2021"),
     Channel::of("", "exchangeInfo (REST)", "instrument", "none", Recorded, "a recorded body"),
     Channel::of("", "serverShutdown", "none; another connection", "none", Documented, "no capture has one"),
+];
+
+const US_CAPTURE: &str = "a capture of 2021, ten symbols";
+
+/// What is taken of Binance.US.
+pub const US_CHANNELS: &[Channel] = &[
+    Channel::of("", "trade", "trade", "trade ids contiguous", Documented, "the same machine as Binance's"),
+    Channel::of("", "aggTrade", "trade", "aggregate ids contiguous", Recorded, US_CAPTURE),
+    Channel::of(
+        "",
+        "depth@100ms, depth",
+        "snapshot, book change",
+        "U follows u, bridged to the REST snapshot; never crossed",
+        Recorded,
+        US_CAPTURE,
+    ),
+    Channel::of("", "bookTicker", "quote", "none", Recorded, US_CAPTURE),
+    Channel::of("", "kline_<interval>", "bar", "none", Documented, "the same machine as Binance's"),
+    Channel::of("", "exchangeInfo (REST)", "instrument", "none", Documented, "the same machine as Binance's"),
 ];

@@ -1,8 +1,7 @@
 //! What the venue's documents leave open or contradict, as settings with a default and a reason (README.md).
 
-use super::SPEC;
 use crate::MachineError;
-use model::UnixNanos;
+use model::{UnixNanos, Venue};
 
 /// Which of the two trade streams is told; never both, as each tells every trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,32 +70,35 @@ impl Default for Choices {
     }
 }
 
-fn refuse(key: &'static str, value: &str, allowed: &str) -> MachineError {
-    MachineError::Setting { venue: SPEC.venue, key, value: value.to_owned(), allowed: allowed.to_owned() }
+fn refuse(venue: Venue, key: &'static str, value: &str, allowed: &str) -> MachineError {
+    MachineError::Setting { venue, key, value: value.to_owned(), allowed: allowed.to_owned() }
 }
 
 impl Choices {
     /// Reads key and value texts; what is not given keeps its default.
-    pub(super) fn read(given: &[(String, String)]) -> Result<Choices, MachineError> {
+    pub(super) fn read(venue: Venue, given: &[(String, String)]) -> Result<Choices, MachineError> {
         let mut choices = Choices::default();
         for (key, value) in given {
             match (key.as_str(), value.as_str()) {
                 ("trades", "trade") => choices.trades = Some(TradeKind::Trade),
                 ("trades", "agg_trade") => choices.trades = Some(TradeKind::AggTrade),
-                ("trades", _) => return Err(refuse("trades", value, "trade or agg_trade")),
+                ("trades", _) => return Err(refuse(venue, "trades", value, "trade or agg_trade")),
                 ("trade_ids", "contiguous") => choices.trade_ids = TradeIds::Contiguous,
                 ("trade_ids", "increasing") => choices.trade_ids = TradeIds::Increasing,
-                ("trade_ids", _) => return Err(refuse("trade_ids", value, "contiguous or increasing")),
+                ("trade_ids", _) => return Err(refuse(venue, "trade_ids", value, "contiguous or increasing")),
                 ("depth_speed_ms", "100") => choices.depth_speed_ms = 100,
                 ("depth_speed_ms", "1000") => choices.depth_speed_ms = 1000,
-                ("depth_speed_ms", _) => return Err(refuse("depth_speed_ms", value, "100 or 1000")),
+                ("depth_speed_ms", _) => return Err(refuse(venue, "depth_speed_ms", value, "100 or 1000")),
                 ("time_unit", "ms") => choices.time_unit = TimeUnit::Millis,
                 ("time_unit", "us") => choices.time_unit = TimeUnit::Micros,
-                ("time_unit", _) => return Err(refuse("time_unit", value, "ms or us")),
+                ("time_unit", _) => return Err(refuse(venue, "time_unit", value, "ms or us")),
                 ("backfill", "on") => choices.backfill = true,
                 ("backfill", "off") => choices.backfill = false,
-                ("backfill", _) => return Err(refuse("backfill", value, "on or off")),
-                _ => return Err(refuse("a choice", key, "trades, trade_ids, depth_speed_ms, time_unit or backfill")),
+                ("backfill", _) => return Err(refuse(venue, "backfill", value, "on or off")),
+                _ => {
+                    let known = "trades, trade_ids, depth_speed_ms, time_unit or backfill";
+                    return Err(refuse(venue, "a choice", key, known));
+                }
             }
         }
         Ok(choices)
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     fn read(key: &str, value: &str) -> Result<Choices, String> {
-        Choices::read(&[(key.to_owned(), value.to_owned())]).map_err(|e| e.to_string())
+        Choices::read(Venue::Binance, &[(key.to_owned(), value.to_owned())]).map_err(|e| e.to_string())
     }
 
     #[test]

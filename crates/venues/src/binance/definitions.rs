@@ -1,9 +1,9 @@
 //! Instruments: from the venue's exchange information, or provisionally from a symbol alone.
 
-use super::SPEC;
 use super::messages::Scales;
 use model::{
-    Decimal, DecimalError, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, canonical_symbol,
+    Decimal, DecimalError, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Venue,
+    canonical_symbol,
 };
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -107,7 +107,7 @@ impl SymbolInfo<'_> {
     }
 
     /// The definition, at the scales of tick and lot but never below `least`: a scale once told only grows.
-    pub(super) fn instrument(&self, least: Option<Scales>) -> Result<Instrument, DefinitionError> {
+    pub(super) fn instrument(&self, venue: Venue, least: Option<Scales>) -> Result<Instrument, DefinitionError> {
         let tick = self.number("PRICE_FILTER", "tickSize")?;
         let lot = self.number("LOT_SIZE", "stepSize")?;
         let min_size = self.number("LOT_SIZE", "minQty")?;
@@ -129,7 +129,7 @@ impl SymbolInfo<'_> {
             };
             n.at_scale(scale).map_err(bad)
         };
-        let mut instrument = named(&self.symbol, &self.base_asset, &self.quote_asset, scales)?;
+        let mut instrument = named(venue, &self.symbol, &self.base_asset, &self.quote_asset, scales)?;
         instrument.status = instrument_status(&self.status);
         instrument.tick = Price(at("tickSize", tick, scales.price)?);
         instrument.lot = Qty(at("stepSize", lot, scales.size)?);
@@ -139,14 +139,14 @@ impl SymbolInfo<'_> {
     }
 }
 
-fn named(symbol: &str, base: &str, quote: &str, scales: Scales) -> Result<Instrument, DefinitionError> {
+fn named(venue: Venue, symbol: &str, base: &str, quote: &str, scales: Scales) -> Result<Instrument, DefinitionError> {
     let canonical = canonical_symbol(base, quote);
     if symbol.is_empty() || symbol.len() > SYMBOL_MAX || canonical.len() > SYMBOL_MAX {
         return Err(DefinitionError::Name(symbol.chars().take(SYMBOL_MAX).collect()));
     }
     Ok(Instrument {
-        id: InstrumentId::of(SPEC.venue, symbol),
-        venue: SPEC.venue,
+        id: InstrumentId::of(venue, symbol),
+        venue,
         symbol: canonical,
         venue_symbol: symbol.to_owned(),
         base: base.to_owned(),
@@ -164,12 +164,12 @@ fn named(symbol: &str, base: &str, quote: &str, scales: Scales) -> Result<Instru
 }
 
 /// What can be said of a symbol by its name alone: split at a known quote currency, or else base without a quote.
-pub(super) fn provisional(symbol: &str, scales: Scales) -> Result<Instrument, DefinitionError> {
+pub(super) fn provisional(venue: Venue, symbol: &str, scales: Scales) -> Result<Instrument, DefinitionError> {
     let split = QUOTES.iter().filter_map(|quote| symbol.strip_suffix(quote).map(|base| (base, *quote)));
     let known = split.filter(|(base, _)| !base.is_empty()).max_by_key(|(_, quote)| quote.len());
     match known {
-        Some((base, quote)) => named(symbol, base, quote, scales),
-        None => Ok(Instrument { symbol: symbol.to_uppercase(), ..named(symbol, symbol, "", scales)? }),
+        Some((base, quote)) => named(venue, symbol, base, quote, scales),
+        None => Ok(Instrument { symbol: symbol.to_uppercase(), ..named(venue, symbol, symbol, "", scales)? }),
     }
 }
 
@@ -186,17 +186,17 @@ mod tests {
     #[test]
     fn scales_come_from_tick_and_lot() {
         let info: ExchangeInfo<'_> = serde_json::from_str(INFO).expect("well formed");
-        let i = info.symbols[0].instrument(None).expect("usable");
+        let i = info.symbols[0].instrument(Venue::Binance, None).expect("usable");
         assert_eq!((i.symbol.as_str(), i.price_scale, i.size_scale), ("BTC-USDT", 2, 5));
         assert_eq!((i.tick, i.lot, i.min_size), (Price(1), Qty(1), Qty(10)));
         assert_eq!((i.min_notional, i.status), (Some(Decimal::new(5, 0)), InstrumentStatus::Halted));
-        let wider = info.symbols[0].instrument(Some(Scales { price: 4, size: 3 })).expect("usable");
+        let wider = info.symbols[0].instrument(Venue::Binance, Some(Scales { price: 4, size: 3 })).expect("usable");
         assert_eq!((wider.price_scale, wider.size_scale, wider.tick), (4, 5, Price(100)));
     }
 
     #[track_caller]
     fn split(symbol: &str, canonical: &str) {
-        assert_eq!(provisional(symbol, PROVISIONAL).map(|i| i.symbol), Ok(canonical.to_owned()));
+        assert_eq!(provisional(Venue::Binance, symbol, PROVISIONAL).map(|i| i.symbol), Ok(canonical.to_owned()));
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
         split("RUNEEUR", "RUNE-EUR");
         split("BTC", "BTC");
         split("ABCXYZ", "ABCXYZ");
-        assert!(provisional("", PROVISIONAL).is_err());
-        assert!(provisional(&"X".repeat(65), PROVISIONAL).is_err());
+        assert!(provisional(Venue::Binance, "", PROVISIONAL).is_err());
+        assert!(provisional(Venue::Binance, &"X".repeat(65), PROVISIONAL).is_err());
     }
 }

@@ -7,14 +7,15 @@ use super::books::SymbolBook;
 use super::choices::{Choices, TradeIds, TradeKind};
 use super::definitions::PROVISIONAL;
 use super::exact::{Frame, Numbers, Shape};
+use super::map::Subject;
 use super::messages::{Hot, Quote, Scales, Trade, fast, frame_error};
 use super::subscribe::{Budget, Streams};
 use super::symbols::Wanted;
-use super::{SPEC, any_order, map};
+use super::{any_order, map};
 use crate::trades::{self, Backfill, Paging, Verdict};
 use crate::{
-    Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, VenueMachine,
-    Watch,
+    Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Spec,
+    VenueMachine, Watch,
 };
 use book::Level;
 use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
@@ -41,7 +42,7 @@ pub(super) enum Pending {
 /// What is kept of one symbol.
 #[derive(Debug)]
 pub(super) struct Symbol {
-    pub id: InstrumentId,
+    pub of: Subject,
     pub scales: Scales,
     pub book: SymbolBook,
     pub trades: TradeState,
@@ -56,9 +57,9 @@ pub(super) struct TradeState {
 }
 
 impl Symbol {
-    pub(super) fn new(id: InstrumentId, scales: Scales, ids: TradeIds) -> Symbol {
+    pub(super) fn new(of: Subject, scales: Scales, ids: TradeIds) -> Symbol {
         let ids = trades::TradeIds::new(ids == TradeIds::Contiguous);
-        Symbol { id, scales, book: SymbolBook::new(id), trades: TradeState { kind: None, ids } }
+        Symbol { of, scales, book: SymbolBook::new(of), trades: TradeState { kind: None, ids } }
     }
 
     /// What an earlier run told.
@@ -70,6 +71,8 @@ impl Symbol {
 
 /// The machine.
 pub(super) struct Machine {
+    /// Whose data this is: several venues speak this protocol.
+    pub(super) venue: Venue,
     pub(super) instruments: InstrumentSet,
     pub(super) symbols: Vec<Symbol>,
     pub(super) wanted: Vec<Wanted>,
@@ -105,18 +108,19 @@ pub(super) struct Machine {
 
 impl Machine {
     /// A machine, or which setting the venue does not offer.
-    pub(super) fn new(settings: &Settings, choices: &[(String, String)]) -> Result<Machine, MachineError> {
-        let choices = Choices::read(choices)?;
+    pub(super) fn new(spec: &Spec, settings: &Settings, choices: &[(String, String)]) -> Result<Machine, MachineError> {
+        let choices = Choices::read(spec.venue, choices)?;
         let limit = settings.stale_after.limit(StreamKind::Connection);
         Ok(Machine {
-            instruments: InstrumentSet::new(SPEC.venue),
+            venue: spec.venue,
+            instruments: InstrumentSet::new(spec.venue),
             symbols: vec![],
             wanted: Wanted::all(&settings.symbols),
             memory: vec![],
             counts: Counts::default(),
             watch: Watch::new(&settings.stale_after),
-            budget: Budget::default(),
-            streams: Streams::new(settings, &choices)?,
+            budget: Budget::of(spec.requests.count),
+            streams: Streams::new(spec.venue, settings, &choices)?,
             backfill: Backfill::new(choices.backfill && !settings.symbols.is_empty(), Paging::Up),
             latest_only: false,
             levels: vec![],
@@ -167,7 +171,7 @@ impl Machine {
     ) {
         let id = self.instruments.get(known).id;
         let status = Status::Stream(stream, state);
-        out.records.push_status(SPEC.venue, id, status, reason, text, UnixNanos::ZERO, now);
+        out.records.push_status(self.venue, id, status, reason, text, UnixNanos::ZERO, now);
     }
 
     /// The venue limits us: no request until it lets us.
@@ -193,7 +197,7 @@ impl Machine {
             return;
         }
         let Some(flags) = self.judge(known, t, received, out) else { return };
-        out.records.push_trade(&map::trade(self.symbols[known as usize].id, t, flags, received));
+        out.records.push_trade(&map::trade(self.symbols[known as usize].of, t, flags, received));
         self.counts.trades += 1;
         self.seen(known, StreamKind::Trade, received, out);
     }
@@ -232,8 +236,8 @@ impl Machine {
                 Verdict::Break => (cause, None),
             }
         };
-        let id = self.symbols[known as usize].id;
-        out.records.push(&map::gap(id, StreamKind::Trade, cause, missing, from, received));
+        let of = self.symbols[known as usize].of;
+        out.records.push(&map::gap(of, StreamKind::Trade, cause, missing, from, received));
         self.counts.gaps += 1;
         self.backfill.wanted(known, received);
         Some(Flags::EMPTY)
@@ -245,7 +249,7 @@ impl Machine {
             self.counts.unused_types += 1;
             return;
         }
-        out.records.push(&map::quote(self.symbols[known as usize].id, q, received));
+        out.records.push(&map::quote(self.symbols[known as usize].of, q, received));
         self.counts.quotes += 1;
         self.seen(known, StreamKind::Quote, received, out);
     }
@@ -320,7 +324,7 @@ impl Machine {
         }
         let Some(known) = self.place(found, symbol, numbers.need, received, out)? else { return Ok(()) };
         self.counts.unknown_fields += frame.unknown_fields() + unknown;
-        out.records.push(&map::bar(self.symbols[known as usize].id, &bar, received));
+        out.records.push(&map::bar(self.symbols[known as usize].of, &bar, received));
         self.counts.bars += 1;
         self.seen(known, StreamKind::Bar, received, out);
         Ok(())
@@ -363,7 +367,7 @@ impl Machine {
 
 impl VenueMachine for Machine {
     fn venue(&self) -> Venue {
-        SPEC.venue
+        self.venue
     }
 
     fn remember(&mut self, instrument: InstrumentId, memory: Memory) {

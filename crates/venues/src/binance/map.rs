@@ -1,34 +1,40 @@
 //! What a message says, as records: pure, one function a kind.
 
-use super::SPEC;
 use super::messages::{Bar, Quote, Trade};
 use book::Level;
-use model::{GapCause, InstrumentId, Side, SideSource, StreamKind, UnixNanos};
+use model::{GapCause, InstrumentId, Side, SideSource, StreamKind, UnixNanos, Venue};
 use wire::{
     BarRecord, BarState, BookAction, BookChangeRecord, Flags, GapRecord, Header, NONE, QuoteRecord, RecordType,
     SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason, TradeRecord,
 };
 
+/// Whom records are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subject {
+    pub venue: Venue,
+    pub id: InstrumentId,
+}
+
 /// A trade. The venue tells whether the buyer was the maker, so the taker's side is its opposite.
 #[inline]
-pub(super) fn trade(id: InstrumentId, t: &Trade, flags: Flags, received: UnixNanos) -> TradeRecord {
+pub(super) fn trade(of: Subject, t: &Trade, flags: Flags, received: UnixNanos) -> TradeRecord {
     let side = if t.buyer_is_maker { Side::Sell } else { Side::Buy };
     let source = SideSource::InvertedMaker;
     let flags = flags | Flags::LAST;
-    TradeRecord::new(SPEC.venue, id, Some(side), source, flags, t.time, received, t.price, t.size, Some(t.id))
+    TradeRecord::new(of.venue, of.id, Some(side), source, flags, t.time, received, t.price, t.size, Some(t.id))
 }
 
 /// A best bid and offer; the venue gives it no time.
 #[inline]
-pub(super) fn quote(id: InstrumentId, q: &Quote, received: UnixNanos) -> QuoteRecord {
+pub(super) fn quote(of: Subject, q: &Quote, received: UnixNanos) -> QuoteRecord {
     let pair = |level: Level| (level.price, level.size);
-    QuoteRecord::new(SPEC.venue, id, Flags::LAST, UnixNanos::ZERO, received, q.bid.map(pair), q.ask.map(pair))
+    QuoteRecord::new(of.venue, of.id, Flags::LAST, UnixNanos::ZERO, received, q.bid.map(pair), q.ask.map(pair))
 }
 
 /// A bar.
-pub(super) fn bar(id: InstrumentId, b: &Bar, received: UnixNanos) -> BarRecord {
+pub(super) fn bar(of: Subject, b: &Bar, received: UnixNanos) -> BarRecord {
     BarRecord {
-        header: Header::new(BarRecord::TYPE, BarRecord::WORDS, Some(SPEC.venue), Flags::LAST, id),
+        header: Header::new(BarRecord::TYPE, BarRecord::WORDS, Some(of.venue), Flags::LAST, of.id),
         ts_event: b.time.0,
         ts_recv: received.0,
         ts_open: b.open_time.0,
@@ -53,7 +59,7 @@ pub(super) fn bar(id: InstrumentId, b: &Bar, received: UnixNanos) -> BarRecord {
 /// One level of a depth message.
 #[inline]
 pub(super) fn change(
-    id: InstrumentId,
+    of: Subject,
     side: Side,
     flags: Flags,
     time: UnixNanos,
@@ -61,12 +67,12 @@ pub(super) fn change(
     level: Level,
     action: BookAction,
 ) -> BookChangeRecord {
-    BookChangeRecord::new(SPEC.venue, id, side, flags, time, received, level.price, level.size, action)
+    BookChangeRecord::new(of.venue, of.id, side, flags, time, received, level.price, level.size, action)
 }
 
 /// What a snapshot is about.
 pub(super) struct SnapshotFrame {
-    pub id: InstrumentId,
+    pub of: Subject,
     pub reason: SnapshotReason,
     /// When the venue says it held; zero for a fetched one.
     pub time: UnixNanos,
@@ -83,7 +89,7 @@ impl SnapshotFrame {
     pub(super) fn begin(&self) -> SnapshotBeginRecord {
         let words = SnapshotBeginRecord::WORDS;
         SnapshotBeginRecord {
-            header: Header::new(RecordType::SnapshotBegin, words, Some(SPEC.venue), Flags::SNAPSHOT, self.id),
+            header: Header::new(RecordType::SnapshotBegin, words, Some(self.of.venue), Flags::SNAPSHOT, self.of.id),
             ts_event: self.time.0,
             ts_recv: self.now.0,
             bids: self.bids,
@@ -101,7 +107,7 @@ impl SnapshotFrame {
         let flags = Flags::SNAPSHOT | Flags::LAST;
         let words = SnapshotEndRecord::WORDS;
         SnapshotEndRecord {
-            header: Header::new(RecordType::SnapshotEnd, words, Some(SPEC.venue), flags, self.id),
+            header: Header::new(RecordType::SnapshotEnd, words, Some(self.of.venue), flags, self.of.id),
             ts_event: self.time.0,
             ts_recv: self.now.0,
             levels: self.bids + self.asks,
@@ -114,12 +120,12 @@ impl SnapshotFrame {
 
 /// Missing data of one instrument's stream.
 pub(super) fn gap(
-    id: InstrumentId,
+    of: Subject,
     stream: StreamKind,
     cause: GapCause,
     range: Option<(u64, u64)>,
     from: UnixNanos,
     now: UnixNanos,
 ) -> GapRecord {
-    GapRecord::new(SPEC.venue, id, stream, cause, range, from, now)
+    GapRecord::new(of.venue, of.id, stream, cause, range, from, now)
 }

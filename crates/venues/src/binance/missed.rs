@@ -84,7 +84,7 @@ impl Machine {
         let (price, size) = Row::scales(rows, have.price, have.size);
         // Scales that do not fit show at each trade.
         let _ = self.widen(known, Scales { price, size }, now, out);
-        let (id, scales) = (self.symbols[known as usize].id, self.symbols[known as usize].scales);
+        let (of, scales) = (self.symbols[known as usize].of, self.symbols[known as usize].scales);
         let kind = self.trade_kind().unwrap_or(TradeKind::Trade);
         for r in rows {
             let (price, size) = (r.price.at_scale(scales.price), r.size.at_scale(scales.size));
@@ -95,7 +95,7 @@ impl Machine {
             };
             let (price, size, buyer_is_maker) = (model::Price(price), model::Qty(size), r.side == Some(Side::Sell));
             let trade = Trade { kind, id: r.id, price, size, time: r.time, buyer_is_maker };
-            out.records.push_trade(&map::trade(id, &trade, Flags::LATE, now));
+            out.records.push_trade(&map::trade(of, &trade, Flags::LATE, now));
             self.counts.trades += 1;
         }
     }

@@ -1,4 +1,4 @@
-//! Binance spot: public market data over combined or raw streams, books bridged to a fetched snapshot.
+//! Binance spot, and Binance.US by configuration: public market data over combined or raw streams, books bridged to a fetched snapshot.
 //! README.md says what is read, what is proven by which capture, and what is left open.
 
 mod any_order;
@@ -17,12 +17,16 @@ mod symbols;
 #[cfg(test)]
 mod tests;
 
-pub use channels::CHANNELS;
-pub use spec::SPEC;
+pub use channels::{CHANNELS, US_CHANNELS};
+pub use spec::{SPEC, US_SPEC};
 
-use crate::{MachineError, Settings, VenueMachine};
+use crate::{MachineError, Settings, Spec, VenueMachine};
 
-/// The machine, with the venue's own documented choices as key and value texts.
-pub fn machine(settings: &Settings, choices: &[(String, String)]) -> Result<Box<dyn VenueMachine>, MachineError> {
-    Ok(Box::new(machine::Machine::new(settings, choices)?))
+/// The machine of the venue that `spec` describes, with its own documented choices as key and value texts.
+pub fn machine(
+    spec: &Spec,
+    settings: &Settings,
+    choices: &[(String, String)],
+) -> Result<Box<dyn VenueMachine>, MachineError> {
+    Ok(Box::new(machine::Machine::new(spec, settings, choices)?))
 }

@@ -1,9 +1,8 @@
 //! What is asked of the venue: stream names, SUBSCRIBE frames, REST paths and what they cost.
 
-use super::SPEC;
 use super::choices::{Choices, TradeKind};
 use crate::{MachineError, Settings};
-use model::{StreamKind, UnixNanos};
+use model::{StreamKind, UnixNanos, Venue};
 use std::fmt::Write;
 
 /// Streams one connection may have.
@@ -16,8 +15,8 @@ pub(super) const SYMBOLS_PER_REQUEST: usize = 100;
 pub(super) const DEFINITIONS_WEIGHT: u32 = 20;
 /// Levels a side the venue serves at most.
 pub(super) const DEPTH_MAX: u32 = 5000;
-/// Request weight used in a minute of the venue's 6000, the rest left to other users of the same address.
-const WEIGHT_PER_MINUTE: u32 = 5000;
+/// Sixths of the venue's request weight that are used; the rest is left to other users of the same address.
+const WEIGHT_SIXTHS: u32 = 5;
 
 /// The bar intervals of fixed length, in seconds.
 const INTERVALS: [(&str, u32); 15] = [
@@ -51,9 +50,8 @@ pub(super) struct Streams {
 
 impl Streams {
     /// The streams of the settings, or which setting the venue does not offer.
-    pub(super) fn new(settings: &Settings, choices: &Choices) -> Result<Streams, MachineError> {
-        let refuse =
-            |key, value: String, allowed: String| Err(MachineError::Setting { venue: SPEC.venue, key, value, allowed });
+    pub(super) fn new(venue: Venue, settings: &Settings, choices: &Choices) -> Result<Streams, MachineError> {
+        let refuse = |key, value: String, allowed: String| Err(MachineError::Setting { venue, key, value, allowed });
         let mut suffixes: Vec<(StreamKind, String)> = vec![];
         for &stream in &settings.streams {
             let suffix = match stream {
@@ -141,8 +139,9 @@ pub(super) fn depth_weight(limit: u32) -> u32 {
 }
 
 /// The venue's request weight, which it counts in whole minutes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
+    per_minute: u32,
     minute: u64,
     used: u32,
     paused: UnixNanos,
@@ -151,6 +150,11 @@ pub(super) struct Budget {
 const MINUTE_NS: u64 = 60_000_000_000;
 
 impl Budget {
+    /// Our part of what the venue allows an address in a minute.
+    pub(super) fn of(allowed: u32) -> Budget {
+        Budget { per_minute: allowed / 6 * WEIGHT_SIXTHS, minute: 0, used: 0, paused: UnixNanos::ZERO }
+    }
+
     /// Takes the weight, or says when it may be asked for again.
     pub(super) fn take(&mut self, weight: u32, now: UnixNanos) -> Result<(), UnixNanos> {
         if now < self.paused {
@@ -160,7 +164,7 @@ impl Budget {
         if self.minute != minute {
             (self.minute, self.used) = (minute, 0);
         }
-        if self.used + weight > WEIGHT_PER_MINUTE {
+        if self.used + weight > self.per_minute {
             return Err(UnixNanos((minute + 1).saturating_mul(MINUTE_NS)));
         }
         self.used += weight;
@@ -181,7 +185,7 @@ mod tests {
     fn names_are_lower_case_and_frames_are_json() {
         let settings = Settings { bar_interval_s: 3600, ..Settings::default() };
         let choices = Choices { trades: Some(TradeKind::AggTrade), ..Choices::default() };
-        let streams = Streams::new(&settings, &choices).expect("offered");
+        let streams = Streams::new(Venue::Binance, &settings, &choices).expect("offered");
         let names: Vec<String> = streams.names("BTCUSDT").map(|n| n.1).collect();
         assert_eq!(names, ["btcusdt@aggTrade", "btcusdt@depth@100ms", "btcusdt@bookTicker", "btcusdt@kline_1h"]);
         assert_eq!(frame(&names[..1], 7), r#"{"method":"SUBSCRIBE","params":["btcusdt@aggTrade"],"id":7}"#);
@@ -196,7 +200,8 @@ mod tests {
 
     #[test]
     fn what_the_venue_does_not_offer_is_refused_by_name() {
-        let refused = |s: Settings| Streams::new(&s, &Choices::default()).expect_err("not offered").to_string();
+        let refused =
+            |s: Settings| Streams::new(Venue::Binance, &s, &Choices::default()).expect_err("not offered").to_string();
         let many = Settings { symbols: vec!["X".to_owned(); 300], ..Settings::default() };
         assert_eq!(
             refused(many),
@@ -210,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_budget_opens_again_with_the_minute() {
-        let mut budget = Budget::default();
+        let mut budget = Budget::of(6000);
         let s = |seconds: u64| UnixNanos(seconds * 1_000_000_000);
         for _ in 0..20 {
             assert_eq!(budget.take(250, s(61)), Ok(()));

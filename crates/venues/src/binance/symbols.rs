@@ -4,9 +4,9 @@
 //! does not know is refused by name and the others go on: a request that names it is refused whole, so it is halved
 //! until the culprit stands alone.
 
-use super::SPEC;
 use super::definitions::{DefinitionError, ErrorBody, ExchangeInfo, INVALID_SYMBOL, SymbolInfo, provisional};
 use super::machine::{Machine, Pending, Symbol, symbol_error};
+use super::map::Subject;
 use super::messages::Scales;
 use super::subscribe::{DEFINITIONS_WEIGHT, STREAMS_PER_FRAME, SYMBOLS_PER_REQUEST, definitions_path, frame};
 use crate::{Defined, FrameError, Known, Outbox, Outgoing, Reply};
@@ -163,7 +163,7 @@ impl Machine {
         self.definitions_due = Some(now.after(wait));
         let text = format!("no definitions, next attempt in {} ms: {why}", wait.as_millis());
         let status = Status::Stream(StreamKind::Instrument, StreamState::Resyncing);
-        let venue = SPEC.venue;
+        let venue = self.venue;
         out.records.push_status(venue, InstrumentId::NONE, status, Reason::Refused, &text, UnixNanos::ZERO, now);
     }
 
@@ -186,7 +186,7 @@ impl Machine {
     fn take_definition(&mut self, entry: &SymbolInfo<'_>, now: UnixNanos, out: &mut Outbox) -> Result<Known, String> {
         let known = self.instruments.find(entry.symbol.as_bytes());
         let before = known.map(|known| self.symbols[known as usize].scales);
-        let instrument = entry.instrument(before).map_err(|e: DefinitionError| e.to_string())?;
+        let instrument = entry.instrument(self.venue, before).map_err(|e: DefinitionError| e.to_string())?;
         self.define(instrument, now, out).map_err(|e| e.problem)
     }
 
@@ -205,7 +205,7 @@ impl Machine {
             }
         }
         let status = Status::Stream(StreamKind::Instrument, StreamState::Down);
-        out.records.push_status(SPEC.venue, id, status, Reason::Refused, &text, UnixNanos::ZERO, now);
+        out.records.push_status(self.venue, id, status, Reason::Refused, &text, UnixNanos::ZERO, now);
     }
 
     /// Takes in a definition: what is kept is brought to its scales, a change is told, and so is a change of status.
@@ -228,7 +228,8 @@ impl Machine {
             Defined::Same(known) => return Ok(known),
             Defined::Changed(_) => {}
             Defined::New(_) => {
-                self.symbols.push(Symbol::new(id, scales, self.choices.trade_ids));
+                let of = Subject { venue: self.venue, id };
+                self.symbols.push(Symbol::new(of, scales, self.choices.trade_ids));
                 if let Some(index) = self.memory.iter().position(|(of, _)| *of == id) {
                     let memory = self.memory.swap_remove(index).1;
                     self.symbols[defined.index() as usize].remember(&memory);
@@ -243,7 +244,7 @@ impl Machine {
         book.halted = status == InstrumentStatus::Halted;
         if before.is_some_and(|before| before != status) {
             let told = Status::Instrument(status);
-            out.records.push_status(SPEC.venue, id, told, Reason::Venue, "", UnixNanos::ZERO, now);
+            out.records.push_status(self.venue, id, told, Reason::Venue, "", UnixNanos::ZERO, now);
             if book.phase == super::books::Phase::Live {
                 book.tell_live(now, out);
             }
@@ -259,7 +260,7 @@ impl Machine {
         now: UnixNanos,
         out: &mut Outbox,
     ) -> Result<Known, FrameError> {
-        self.define(provisional(symbol, need).map_err(symbol_error)?, now, out)
+        self.define(provisional(self.venue, symbol, need).map_err(symbol_error)?, now, out)
     }
 
     /// Brings a symbol to scales that hold a value with more decimals than any before.
@@ -328,7 +329,7 @@ impl Machine {
         let asked = self.answered(id);
         if asked.is_empty() {
             let status = Status::Stream(StreamKind::Connection, StreamState::Live);
-            let venue = SPEC.venue;
+            let venue = self.venue;
             out.records.push_status(venue, InstrumentId::NONE, status, Reason::Refused, text, UnixNanos::ZERO, now);
         }
         for (known, stream) in asked {

@@ -21,6 +21,16 @@ macro_rules! choice {
 }
 
 choice! {
+    /// The protocol that is spoken.
+    Api {
+        /// WebSocket v2.
+        #[default] V2 = "v2",
+        /// The older WebSocket v1, whose trades have no ids.
+        V1 = "v1",
+    }
+}
+
+choice! {
     /// What makes the venue send a ticker.
     TickerTrigger {
         /// The best bid or offer changed.
@@ -95,6 +105,8 @@ choice! {
 /// All choices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Choices {
+    /// `api`; not set, v2 is spoken and captured frames are read by what they are.
+    pub api: Option<Api>,
     /// `ticker_trigger`
     pub ticker_trigger: TickerTrigger,
     /// `trade_snapshot`
@@ -111,8 +123,8 @@ pub struct Choices {
     pub backfill: Backfill,
 }
 
-const KEYS: [&str; 7] =
-    ["ticker_trigger", "trade_snapshot", "trade_ids", "checksum", "req_id", "heartbeat", "backfill"];
+const KEYS: [&str; 8] =
+    ["api", "ticker_trigger", "trade_snapshot", "trade_ids", "checksum", "req_id", "heartbeat", "backfill"];
 
 impl Choices {
     /// Reads choices from key and value texts; unknown ones are refused, naming the known.
@@ -126,6 +138,7 @@ impl Choices {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), MachineError> {
         let set = match key {
+            "api" => put(&mut self.api, Api::from_name(value).map(Some), Api::NAMES),
             "ticker_trigger" => put(&mut self.ticker_trigger, TickerTrigger::from_name(value), TickerTrigger::NAMES),
             "trade_snapshot" => put(&mut self.trade_snapshot, TradeSnapshot::from_name(value), TradeSnapshot::NAMES),
             "trade_ids" => put(&mut self.trade_ids, TradeIds::from_name(value), TradeIds::NAMES),
@@ -160,6 +173,7 @@ mod tests {
     #[test]
     fn every_key_is_read_and_every_other_refused_by_name() {
         assert_eq!(Choices::read(&[]), Ok(Choices::default()));
+        assert_eq!(read("api", "v1").map(|c| c.api.map(Api::name)), Ok(Some("v1")));
         assert_eq!(read("ticker_trigger", "trades").map(|c| c.ticker_trigger.name()), Ok("trades"));
         assert_eq!(read("trade_snapshot", "never").map(|c| c.trade_snapshot.name()), Ok("never"));
         assert_eq!(read("trade_ids", "rising").map(|c| c.trade_ids.name()), Ok("rising"));

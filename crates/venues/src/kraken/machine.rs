@@ -1,14 +1,14 @@
 //! Kraken's protocol as a machine: instruments first, then subscriptions, then data.
 //!
-//! frame -> [`fast`] or [`exact`] -> what it says, in [`Scratch`] -> applied and told. Books and the trust in them are
+//! frame -> [`v2`] or [`v1`] -> what it says, in [`Scratch`] -> applied and told. Books and the trust in them are
 //! [`super::resync`]'s.
 
 use super::checksum::Divisors;
-use super::choices::{self, ChecksumRule, Choices, Heartbeat, TradeIds};
-use super::market::Market;
+use super::choices::{self, Api, ChecksumRule, Choices, Heartbeat, TradeIds};
+use super::market::{Market, Unnumbered};
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
-use super::{any_order, exact, fast, map, pairs, subscribe};
+use super::{map, pairs, subscribe, v1, v2};
 use crate::trades::{Backfill, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
@@ -24,20 +24,33 @@ use wire::{Flags, SnapshotReason, Status};
 /// How long the instrument snapshot may take before another connection is tried.
 const DEFINITIONS_WAIT: Duration = Duration::from_secs(10);
 
+/// How often definitions are asked for again where no channel tells their changes.
+const DEFINITIONS_EVERY: Duration = Duration::from_secs(300);
+
+/// The first wait after an attempt that failed; doubled each time.
+const DEFINITIONS_RETRY: Duration = Duration::from_secs(1);
+
 /// Requests whose answers we can still tell apart; older ones were answered long ago.
 const REQUESTS_KEPT: usize = 1024;
 
 /// A symbol that was asked for, in either spelling.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    /// As asked for.
     name: String,
+    /// With assets named as they are today.
+    spelled: String,
     found: bool,
 }
 
 impl Wanted {
+    fn new(name: &str) -> Wanted {
+        Wanted { name: name.to_owned(), spelled: pairs::new_spelling(name).into_owned(), found: false }
+    }
+
     /// Whether a pair is meant.
     pub fn means(&self, symbol: &str, base: &str, quote: &str) -> bool {
-        self.name == symbol || self.name == canonical_symbol(base, quote)
+        self.spelled == symbol || self.spelled == canonical_symbol(base, quote)
     }
 }
 
@@ -53,6 +66,13 @@ pub(super) struct Connection {
     given_up: bool,
     /// Until when the instrument snapshot must have come.
     definitions_by: Option<UnixNanos>,
+    /// Definitions asked for by REST, where the protocol has no channel for them.
+    definitions_asked: Option<RequestId>,
+    /// When to ask for them again, and how often that failed in a row.
+    definitions_due: Option<UnixNanos>,
+    definitions_failed: u32,
+    /// All definitions came once; who is not among them was told.
+    defined: bool,
     /// Requests sent, with the stream they were for.
     pub(super) requests: VecDeque<(u64, StreamKind)>,
 }
@@ -94,7 +114,7 @@ impl Kraken {
             next_retry: None,
             depth,
             bar_minutes,
-            wanted: settings.symbols.iter().map(|s| Wanted { name: s.clone(), found: false }).collect(),
+            wanted: settings.symbols.iter().map(|s| Wanted::new(s)).collect(),
             memories: vec![],
             depths: vec![],
             connection: Connection::default(),
@@ -109,6 +129,20 @@ impl Kraken {
     /// Whether instruments are learnt from whatever arrives, as when captures are decoded.
     pub(super) fn learns(&self) -> bool {
         self.wanted.is_empty()
+    }
+
+    /// The protocol of what is sent.
+    pub(super) fn speaks(&self) -> Api {
+        self.choices.api.unwrap_or_default()
+    }
+
+    /// Whether a frame is of the older protocol. Captures are told apart by what they hold, unless a choice says.
+    #[inline(always)]
+    fn is_v1(&self, frame: &[u8]) -> bool {
+        match self.choices.api {
+            Some(api) => api == Api::V1,
+            None => self.learns() && (frame.first() == Some(&b'[') || frame.starts_with(b"{\"event\"")),
+        }
     }
 
     /// Whether frames can be sent.
@@ -159,24 +193,34 @@ impl Kraken {
     #[inline]
     fn read(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
         let view = View { instruments: &self.instruments, markets: &self.markets, wanted: &self.wanted };
-        if let Some(message) = fast::read(frame, view, &mut self.scratch) {
+        let v1 = self.is_v1(frame);
+        let usual = if v1 {
+            v1::fast::read(frame, view, &mut self.scratch)
+        } else {
+            v2::fast::read(frame, view, &mut self.scratch)
+        };
+        if let Some(message) = usual {
             self.apply(message, received, out);
             return Ok(());
         }
-        self.read_exact(frame, received, out)
+        self.read_exact(frame, v1, received, out)
     }
 
     #[inline(never)]
-    fn read_exact(&mut self, frame: &[u8], received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
+    fn read_exact(&mut self, frame: &[u8], v1: bool, received: UnixNanos, out: &mut Outbox) -> Result<(), FrameError> {
         let view = View { instruments: &self.instruments, markets: &self.markets, wanted: &self.wanted };
-        if let Some(message) = any_order::trades(frame, view, &mut self.scratch) {
+        let v1 = v1 || (self.choices.api.is_none() && self.learns() && v1::exact::is_event(frame));
+        if let Some(message) = v2::any_order::trades(frame, view, &mut self.scratch).filter(|_| !v1) {
             self.counts.slow_path += 1;
             self.counts.unknown_fields += self.scratch.unknown_fields;
             self.apply(message, received, out);
             return Ok(());
         }
         self.scratch.answer = Default::default();
-        let message = exact::read(frame, view, &mut self.scratch)?;
+        let message = match v1 {
+            true => v1::exact::read(frame, view, &mut self.scratch)?,
+            false => v2::exact::read(frame, view, &mut self.scratch)?,
+        };
         if let Message::Pairs(kind) = message {
             self.apply_pairs(kind, received, out)?;
         } else {
@@ -259,6 +303,8 @@ impl Kraken {
                 self.backfill.wanted(k, now);
             }
             self.markets.push(market);
+            let symbol = self.instruments.get(k).venue_symbol.clone();
+            self.instruments.also_known_as(pairs::old_spelling(&symbol).as_bytes(), k);
         }
         self.counts.instruments += u64::from(!matches!(defined, Defined::Same(_)));
         let m = &mut self.markets[k as usize];
@@ -277,6 +323,8 @@ impl Kraken {
         let mut market = Market::new(definition, self.choices.trade_ids == TradeIds::Contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
             market.trades.remember(memory);
+            market.unnumbered =
+                Unnumbered { time: UnixNanos::ZERO, received: memory.last_seen, cause: Some(GapCause::Restart) };
             market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
         }
         if let Some((_, depth)) = self.depths.iter().find(|(symbol, _)| *symbol == definition.venue_symbol) {
@@ -304,9 +352,19 @@ impl Kraken {
                 return Err(bad(format!("{} and {symbol} have the same id {}", pair.symbol, definition.id)));
             }
             let factor = |scale: u8, precision: u8| 10i64.pow(u32::from(scale - precision));
-            let by = Divisors {
-                price: factor(definition.price_scale, pair.price_precision),
-                size: factor(definition.size_scale, pair.size_precision),
+            let by = match (self.speaks(), known) {
+                (Api::V2, _) | (Api::V1, None) => Divisors {
+                    price: factor(definition.price_scale, pair.price_precision),
+                    size: factor(definition.size_scale, pair.size_precision),
+                },
+                // The digits of the older checksum are those of its books, which write more than the precision.
+                (Api::V1, Some(k)) => {
+                    let m = &self.markets[k as usize];
+                    Divisors {
+                        price: m.by.price.saturating_mul(factor(definition.price_scale, m.price_scale)),
+                        size: m.by.size.saturating_mul(factor(definition.size_scale, m.size_scale)),
+                    }
+                }
             };
             definitions.push((definition, by));
         }
@@ -318,9 +376,32 @@ impl Kraken {
         }
         if kind == Kind::Snapshot {
             self.connection.definitions_by = None;
-            self.refuse_unknown(now, out);
+            if !std::mem::replace(&mut self.connection.defined, true) {
+                self.refuse_unknown(now, out);
+            }
         }
         self.subscribe(now, out);
+        Ok(())
+    }
+
+    /// Asks for the definitions of all pairs, unless nobody is to be defined.
+    fn ask_definitions(&mut self, out: &mut Outbox) {
+        self.connection.definitions_due = None;
+        if !self.learns() {
+            self.connection.definitions_asked = Some(out.request(v1::definitions::PATH.to_owned(), 1));
+        }
+    }
+
+    fn take_definitions(&mut self, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox) -> Result<(), String> {
+        let body = match reply {
+            Reply::Http { status: 200, body, .. } => body,
+            Reply::Http { status, .. } => return Err(format!("HTTP status {status}")),
+            Reply::Failed(why) => return Err(why.to_owned()),
+        };
+        self.scratch.pairs = v1::definitions::read(body, &self.wanted)?;
+        self.apply_pairs(Kind::Snapshot, now, out).map_err(|e| e.to_string())?;
+        self.connection.definitions_failed = 0;
+        self.connection.definitions_due = Some(now.after(DEFINITIONS_EVERY));
         Ok(())
     }
 
@@ -385,8 +466,9 @@ impl Kraken {
     #[inline]
     fn judge(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> Option<Flags> {
         let m = &mut self.markets[k as usize];
+        let Some(id) = t.id else { return self.is_later(k, t, received, out).then_some(Flags::EMPTY) };
         let (cause, from) = (m.trades.cause(), m.trades.received());
-        let missing = match m.trades.take(t.id, t.time, received) {
+        let missing = match m.trades.take(id, t.time, received) {
             Verdict::Next | Verdict::First => return Some(Flags::EMPTY),
             Verdict::Fills => return Some(Flags::LATE),
             Verdict::Repeat => {
@@ -400,6 +482,23 @@ impl Kraken {
         self.counts.gaps += 1;
         self.backfill.wanted(k, received);
         Some(Flags::EMPTY)
+    }
+
+    /// Whether a trade without an id was not told before. Within a connection the venue repeats nothing; across a cut a
+    /// trade that is no newer than the last one told is a repeat, and what is missing has no ids.
+    fn is_later(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> bool {
+        let m = &mut self.markets[k as usize];
+        let Unnumbered { time, received: from, cause } = m.unnumbered;
+        if let Some(cause) = cause {
+            if t.time <= time {
+                self.counts.trades_repeated += 1;
+                return false;
+            }
+            map::gap(m, StreamKind::Trade, cause, None, from, received, &mut out.records);
+            self.counts.gaps += 1;
+        }
+        m.unnumbered = Unnumbered { time: t.time, received, cause: None };
+        true
     }
 
     #[inline]
@@ -440,12 +539,15 @@ impl Kraken {
         }
         let ping = (!c.pinged).then(|| c.heard.after(self.ping_after()));
         let give_up = self.settings.stale_after.limit(StreamKind::Connection).map(|limit| c.heard.after(limit));
-        [ping, give_up, c.definitions_by].into_iter().flatten().min()
+        [ping, give_up, c.definitions_by, c.definitions_due].into_iter().flatten().min()
     }
 
     fn check_connection(&mut self, now: UnixNanos, out: &mut Outbox) {
         if self.connection_due().is_none_or(|due| now < due) {
             return;
+        }
+        if self.connection.definitions_due.is_some_and(|due| due <= now) {
+            self.ask_definitions(out);
         }
         let silent = now.since(self.connection.heard);
         if self.settings.stale_after.limit(StreamKind::Connection).is_some_and(|limit| silent >= limit) {
@@ -455,7 +557,7 @@ impl Kraken {
             self.connection.given_up = true;
             let text = format!("no instruments within {} s of asking", DEFINITIONS_WAIT.as_secs());
             out.reconnect = Some((Reason::Timeout, text));
-        } else {
+        } else if !self.connection.pinged && silent >= self.ping_after() {
             self.connection.pinged = true;
             self.send(StreamKind::Connection, "ping", "", out);
         }
@@ -501,6 +603,13 @@ impl VenueMachine for Kraken {
     }
 
     fn on_connected(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if self.speaks() == Api::V1 {
+            self.connection = Connection { open: true, heard: now, ..Connection::default() };
+            self.ask_definitions(out);
+            // What is defined already need not wait for the answer.
+            self.subscribe(now, out);
+            return;
+        }
         self.connection = Connection {
             open: true,
             heard: now,
@@ -529,9 +638,21 @@ impl VenueMachine for Kraken {
         }
     }
 
-    /// All market data comes over the socket, but for the trades that were missed on it.
+    /// The older protocol's definitions and the trades that were missed; all other market data comes over the socket.
     fn on_response(&mut self, request: RequestId, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox) {
-        self.on_missed(request, reply, now, out);
+        if self.connection.definitions_asked != Some(request) {
+            return self.on_missed(request, reply, now, out);
+        }
+        self.connection.definitions_asked = None;
+        if let Err(why) = self.take_definitions(reply, now, out) {
+            let wait =
+                (DEFINITIONS_RETRY * 2u32.pow(self.connection.definitions_failed.min(16))).min(DEFINITIONS_EVERY);
+            self.connection.definitions_failed += 1;
+            self.connection.definitions_due = Some(now.after(wait));
+            let text = format!("no definitions, next attempt in {} s: {why}", wait.as_secs());
+            let status = Status::Stream(StreamKind::Instrument, StreamState::Resyncing);
+            self.tell(None, status, (Reason::Refused, &text), now, out);
+        }
     }
 
     fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
@@ -550,6 +671,7 @@ impl VenueMachine for Kraken {
             let m = &mut self.markets[k as usize];
             m.subscribed = false;
             m.trades.disconnected();
+            m.unnumbered.disconnected();
         }
         self.next_retry = None;
     }

@@ -16,7 +16,7 @@ use wire::{
 pub fn trade(m: &Market, t: &TradeMessage, flags: Flags, received: UnixNanos, records: &mut RecordBuf) {
     let source = SideSource::ExplicitTaker;
     let (price, size) = (Price(t.price), Qty(t.size));
-    let (side, id) = (Some(t.side), Some(t.id));
+    let (side, id) = (Some(t.side), t.id);
     records.push_trade(&TradeRecord::new(SPEC.venue, m.id, side, source, flags, t.time, received, price, size, id));
 }
 

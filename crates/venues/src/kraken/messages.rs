@@ -1,6 +1,6 @@
 //! The venue's words, typed: what a frame says, before anything is done about it.
 //!
-//! A frame is read whole into [`Scratch`], by [`super::fast`] or [`super::exact`], and only then acted on, so that a
+//! A frame is read whole into [`Scratch`], by the protocol's readings, and only then acted on, so that a
 //! frame that cannot be read changes nothing. Everything here is used again for the next frame.
 
 use super::market::Market;
@@ -34,7 +34,8 @@ pub struct TradeMessage {
     pub side: Side,
     pub price: i64,
     pub size: i64,
-    pub id: u64,
+    /// The older protocol gives none.
+    pub id: Option<u64>,
     pub time: UnixNanos,
 }
 
@@ -44,10 +45,15 @@ pub struct BookMessage {
     pub target: Target,
     pub bids: Range<usize>,
     pub asks: Range<usize>,
-    pub checksum: u32,
+    /// Which side the venue wrote first.
+    pub asks_first: bool,
+    /// Snapshots of the older protocol have none.
+    pub checksum: Option<u32>,
     pub time: UnixNanos,
     /// The most decimals of prices and sizes as written, where they are to be learnt from.
     pub digits: Option<(u8, u8)>,
+    /// The depth the book is sent with, where the frame says so.
+    pub depth: Option<u32>,
 }
 
 /// A ticker's best bid and offer.

@@ -109,7 +109,7 @@ impl Kraken {
                 self.counts.trades_lost += 1;
                 continue;
             };
-            let trade = TradeMessage { target: Target::Known(k), side, price, size, id: r.id, time: r.time };
+            let trade = TradeMessage { target: Target::Known(k), side, price, size, id: Some(r.id), time: r.time };
             let flags = Flags::LATE | Flags::LAST.when(n + 1 == rows.len());
             map::trade(m, &trade, flags, now, &mut out.records);
             self.counts.trades += 1;

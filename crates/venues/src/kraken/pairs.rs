@@ -1,18 +1,42 @@
-//! Instruments: what the instrument channel says of a pair, and what can be known of one that nobody defined.
+//! Instruments: what the instrument channel says of a pair, what can be known of one that nobody defined, and how the
+//! venue spelled pairs before.
 
-use super::exact::text;
 use super::messages::{Named, Pair, Scratch, View};
+use super::reading::text;
 use crate::FrameError;
 use model::{
     Decimal, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, SCALE_MAX, Venue, canonical_symbol,
 };
 use scan::{Json, NAME_LEN_MAX};
+use std::borrow::Cow;
 
 /// The longest text an instrument's record carries.
 const NAME_MAX: usize = 64;
 
 /// Instruments learnt from what arrives; a capture that names more is not one.
 const LEARNT_MAX: usize = 4096;
+
+/// Assets that the older protocol and REST name otherwise: the old name and the new.
+const RENAMED: [(&str, &str); 2] = [("XBT", "BTC"), ("XDG", "DOGE")];
+
+fn respelled<'a>(symbol: &'a str, from_to: impl Fn(&str) -> Option<&'static str>) -> Cow<'a, str> {
+    let Some(at) = symbol.find(['/', '-']) else { return Cow::Borrowed(symbol) };
+    let (base, quote) = (&symbol[..at], &symbol[at + 1..]);
+    match (from_to(base), from_to(quote)) {
+        (None, None) => Cow::Borrowed(symbol),
+        (b, q) => Cow::Owned(format!("{}{}{}", b.unwrap_or(base), &symbol[at..=at], q.unwrap_or(quote))),
+    }
+}
+
+/// A pair in the spelling that instruments are known by, whichever it came in.
+pub fn new_spelling(symbol: &str) -> Cow<'_, str> {
+    respelled(symbol, |asset| RENAMED.iter().find(|(old, _)| *old == asset).map(|(_, new)| *new))
+}
+
+/// A pair in the spelling of the older protocol.
+pub fn old_spelling(symbol: &str) -> Cow<'_, str> {
+    respelled(symbol, |asset| RENAMED.iter().find(|(_, new)| *new == asset).map(|(old, _)| *old))
+}
 
 /// The data of the instrument channel: an object of assets, which say nothing of trading, and pairs.
 pub fn read(json: &mut Json<'_>, view: View<'_>, scratch: &mut Scratch) -> Result<(), FrameError> {
@@ -85,7 +109,7 @@ fn pair(json: &mut Json<'_>, view: View<'_>, unknown_fields: &mut u64) -> Result
     }))
 }
 
-fn status_of(word: &str) -> InstrumentStatus {
+pub fn status_of(word: &str) -> InstrumentStatus {
     match word {
         "online" => InstrumentStatus::Trading,
         "cancel_only" | "limit_only" | "post_only" | "reduce_only" => InstrumentStatus::Restricted,
@@ -116,7 +140,7 @@ fn decimal(json: &mut Json<'_>, field: &'static str) -> Result<Decimal, FrameErr
     Ok(Decimal::new(exact.mantissa, exact.scale))
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+pub fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > NAME_MAX {
         return Err(format!("has {} bytes; 1 to {NAME_MAX} can be told", name.len()));
     }
@@ -176,4 +200,29 @@ pub fn definition(pair: &Pair, known: Option<&Instrument>) -> Result<Instrument,
         min_notional: pair.min_notional,
         ..provisional(&pair.symbol, price_scale, size_scale)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_go_both_ways_and_leave_other_names_alone() {
+        for (old, new) in [
+            ("XBT/USD", "BTC/USD"),
+            ("ALGO/XBT", "ALGO/BTC"),
+            ("XDG/XBT", "DOGE/BTC"),
+            ("XBT-EUR", "BTC-EUR"),
+            ("ETH/USD", "ETH/USD"),
+            ("XBTC/USD", "XBTC/USD"),
+            ("XBT", "XBT"),
+            ("", ""),
+        ] {
+            assert_eq!(new_spelling(old), new);
+            assert_eq!(new_spelling(new), new);
+            assert_eq!(old_spelling(new), old);
+        }
+        // The dot behind a pair of the dark pool is part of the asset's name.
+        assert_eq!(new_spelling("ETH/XBT.d"), "ETH/XBT.d");
+    }
 }

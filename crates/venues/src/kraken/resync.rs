@@ -52,22 +52,26 @@ impl Kraken {
         }
         let mark = out.records.mark();
         let (bids, asks) = (&self.scratch.bids[message.bids.clone()], &self.scratch.asks[message.asks.clone()]);
-        let levels = [(Side::Buy, bids), (Side::Sell, asks)];
+        let mut levels = [(Side::Buy, bids), (Side::Sell, asks)];
+        if message.asks_first {
+            levels.swap(0, 1);
+        }
         map::changes(m, levels, message.time, received, &mut out.records, &mut self.counts);
         m.ladder.book.truncate(m.ladder.depth as usize);
-        if verifies {
+        if let Some(theirs) = message.checksum.filter(|_| verifies) {
             let ours = m.ladder.checksum.of(&m.ladder.book, m.by);
-            if ours != message.checksum {
+            if ours != theirs {
                 out.records.truncate(mark);
                 self.counts.book_levels -= (bids.len() + asks.len()) as u64;
-                self.distrust(k, ours, message.checksum, received, out);
+                self.distrust(k, ours, theirs, received, out);
                 return;
             }
             self.counts.checksums_ok += 1;
         }
         self.counts.book_updates += 1;
         self.counts.crossed += u64::from(m.ladder.book.is_crossed());
-        (m.ladder.proof, m.ladder.time, m.ladder.last_recv) = (message.checksum, message.time, received);
+        (m.ladder.proof, m.ladder.time, m.ladder.last_recv) =
+            (message.checksum.unwrap_or_default(), message.time, received);
     }
 
     fn load_book(&mut self, k: Known, message: &BookMessage, received: UnixNanos, out: &mut Outbox) {
@@ -75,12 +79,15 @@ impl Kraken {
         let (verifies, learns) = (self.verifies(), self.learns());
         let m = &mut self.markets[k as usize];
         let (bids, asks) = (&self.scratch.bids[message.bids.clone()], &self.scratch.asks[message.asks.clone()]);
+        if let (true, Some(depth)) = (learns, message.depth) {
+            m.ladder.depth = depth;
+        }
         if m.ladder.depth == 0 || (learns && bids.len().max(asks.len()) > m.ladder.depth as usize) {
             // A capture without its acknowledgements: the least depth that holds the snapshot.
             let levels = u32::try_from(bids.len().max(asks.len())).unwrap_or(u32::MAX);
             m.ladder.depth = subscribe::depth(levels).unwrap_or(levels);
         }
-        if let (true, Some((price, size))) = (m.provisional, message.digits) {
+        if let Some((price, size)) = message.digits {
             m.learn_precision(price, size);
         }
         m.ladder.book.clear();
@@ -90,10 +97,10 @@ impl Kraken {
             }
         }
         m.ladder.book.truncate(m.ladder.depth as usize);
-        if verifies {
+        if let Some(theirs) = message.checksum.filter(|_| verifies) {
             let ours = m.ladder.checksum.of(&m.ladder.book, m.by);
-            if ours != message.checksum {
-                self.distrust(k, ours, message.checksum, received, out);
+            if ours != theirs {
+                self.distrust(k, ours, theirs, received, out);
                 return;
             }
             self.counts.checksums_ok += 1;
@@ -103,7 +110,8 @@ impl Kraken {
             map::gap(m, StreamKind::Book, cause, None, from, received, &mut out.records);
             self.counts.gaps += 1;
         }
-        (m.ladder.proof, m.ladder.time, m.ladder.last_recv) = (message.checksum, message.time, received);
+        (m.ladder.proof, m.ladder.time, m.ladder.last_recv) =
+            (message.checksum.unwrap_or_default(), message.time, received);
         self.counts.book_levels += map::snapshot(m, SnapshotReason::Sync, usize::MAX, received, &mut out.records);
         self.counts.resyncs += u64::from(std::mem::take(&mut m.ladder.broken));
         m.ladder.retry_at = None;
@@ -158,9 +166,7 @@ impl Kraken {
         } else {
             ladder.attempts += 1;
             let depth = ladder.depth;
-            let symbol = subscribe::symbols([self.instruments.get(k).venue_symbol.as_str()].into_iter());
-            let params = format!(r#""channel":"book","symbol":{symbol},"depth":{depth}"#);
-            self.send(StreamKind::Book, "unsubscribe", &params, out);
+            self.ask("unsubscribe", StreamKind::Book, &format!(r#","depth":{depth}"#), &[k], out);
             self.books_asked_for(&[k], depth, now, out);
             let more = self.book_params();
             self.subscribe_channel(StreamKind::Book, &more, &[k], now, out);

@@ -1,4 +1,4 @@
-//! Kraken's endpoints and limits, as its documentation of the spot WebSocket v2 gives them.
+//! Kraken's endpoints and limits, as its documentation of the spot WebSockets gives them.
 
 use crate::{Limit, Spec};
 use model::Venue;
@@ -18,4 +18,9 @@ pub const SPEC: Spec = Spec {
     silence_max: Duration::from_secs(5),
     connection_life: None,
     frame_max: 16 << 20,
+    // Its documents say nothing of it.
+    deflate: false,
 };
+
+/// The older protocol, at the host's root.
+pub const V1_SPEC: Spec = Spec { ws_url: "wss://ws.kraken.com", ..SPEC };

@@ -1,7 +1,8 @@
 //! What we say to the venue.
 
-use super::choices::{Choices, RequestId, TickerTrigger, TradeSnapshot};
+use super::choices::{Api, Choices, RequestId, TickerTrigger, TradeSnapshot};
 use super::machine::Kraken;
+use super::pairs::old_spelling;
 use super::spec::SPEC;
 use crate::{Known, MachineError, Outbox, Settings};
 use model::{StreamKind, UnixNanos};
@@ -48,18 +49,26 @@ pub fn check(settings: &Settings) -> Result<(u32, u32), MachineError> {
 }
 
 /// The venue's name of a stream, where it has such a channel.
-fn channel(stream: StreamKind) -> Option<&'static str> {
+fn channel(stream: StreamKind, choices: &Choices) -> Option<&'static str> {
     match stream {
         StreamKind::Trade => Some("trade"),
         StreamKind::Book => Some("book"),
-        StreamKind::Quote => Some("ticker"),
+        // The older ticker comes with trades only; best bid and offer have a channel of their own there.
+        StreamKind::Quote => Some(match (choices.api.unwrap_or_default(), choices.ticker_trigger) {
+            (Api::V1, TickerTrigger::Bbo) => "spread",
+            _ => "ticker",
+        }),
         StreamKind::Bar => Some("ohlc"),
         StreamKind::Order | StreamKind::Instrument | StreamKind::Connection => None,
     }
 }
 
-/// A request. `params` are the members of its `params` object; empty for none.
+/// A request. `params` are the members that say what is wanted; empty for none.
 pub fn request(method: &str, params: &str, id: u64, choices: &Choices) -> String {
+    if choices.api == Some(Api::V1) {
+        let comma = if params.is_empty() { "" } else { "," };
+        return format!(r#"{{"event":"{method}","reqid":{id}{comma}{params}}}"#);
+    }
     match (choices.req_id, params.is_empty()) {
         (_, true) => format!(r#"{{"method":"{method}","req_id":{id}}}"#),
         (RequestId::Top, false) => format!(r#"{{"method":"{method}","params":{{{params}}},"req_id":{id}}}"#),
@@ -95,18 +104,25 @@ impl Kraken {
         let params = match stream {
             StreamKind::Trade => {
                 let (fill, plain): (Vec<Known>, Vec<Known>) = batch.iter().partition(|k| self.fills_trades(**k));
-                self.subscribe_channel(stream, r#","snapshot":true"#, &fill, now, out);
-                self.subscribe_channel(stream, r#","snapshot":false"#, &plain, now, out);
+                let snapshot = |wanted: bool| match self.speaks() {
+                    Api::V2 => format!(r#","snapshot":{wanted}"#),
+                    Api::V1 => String::new(),
+                };
+                let (with, without) = (snapshot(true), snapshot(false));
+                self.subscribe_channel(stream, &with, &fill, now, out);
+                self.subscribe_channel(stream, &without, &plain, now, out);
                 return;
             }
             StreamKind::Book => {
                 self.books_asked_for(batch, self.depth, now, out);
                 self.book_params()
             }
+            StreamKind::Quote if self.speaks() == Api::V1 => String::new(),
             StreamKind::Quote => {
                 let trigger = if self.choices.ticker_trigger == TickerTrigger::Bbo { "bbo" } else { "trades" };
                 format!(r#","event_trigger":"{trigger}","snapshot":true"#)
             }
+            StreamKind::Bar if self.speaks() == Api::V1 => format!(r#","interval":{}"#, self.bar_minutes),
             StreamKind::Bar => format!(r#","interval":{},"snapshot":true"#, self.bar_minutes),
             StreamKind::Order | StreamKind::Instrument | StreamKind::Connection => return,
         };
@@ -115,11 +131,17 @@ impl Kraken {
 
     /// What a book's subscription says beside channel and symbols.
     pub(super) fn book_params(&self) -> String {
-        format!(r#","depth":{},"snapshot":true"#, self.depth)
+        match self.speaks() {
+            Api::V2 => format!(r#","depth":{},"snapshot":true"#, self.depth),
+            Api::V1 => format!(r#","depth":{}"#, self.depth),
+        }
     }
 
     /// Whether the venue is asked for the last trades of an instrument.
     fn fills_trades(&self, k: Known) -> bool {
+        if self.speaks() == Api::V1 {
+            return false;
+        }
         match self.choices.trade_snapshot {
             TradeSnapshot::Always => true,
             TradeSnapshot::Never => false,
@@ -141,12 +163,24 @@ impl Kraken {
         if batch.is_empty() {
             return;
         }
-        let name = channel(stream).expect("only streams with a channel are subscribed to");
-        let list = symbols(batch.iter().map(|k| self.instruments.get(*k).venue_symbol.as_str()));
-        let params = format!(r#""channel":"{name}","symbol":{list}{more}"#);
-        self.send(stream, "subscribe", &params, out);
+        self.ask("subscribe", stream, more, batch, out);
         for k in batch {
             self.watch.start(*k, stream, now);
         }
+    }
+
+    /// A request about a stream of some instruments, in the words of the protocol.
+    pub(super) fn ask(&mut self, method: &str, stream: StreamKind, more: &str, batch: &[Known], out: &mut Outbox) {
+        let name = channel(stream, &self.choices).expect("only streams with a channel are asked about");
+        let names = batch.iter().map(|k| self.instruments.get(*k).venue_symbol.as_str());
+        let params = match self.speaks() {
+            Api::V2 => format!(r#""channel":"{name}","symbol":{}{more}"#, symbols(names)),
+            Api::V1 => {
+                let names: Vec<_> = names.map(old_spelling).collect();
+                let list = symbols(names.iter().map(|name| &**name));
+                format!(r#""pair":{list},"subscription":{{"name":"{name}"{more}}}"#)
+            }
+        };
+        self.send(stream, method, &params, out);
     }
 }

@@ -143,7 +143,7 @@ impl Case for Alpaca {
     const VENUE_SYMBOLS: [&'static str; 2] = ["BTC/USD", "ETH/USD"];
     const UNKNOWN: &'static str = "NOPE-USD";
     const DEPTH: Option<u32> = None;
-    const TRADE_IDS_FOLLOW: bool = false;
+    const TRADE_IDS_CONTIGUOUS: bool = false;
     /// Nothing proves a book; what shows is that a level which was not taken away lies across a new one.
     const LOST: &'static [Change<'static>] = &[(Side::Sell, "101", "0")];
     const SHOWS: &'static [Change<'static>] = &[(Side::Buy, "101", "66")];

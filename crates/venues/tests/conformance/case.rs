@@ -57,9 +57,11 @@ pub trait Case: Default {
     const LOST: &'static [Change<'static>] = &[(Side::Buy, "100", "55")];
     /// What makes the loss visible: any update where the venue numbers them.
     const SHOWS: &'static [Change<'static>] = &[(Side::Sell, "105", "66")];
-    /// Whether trade ids follow one another, so that a lost trade shows at the next. Where they do not, the suite holds
-    /// that nothing is made of a jump, and that a reconnect is filled from the venue's REST interface.
-    const TRADE_IDS_FOLLOW: bool = true;
+    /// Whether trades have ids; without, the suite counts trades instead, and what is missing has no range.
+    const TRADE_IDS: bool = true;
+    /// Whether trade ids of an instrument follow one another without holes, so that a jump is a loss. Where they do
+    /// not, the suite holds that nothing is made of a jump, and that a cut is filled from the venue's REST interface.
+    const TRADE_IDS_CONTIGUOUS: bool = true;
 
     /// The machine under test.
     fn machine(settings: &Settings) -> Box<dyn VenueMachine>;

@@ -8,15 +8,16 @@ use std::fmt::Write;
 use venues::{Settings, VenueMachine};
 
 /// Decimals the case keeps prices and sizes with.
-const PRICE_SCALE: u8 = 3;
-const SIZE_SCALE: u8 = 8;
+pub const PRICE_SCALE: u8 = 3;
+pub const SIZE_SCALE: u8 = 8;
 const DEPTH: usize = 10;
 
-struct Market {
-    bids: BTreeMap<i64, i64>,
-    asks: BTreeMap<i64, i64>,
+/// One market, in either protocol.
+pub struct Market {
+    pub bids: BTreeMap<i64, i64>,
+    pub asks: BTreeMap<i64, i64>,
     /// The venue's `price_precision`.
-    precision: u8,
+    pub precision: u8,
     trades: Vec<String>,
     /// The same as REST tells them, with their time in ns.
     rows: Vec<(u64, String)>,
@@ -29,12 +30,12 @@ pub struct Kraken {
     markets: [Market; 2],
 }
 
-fn units(text: &str, scale: u8) -> i64 {
+pub fn units(text: &str, scale: u8) -> i64 {
     text.parse::<Decimal>().expect("a number").at_scale(scale).expect("as precise as the case")
 }
 
 /// A mantissa with exactly `decimals` decimals, as the venue writes numbers.
-fn written(mantissa: i64, scale: u8, decimals: u8) -> String {
+pub fn written(mantissa: i64, scale: u8, decimals: u8) -> String {
     let factor = 10i64.pow(u32::from(scale - decimals));
     assert_eq!(mantissa % factor, 0, "the venue has no such number");
     let digits = format!("{:0>width$}", mantissa / factor, width = usize::from(decimals) + 1);
@@ -57,7 +58,7 @@ pub fn time(now: UnixNanos) -> String {
 }
 
 impl Market {
-    fn new() -> Market {
+    pub fn new() -> Market {
         let level = |n: i64| ((n + 1) * 100_000_000) / 4;
         Market {
             bids: (0..10).map(|n| ((100 - n) * 1000, level(n))).collect(),
@@ -69,11 +70,11 @@ impl Market {
         }
     }
 
-    fn price(&self, mantissa: i64) -> String {
+    pub fn price(&self, mantissa: i64) -> String {
         written(mantissa, PRICE_SCALE, self.precision)
     }
 
-    fn set(&mut self, (side, price, size): Change<'_>) {
+    pub fn set(&mut self, (side, price, size): Change<'_>) {
         let levels = if side == Side::Buy { &mut self.bids } else { &mut self.asks };
         match units(size, SIZE_SCALE) {
             0 => levels.remove(&units(price, PRICE_SCALE)),
@@ -81,7 +82,7 @@ impl Market {
         };
     }
 
-    fn cut(&mut self) {
+    pub fn cut(&mut self) {
         while self.bids.len() > DEPTH {
             self.bids.pop_first();
         }
@@ -90,7 +91,7 @@ impl Market {
         }
     }
 
-    fn checksum(&self) -> u32 {
+    pub fn checksum(&self) -> u32 {
         let mut text = String::new();
         for (price, size) in self.asks.iter().take(10).chain(self.bids.iter().rev().take(10)) {
             let digits = |text: String| text.replace('.', "").trim_start_matches('0').to_owned();
@@ -98,6 +99,12 @@ impl Market {
             text += &digits(written(*size, SIZE_SCALE, SIZE_SCALE));
         }
         crc32(&text)
+    }
+
+    pub fn truth(&self) -> Truth {
+        let decimal = |m: i64, scale| Decimal::new(m.into(), scale).to_string();
+        let level = |(p, s): (&i64, &i64)| [decimal(*p, PRICE_SCALE), decimal(*s, SIZE_SCALE)];
+        Truth { bids: self.bids.iter().rev().map(level).collect(), asks: self.asks.iter().map(level).collect() }
     }
 
     fn level(&self, price: i64, size: i64) -> String {
@@ -290,10 +297,7 @@ impl Case for Kraken {
     }
 
     fn truth(&self, symbol: usize) -> Truth {
-        let market = &self.markets[symbol];
-        let decimal = |m: i64, scale| Decimal::new(m.into(), scale).to_string();
-        let level = |(p, s): (&i64, &i64)| [decimal(*p, PRICE_SCALE), decimal(*s, SIZE_SCALE)];
-        Truth { bids: market.bids.iter().rev().map(level).collect(), asks: market.asks.iter().map(level).collect() }
+        self.markets[symbol].truth()
     }
 }
 

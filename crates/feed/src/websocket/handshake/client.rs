@@ -6,9 +6,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::super::deflate::{Deflate, DeflateOffer};
 use super::{
-    BODY_KEPT_BYTES, HEAD_BYTES_MAX, HEADERS_MAX, HandshakeError, accept_value, owned, require_token, value_of,
-    write_headers,
+    BODY_KEPT_BYTES, HEAD_BYTES_MAX, HEADERS_MAX, HandshakeError, accept_value, extensions, owned, require_token,
+    value_of, write_headers,
 };
 
 /// An upgrade that was asked for and not yet answered.
@@ -16,6 +17,7 @@ use super::{
 pub struct ClientHandshake {
     request: Vec<u8>,
     accept: String,
+    deflate: Option<DeflateOffer>,
 }
 
 /// The connection is a WebSocket from here on.
@@ -25,6 +27,9 @@ pub struct Upgraded {
     pub headers: Vec<(String, String)>,
     /// Bytes that came behind the head: the first frames. They go to [`Decoder::push`](crate::websocket::Decoder::push).
     pub leftover: Vec<u8>,
+    /// The terms of compression, where it was offered and agreed to: they go into
+    /// [`DecoderConfig`](crate::websocket::DecoderConfig).
+    pub deflate: Option<Deflate>,
 }
 
 /// A parsed response head.
@@ -37,11 +42,13 @@ struct ResponseHead {
 impl ClientHandshake {
     /// Prepares the request. `host` is the `Host` header's value, `target` the path with its query.
     ///
-    /// `headers` are added as given; the ones that the upgrade itself needs are ours.
+    /// `headers` are added as given; the ones that the upgrade itself needs are ours. With `deflate`, compression is
+    /// offered; the server may go without.
     pub fn new(
         host: &str,
         target: &str,
         headers: &[(String, String)],
+        deflate: Option<DeflateOffer>,
         rng: &mut fastrand::Rng,
     ) -> Result<Self, HandshakeError> {
         let mut nonce = [0_u8; 16];
@@ -56,9 +63,12 @@ impl ClientHandshake {
             ("Sec-WebSocket-Key", &key),
         ];
         write_headers(&upgrade.map(|(name, value)| (name.to_owned(), value.to_owned())), &mut request)?;
+        if let Some(offer) = &deflate {
+            write_headers(&[(extensions::EXTENSIONS.to_owned(), extensions::offer(offer))], &mut request)?;
+        }
         write_headers(headers, &mut request)?;
         request.extend_from_slice(b"\r\n");
-        Ok(Self { request, accept: accept_value(&key) })
+        Ok(Self { request, accept: accept_value(&key), deflate })
     }
 
     /// The request to send, complete.
@@ -77,7 +87,8 @@ impl ClientHandshake {
             return Err(head.refusal(&bytes[head.head_bytes..]));
         }
         self.verify(&head.headers)?;
-        Ok(Some(Upgraded { leftover: bytes[head.head_bytes..].to_vec(), headers: head.headers }))
+        let deflate = extensions::agreed(&head.headers, self.deflate.as_ref())?;
+        Ok(Some(Upgraded { leftover: bytes[head.head_bytes..].to_vec(), headers: head.headers, deflate }))
     }
 
     /// Reads until the response is complete; `source` brings its own deadline as an I/O error.
@@ -106,9 +117,6 @@ impl ClientHandshake {
         if found != self.accept {
             let (name, expected) = ("Sec-WebSocket-Accept", self.accept.clone());
             return Err(HandshakeError::Header { name, expected, found: found.to_owned() });
-        }
-        if let Some(value) = value_of(headers, "Sec-WebSocket-Extensions") {
-            return Err(HandshakeError::NotOffered { name: "Sec-WebSocket-Extensions", value: value.to_owned() });
         }
         Ok(())
     }

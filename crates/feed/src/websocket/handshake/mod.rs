@@ -5,6 +5,7 @@
 //! only [`ClientHandshake::read_response`] reads.
 
 mod client;
+mod extensions;
 mod server;
 
 use std::io;
@@ -15,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 pub use client::{ClientHandshake, Upgraded};
+pub use extensions::accept_deflate;
 pub use server::{RequestHead, accept, refuse};
 
 /// Largest request or response head taken, bytes. Real ones have 200 to 2,000.
@@ -61,6 +63,14 @@ pub enum HandshakeError {
         /// Header name.
         name: &'static str,
         /// Its value.
+        value: String,
+    },
+    /// The server's terms of compression are out of order.
+    #[error("server answers the offer of compression with {value:?}: {problem}; set the venue's deflate to false")]
+    Extension {
+        /// What is wrong.
+        problem: &'static str,
+        /// The header's value.
         value: String,
     },
     /// A header of our own cannot be written safely.

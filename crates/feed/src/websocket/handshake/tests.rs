@@ -11,7 +11,7 @@ fn pairs(headers: &[(&str, &str)]) -> Vec<(String, String)> {
 fn client() -> ClientHandshake {
     let mut rng = fastrand::Rng::with_seed(5);
     let headers = pairs(&[("User-Agent", "alphapulse"), ("Sec-WebSocket-Protocol", "v1")]);
-    ClientHandshake::new("example.org:9443", "/ws?a=b", &headers, &mut rng).expect("good headers")
+    ClientHandshake::new("example.org:9443", "/ws?a=b", &headers, None, &mut rng).expect("good headers")
 }
 
 /// The server's answer to [`client`].
@@ -125,7 +125,7 @@ fn endless_heads_are_cut_off_at_both_ends() {
 fn headers_cannot_smuggle_lines() {
     for (name, value) in [("X", "a\r\nY: b"), ("X\r\nY", "a"), ("", "a"), ("X Y", "a"), ("X", "a\0")] {
         let mut rng = fastrand::Rng::with_seed(1);
-        let error = ClientHandshake::new("h", "/", &pairs(&[(name, value)]), &mut rng).expect_err("smuggling");
+        let error = ClientHandshake::new("h", "/", &pairs(&[(name, value)]), None, &mut rng).expect_err("smuggling");
         assert!(matches!(error, HandshakeError::BadHeader { .. }), "{error}");
     }
 }

@@ -20,5 +20,6 @@ pub const SPEC: Spec = Spec {
     // No such cut is documented.
     connection_life: None,
     // The largest snapshot recorded has 5.1 MB.
+    deflate: false,
     frame_max: 32 << 20,
 };

@@ -19,5 +19,6 @@ pub const SPEC: Spec = Spec {
     // No such cut is documented.
     connection_life: None,
     // Snapshots hold the whole book; 5 MiB have been seen.
+    deflate: true,
     frame_max: 64 << 20,
 };

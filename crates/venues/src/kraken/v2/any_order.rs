@@ -4,7 +4,7 @@
 //! way, and must not cost several times as much. Takes only what `exact` reads to the same message, each key once, in
 //! plain spelling; `None` at any other surprise.
 
-use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
+use crate::kraken::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use model::{Side, UnixNanos};
 use scan::Cursor;
 
@@ -60,7 +60,7 @@ fn trade(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option<()
     c.open(b'{')?;
     let (mut seen, mut symbol, mut side) = (0, &b""[..], Side::Buy);
     // Decimals are read when the symbol has told their scales.
-    let (mut price, mut size, mut id, mut time) = (*c, *c, 0, 0);
+    let (mut price, mut size, mut id, mut time) = (*c, *c, None, 0);
     loop {
         let field = match c.key()? {
             b"symbol" => {
@@ -86,7 +86,7 @@ fn trade(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option<()
                 SIZE
             }
             b"trade_id" => {
-                id = c.u64()?;
+                id = Some(c.u64()?);
                 ID
             }
             b"timestamp" => {

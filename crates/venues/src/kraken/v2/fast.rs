@@ -1,9 +1,9 @@
 //! The frames that make up nearly all traffic, in the order the venue always writes them. `None` at the first
 //! surprise; then [`super::exact`] reads the frame, to the same message.
 
-use super::market::Market;
-use super::messages::{BookMessage, Kind, Message, QuoteMessage, Scratch, Target, TradeMessage, View};
 use crate::Known;
+use crate::kraken::market::Market;
+use crate::kraken::messages::{BookMessage, Kind, Message, QuoteMessage, Scratch, Target, TradeMessage, View};
 use model::{Side, UnixNanos};
 use scan::Cursor;
 
@@ -82,9 +82,11 @@ fn book(c: &mut Cursor<'_>, kind: Kind, view: View<'_>, scratch: &mut Scratch) -
         target: Target::Known(index),
         bids: 0..scratch.bids.len(),
         asks: 0..scratch.asks.len(),
-        checksum,
+        asks_first: false,
+        checksum: Some(checksum),
         time: UnixNanos(time),
         digits: None,
+        depth: None,
     });
     Some(())
 }
@@ -131,7 +133,7 @@ fn trades(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option<(
             c.literal(b"market")?;
         }
         c.literal(b"\",\"trade_id\":")?;
-        let id = c.u64()?;
+        let id = Some(c.u64()?);
         c.literal(b",\"timestamp\":\"")?;
         let time = UnixNanos(c.rfc3339_nanos(&mut scratch.days)?);
         if price <= 0 || size < 0 {

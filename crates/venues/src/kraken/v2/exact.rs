@@ -3,59 +3,20 @@
 //! Says where and why a frame cannot be read. When a number has more decimals than its instrument's scale, the need is
 //! noted and the frame is read again at the wider scale, so that all of its numbers end up at one.
 
-use super::messages::{
-    Answer, BarMessage, BookMessage, Kind, Message, Named, QuoteMessage, Scales, Scratch, System, Target, TradeMessage,
-    View,
+use crate::kraken::messages::{
+    Answer, BarMessage, BookMessage, Kind, Message, Named, QuoteMessage, Scratch, System, TradeMessage, View,
 };
-use super::pairs;
-use crate::FrameError;
-use model::{SCALE_MAX, Side, UnixNanos};
-use scan::{Json, NAME_LEN_MAX, NumberError, ReadError, Text};
-
-type Result<T> = std::result::Result<T, FrameError>;
+use crate::kraken::pairs;
+use crate::kraken::reading::{Element, Frame, Result, bad, optional_text, require, settle, text, vwap_of};
+use model::{Side, UnixNanos};
+use scan::{Json, NAME_LEN_MAX, Text};
 
 /// Channels of the protocol that are not market data we use.
 const UNUSED_CHANNELS: [&str; 3] = ["level3", "executions", "balances"];
 
-/// A frame can be read again once for each decimal that a price and a size may grow by, and for each new instrument.
-const READINGS_MAX: usize = 2 * SCALE_MAX as usize + 2;
-
 /// Reads a frame of any shape.
 pub fn read(frame: &[u8], view: View<'_>, scratch: &mut Scratch) -> Result<Message> {
-    scratch.names.clear();
-    scratch.scales.clear();
-    for _ in 0..READINGS_MAX {
-        scratch.clear_all();
-        let message = Frame { frame, view, scratch: &mut *scratch }.read()?;
-        if !scratch.again {
-            return Ok(message);
-        }
-    }
-    Err(FrameError { offset: 0, field: "data", problem: "numbers do not settle at a scale".to_owned() })
-}
-
-/// An error at a place.
-fn bad(offset: usize, field: &'static str, problem: impl Into<String>) -> FrameError {
-    FrameError { offset, field, problem: problem.into() }
-}
-
-fn require<T>(value: Option<T>, json: &Json<'_>, field: &'static str) -> Result<T> {
-    value.ok_or_else(|| bad(json.offset(), field, "is missing"))
-}
-
-/// A short text, unescaped.
-pub fn text(json: &mut Json<'_>, field: &'static str) -> Result<String> {
-    let offset = json.offset();
-    let text = json.string().of(field)?;
-    let mut room = vec![0; text.raw().len()];
-    let text = text.unescape(&mut room).ok_or_else(|| bad(offset, field, "cannot be unescaped"))?;
-    Ok(text.to_owned())
-}
-
-struct Frame<'a, 's> {
-    frame: &'a [u8],
-    view: View<'a>,
-    scratch: &'s mut Scratch,
+    settle(frame, view, scratch, |frame| frame.read())
 }
 
 /// The keys of the outermost object.
@@ -181,7 +142,7 @@ impl<'a> Frame<'a, '_> {
             let symbol = symbol(&mut ahead)?;
             match self.target(symbol, json.offset())? {
                 Some(target) => {
-                    let learn = self.learns(target, channel, kind);
+                    let learn = self.learns(target, channel == Channel::Book && kind == Kind::Snapshot);
                     read(self, json, Element { target, learn, scales: self.scales(target), digits: (0, 0) })?;
                 }
                 None => {
@@ -191,84 +152,6 @@ impl<'a> Frame<'a, '_> {
             }
         }
         Ok(())
-    }
-
-    /// Whom a symbol means; `None` when nobody asked for it.
-    fn target(&mut self, symbol: Text<'_>, offset: usize) -> Result<Option<Target>> {
-        let mut room = [0; NAME_LEN_MAX];
-        let name = symbol.name(&mut room);
-        if let Some(known) = self.view.instruments.find(name) {
-            return Ok(Some(Target::Known(known)));
-        }
-        if !self.view.learns() {
-            return Ok(None);
-        }
-        if let Some(n) = self.scratch.names.iter().position(|s| s.as_bytes() == name) {
-            return Ok(Some(Target::New(n)));
-        }
-        let name = std::str::from_utf8(name).expect("a string of the JSON reader is UTF-8");
-        pairs::check_learnable(name, self.view, &self.scratch.names)
-            .map_err(|problem| bad(offset, "symbol", problem))?;
-        self.scratch.names.push(name.to_owned());
-        Ok(Some(Target::New(self.scratch.names.len() - 1)))
-    }
-
-    /// Whether the digits as written tell the scale: of an instrument nobody defined, at first sight and in snapshots
-    /// of its book, where the venue writes every digit.
-    fn learns(&self, target: Target, channel: Channel, kind: Kind) -> bool {
-        match target {
-            Target::New(_) => true,
-            Target::Known(k) => {
-                self.view.markets[k as usize].provisional && channel == Channel::Book && kind == Kind::Snapshot
-            }
-        }
-    }
-
-    fn scales(&self, target: Target) -> Scales {
-        let noted = self.scratch.scales.iter().find(|s| s.target == target).copied();
-        noted.unwrap_or_else(|| match target {
-            Target::Known(k) => {
-                let m = &self.view.markets[k as usize];
-                Scales { target, price: m.price_scale, size: m.size_scale }
-            }
-            Target::New(_) => Scales { target, price: 0, size: 0 },
-        })
-    }
-
-    fn note(&mut self, needs: Scales) {
-        match self.scratch.scales.iter_mut().find(|s| s.target == needs.target) {
-            Some(noted) => *noted = needs,
-            None => self.scratch.scales.push(needs),
-        }
-    }
-
-    /// A price of at least `least` units; 0 stands for "none" where the venue may have none.
-    fn price(&mut self, json: &mut Json<'a>, e: &mut Element, field: &'static str, least: i64) -> Result<i64> {
-        let offset = json.offset();
-        let (value, scale) = number(json, e.scales.price, e.learn, field)?;
-        e.digits.0 = e.digits.0.max(scale);
-        if scale > e.scales.price {
-            e.scales.price = scale;
-            self.scratch.again = true;
-            self.note(e.scales);
-        } else if value < least {
-            return Err(bad(offset, field, if least > 0 { "is not positive" } else { "is negative" }));
-        }
-        Ok(value)
-    }
-
-    fn size(&mut self, json: &mut Json<'a>, e: &mut Element, field: &'static str) -> Result<i64> {
-        let offset = json.offset();
-        let (value, scale) = number(json, e.scales.size, e.learn, field)?;
-        e.digits.1 = e.digits.1.max(scale);
-        if scale > e.scales.size {
-            e.scales.size = scale;
-            self.scratch.again = true;
-            self.note(e.scales);
-        } else if value < 0 {
-            return Err(bad(offset, field, "is negative"));
-        }
-        Ok(value)
     }
 
     fn time(&mut self, json: &mut Json<'a>) -> Result<UnixNanos> {
@@ -305,7 +188,9 @@ impl<'a> Frame<'a, '_> {
         let checksum = require(checksum, json, "checksum")?;
         let (bids, asks) = (bids_from..self.scratch.bids.len(), asks_from..self.scratch.asks.len());
         let digits = e.learn.then_some(e.digits);
-        self.scratch.books.push(BookMessage { target: e.target, bids, asks, checksum, time, digits });
+        let checksum = Some(checksum);
+        let (target, asks_first, depth) = (e.target, false, None);
+        self.scratch.books.push(BookMessage { target, bids, asks, asks_first, checksum, time, digits, depth });
         Ok(())
     }
 
@@ -356,7 +241,7 @@ impl<'a> Frame<'a, '_> {
             side: require(side, json, "side")?,
             price: require(price, json, "price")?,
             size: require(size, json, "qty")?,
-            id: require(id, json, "trade_id")?,
+            id: Some(require(id, json, "trade_id")?),
             time: require(time, json, "timestamp")?,
         });
         Ok(())
@@ -459,17 +344,6 @@ impl<'a> Frame<'a, '_> {
     }
 }
 
-/// One element of a data list while it is read.
-#[derive(Clone, Copy)]
-struct Element {
-    target: Target,
-    /// The digits as written tell the scale.
-    learn: bool,
-    scales: Scales,
-    /// The most decimals of prices and sizes so far, where they are learnt from.
-    digits: (u8, u8),
-}
-
 fn kind(json: &mut Json<'_>) -> Result<Kind> {
     let offset = json.offset();
     match json.string().of("type")? {
@@ -490,50 +364,11 @@ fn symbol<'a>(json: &mut Json<'a>) -> Result<Text<'a>> {
     Err(bad(json.offset(), "symbol", "is missing"))
 }
 
-/// A number at `scale`, and the scale it needs: when that is more, the number is not the number yet.
-fn number(json: &mut Json<'_>, scale: u8, learn: bool, field: &'static str) -> Result<(i64, u8)> {
-    let offset = json.offset();
-    let mut needs = 0;
-    if learn {
-        let mut ahead = *json;
-        let text = ahead.number_or_string().of(field)?;
-        needs = scan::decimals(text.raw().as_bytes()).unwrap_or(0);
-    }
-    let value = match json.fixed(scale) {
-        Ok(value) => value,
-        Err(ReadError::Number { source: NumberError::TooPrecise { decimals }, .. }) => {
-            needs = needs.max(decimals);
-            1
-        }
-        Err(e) => return Err(e).of(field),
-    };
-    match u8::try_from(needs) {
-        Ok(needs) if needs <= SCALE_MAX => Ok((value, needs)),
-        _ => Err(bad(offset, field, format!("needs {needs} decimals, at most {SCALE_MAX} can be told"))),
-    }
-}
-
-/// A volume-weighted average price has decimals of its own.
-fn vwap_of(json: &mut Json<'_>) -> Result<Option<(i64, u8)>> {
-    if json.null_if().of("vwap")? {
-        return Ok(None);
-    }
-    let offset = json.offset();
-    let exact = json.number_or_string().of("vwap")?.exact().map_err(|e| bad(offset, "vwap", e.to_string()))?.trimmed();
-    let mantissa = i64::try_from(exact.mantissa).ok().filter(|_| exact.scale <= SCALE_MAX);
-    let mantissa = mantissa.ok_or_else(|| bad(offset, "vwap", "does not fit 64 bits"))?;
-    Ok(Some((mantissa, exact.scale)))
-}
-
 /// An interval in minutes, as seconds.
 fn minutes(json: &mut Json<'_>) -> Result<u32> {
     let offset = json.offset();
     let seconds = json.u64().of("interval")?.checked_mul(60).and_then(|s| u32::try_from(s).ok());
     seconds.filter(|s| *s > 0).ok_or_else(|| bad(offset, "interval", "is no number of minutes"))
-}
-
-fn optional_text(json: &mut Json<'_>, field: &'static str) -> Result<String> {
-    if json.null_if().of(field)? { Ok(String::new()) } else { text(json, field) }
 }
 
 /// The result object of an answer, which says what was subscribed to.
