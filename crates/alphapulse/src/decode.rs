@@ -159,6 +159,18 @@ impl<W: Write> Decoder<W> {
     }
 }
 
+fn receive_time(text: &str) -> anyhow::Result<UnixNanos> {
+    if text.contains('T') {
+        let utc = text.strip_suffix("+00:00").map_or_else(|| text.to_owned(), |time| format!("{time}Z"));
+        let (ns, length) = scan::rfc3339_nanos(utc.as_bytes())?;
+        anyhow::ensure!(length == utc.len(), "something follows the time");
+        return Ok(UnixNanos(ns));
+    }
+    let decimal: Decimal = text.parse()?;
+    let ns = if text.contains('.') { decimal.at_scale(9)? } else { decimal.at_scale(0)? };
+    Ok(UnixNanos(u64::try_from(ns)?))
+}
+
 /// Lines of a file, plain or gzip, with their receive times.
 struct Frames {
     source: Box<dyn BufRead>,
@@ -219,17 +231,13 @@ impl Frames {
         self.pending.unwrap_or(UnixNanos::ZERO)
     }
 
-    /// The receive time of the next line: the second column, in ns or in decimal seconds.
+    /// The receive time of the next line: the second column, in ns, in decimal seconds or as RFC 3339 in UTC.
     fn read_time(&mut self) -> anyhow::Result<Option<UnixNanos>> {
         let Some(times) = &mut self.times else { return Ok(None) };
         let mut row = String::new();
         times.read_line(&mut row)?;
         let Some(text) = row.split('\t').nth(1).map(str::trim) else { return Ok(None) };
-        let decimal: Decimal =
-            text.parse().map_err(|e| anyhow::anyhow!("receive time {text:?} beside {}: {e}", self.name))?;
-        let ns = if text.contains('.') { decimal.at_scale(9) } else { decimal.at_scale(0) };
-        let ns = ns.map_err(|e| anyhow::anyhow!("receive time {text:?} beside {}: {e}", self.name))?;
-        Ok(Some(UnixNanos(ns as u64)))
+        receive_time(text).map(Some).map_err(|e| anyhow::anyhow!("receive time {text:?} beside {}: {e}", self.name))
     }
 
     /// Reads the next line; its number and receive time, or `None` at the end.

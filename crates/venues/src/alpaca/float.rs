@@ -34,10 +34,11 @@ const PROVABLE: f64 = 1e15;
 
 /// A float in units of 10^-`scale`; `None` when it is negative, no number, needs more decimals or does not fit.
 #[inline(always)]
+#[expect(clippy::float_cmp, reason = "a decimal is the float's when dividing it gives the very same bits")]
 pub fn fixed(value: f64, scale: u8) -> Option<i64> {
     let power = *FLOAT_POWERS.get(usize::from(scale))?;
     let count = value * power;
-    if count < PROVABLE && count >= 0.0 {
+    if (0.0..PROVABLE).contains(&count) {
         // The error of the product is below a quarter, so this is the nearest count.
         let nearest = (count + 0.5) as i64;
         if nearest as f64 / power == value {
