@@ -3,7 +3,7 @@
 
 usage: fuzz.py [--seconds 60 | --runs N] [--sanitizer address|none] [TARGET]...
 
-Each target starts from the frames under fixtures/<target>/, so that it begins with valid messages of every channel and
+Each target starts from its venue's frames under fixtures/, so that it begins with valid messages of every channel and
 damages them from there. Needs nightly and cargo-fuzz. Exit status 0 when no target found anything; what one found stays
 in fuzz/artifacts/<target>/ with the command that shows it again.
 """
@@ -18,11 +18,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def sessions(target):
+    """The frames that the target knows: `kraken_v1` those of kraken, `coinbase_exchange` its own."""
+    folders = [f for f in (ROOT / "fixtures").iterdir() if target == f.name or target.startswith(f.name + "_")]
+    return sorted(session for folder in folders for session in folder.glob("*/frames.jsonl"))
+
+
 def seeds(target):
     """Sessions and single frames of our own making, as the target's input: one frame a line."""
     folder = ROOT / "fuzz/corpus" / target
     folder.mkdir(parents=True, exist_ok=True)
-    for session in sorted((ROOT / "fixtures" / target).glob("*/frames.jsonl")):
+    for session in sessions(target):
         lines = session.read_text().splitlines()
         for number, line in enumerate(lines):
             (folder / f"{session.parent.name}-{number}").write_text(line)
@@ -33,7 +39,7 @@ def seeds(target):
 def words(target):
     """Keys and values of the same frames, which the fuzzer puts where it likes."""
     found = {'"', "{", "}", "[", "]", ",", ":", "0", "-1", "1e9", "null", "true", "\\u0000", "99999999999999999999"}
-    for session in (ROOT / "fixtures" / target).glob("*/frames.jsonl"):
+    for session in sessions(target):
         found |= set(re.findall(r'"[A-Za-z0-9_/:.-]{1,24}"', session.read_text()))
     path = ROOT / "fuzz/corpus" / f"{target}.dict"
     path.parent.mkdir(parents=True, exist_ok=True)

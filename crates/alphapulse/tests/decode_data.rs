@@ -1,4 +1,4 @@
-//! `alphapulse decode` over every recorded channel of Kraken, Binance and Binance.US: the counts of the data's own README
+//! `alphapulse decode` over every recorded channel of every venue: the counts of the data's own README
 //! files, all checksums, all bridges, and no reject that is not on the committed list.
 
 mod common;
@@ -85,6 +85,30 @@ fn kraken_v1_captures_are_recognised_and_verify() {
 }
 
 #[test]
+fn coinbase_captures_are_whole_in_both_protocols() {
+    let Some(data) = data("coinbase_captures_are_whole_in_both_protocols") else { return };
+    let folder = data.join("venues/coinbase");
+    let sound = [("malformed", 0), ("unknown_types", 0), ("gaps", 0), ("crossed", 0), ("sequences_back", 0)];
+    for (name, own) in [
+        (
+            "exchange_ws/level2_ticker_matches_20210417.jsonl",
+            &[("book_updates", 5830), ("book_snapshots", 6), ("quotes", 79), ("trades", 79), ("acks", 3)][..],
+        ),
+        ("exchange_ws/matches_btc_eth_ltc_20250822.jsonl", &[("trades", 268)]),
+        ("exchange_ws/full_heartbeat_20170625.jsonl", &[("orders", 12), ("heartbeats", 1)]),
+        (
+            "advanced_ws/all_channels_20260809.jsonl.gz",
+            &[("book_updates", 463), ("book_snapshots", 2), ("quotes", 103), ("heartbeats", 15), ("sequences_ok", 634)],
+        ),
+    ] {
+        let file = folder.join(name);
+        let out = decode("coinbase", &file, &[]);
+        expect(&file, &out, &sound);
+        expect(&file, &out, own);
+    }
+}
+
+#[test]
 fn binance_us_bridges_and_chains() {
     let Some(data) = data("binance_us_bridges_and_chains") else { return };
     let folder = data.join("venues/binance_us/spot_ws");
@@ -149,6 +173,10 @@ fn example_frames_decode_or_are_listed() {
         ("binance", "binance/examples/spot_ws_single_frames.jsonl"),
         ("binance", "binance/examples/spot_user_data_stream.jsonl"),
         ("binance", "binance/examples/spot_docs_user_data.jsonl"),
+        ("coinbase", "coinbase/examples/exchange_ws_single_frames.jsonl"),
+        ("coinbase", "coinbase/examples/advanced_docs_rest_and_ws.jsonl"),
+        ("alpaca", "alpaca/examples/ws_copied.jsonl"),
+        ("alpaca", "alpaca/examples/ws_docs.jsonl"),
     ] {
         let out = decode(venue, &data.join("venues").join(file), &[]);
         let words = String::from_utf8_lossy(&out.stderr);

@@ -123,7 +123,7 @@ fn packed(message: &Message) -> Vec<u8> {
             Time(n) => {
                 let nanos = scan::rfc3339_nanos(time(*n).as_bytes()).expect("a time").0;
                 out.extend_from_slice(&[0xd7, 0xff]);
-                out.extend_from_slice(&((nanos % 1_000_000_000) << 34 | nanos / 1_000_000_000).to_be_bytes());
+                out.extend_from_slice(&(((nanos % 1_000_000_000) << 34) | (nanos / 1_000_000_000)).to_be_bytes());
             }
             List(list) => {
                 out.push(0x90 | list.len() as u8);
@@ -221,8 +221,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 type Bare = fn(&[u8], &mut DayCache) -> Option<u64>;
 
+/// What is timed: its name, the message of a number, and the bare scan of the same frame where there is one.
+type Kind = (&'static str, fn(u64) -> Message, Option<Bare>);
+
 fn main() {
-    let kinds: [(&str, fn(u64) -> Message, Option<Bare>); 4] = [
+    let kinds: [Kind; 4] = [
         ("a share's trade", share_trade, Some(bare_share)),
         ("a coin's trade", coin_trade, Some(bare_coin)),
         ("a share's quote", share_quote, None),
