@@ -1,14 +1,18 @@
 //! What does the relay cost beside bare sockets? Prints, for ten receivers: records/s through the relay, which reads
 //! them from a ring that is being filled, and through a bare loop that writes the same batches, encoded beforehand, to
 //! as many sockets. Both feed the same receivers, which only count records by the batches' headers: the relay is under
-//! test, not the client, and the client library's own rate stands on a line of its own. Then what a stopped eleventh
+//! test, not the client, and the client library's own rate stands on a line of its own, as does its rate over TLS, as
+//! another machine would read. Then what a stopped eleventh
 //! client costs the others, and the latency from publication to a client, beside a bare chain with the same two
 //! wake-ups.
 //!
 //! `cargo run --release -p relay --example fanout [rounds]`
 
 use model::{InstrumentId, Price, Qty, Side, SideSource, UnixNanos, Venue};
-use relay::{Client, ClientOptions, Hello, PROTOCOL_VERSION, Server, ServerOptions, Source, Subscription};
+use relay::{
+    Client, ClientOptions, Hello, Identity, PROTOCOL_VERSION, Server, ServerOptions, Source, Subscription, TcpOptions,
+    TcpSource, Token, Trust,
+};
 use ring::{Directory, Writer, WriterOptions};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::io::{Read, Write};
@@ -31,6 +35,7 @@ const BATCH_RECORDS: usize = 1024;
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
 const ROUNDS: usize = 9;
 const PINGS: usize = 4_000;
+const TOKEN: &str = "only-for-this-measurement-on-loopback";
 
 fn trade(id: u64, now: u64) -> TradeRecord {
     let (price, size, now) = (Price(641_234), Qty(351_000), UnixNanos(now));
@@ -54,6 +59,7 @@ struct Plant {
     folder: tempfile::TempDir,
     stop: Arc<AtomicBool>,
     relay: Option<thread::JoinHandle<()>>,
+    tls: TcpSource,
     writer: Writer,
 }
 
@@ -68,16 +74,39 @@ impl Plant {
         }
         writer.publish(1);
         let stop = Arc::new(AtomicBool::new(false));
-        let server = Server::bind(ServerOptions::new(folder.path().into(), folder.path().join("s"))).expect("bind");
+        let token = || Some(Token::new(TOKEN).expect("long enough"));
+        let mut tcp = TcpOptions::new("127.0.0.1:0".parse().expect("an address"));
+        tcp.identity = Some(identity(folder.path()));
+        tcp.token = token();
+        let mut options = ServerOptions::new(folder.path().into(), folder.path().join("s"));
+        options.tcp = Some(tcp);
+        let server = Server::bind(options).expect("bind");
+        let tls = TcpSource {
+            address: server.tcp_address().expect("it listens").to_string(),
+            trust: Trust::Roots { file: folder.path().join("cert.pem"), server_name: Some("localhost".into()) },
+            token: token(),
+        };
         let flag = stop.clone();
         let relay = Some(thread::spawn(move || server.run(&flag)));
-        Plant { folder, stop, relay, writer }
+        Plant { folder, stop, relay, tls, writer }
     }
 
     fn client(&self) -> Client {
-        let source = Source::Unix(self.folder.path().join("s"));
+        self.client_of(Source::Unix(self.folder.path().join("s")))
+    }
+
+    fn client_of(&self, source: Source) -> Client {
         Client::open(source, Subscription::default(), ClientOptions::default()).expect("client")
     }
+}
+
+/// A certificate that is its own root.
+fn identity(folder: &Path) -> Identity {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let identity = Identity { certificate: folder.join("cert.pem"), key: folder.join("key.pem") };
+    std::fs::write(&identity.certificate, made.cert.pem()).expect("written");
+    std::fs::write(&identity.key, made.signing_key.serialize_pem()).expect("written");
+    identity
 }
 
 impl Drop for Plant {
@@ -96,6 +125,8 @@ enum Receiver {
     Counting,
     /// The client library: checks every batch and walks its records.
     Client,
+    /// The same, over TCP and TLS.
+    TlsClient,
 }
 
 /// Follows a stream of batches by their headers alone.
@@ -188,6 +219,10 @@ fn through_relay(receiver: Receiver, stopped: usize) -> (f64, u64) {
             }
             Receiver::Client => {
                 let client = plant.client();
+                thread::spawn(move || receive_all(client))
+            }
+            Receiver::TlsClient => {
+                let client = plant.client_of(Source::Tcp(plant.tls.clone()));
                 thread::spawn(move || receive_all(client))
             }
         })
@@ -350,7 +385,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn fan_out(rounds: usize) {
     let batches = encoded_batches();
     let (mut raw, mut relayed, mut with_stopped, mut clients) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut batch_records = Vec::new();
+    let (mut over_tls, mut batch_records) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         raw.push(bare(&batches));
         let (rate, met) = through_relay(Receiver::Counting, 0);
@@ -358,6 +393,7 @@ fn fan_out(rounds: usize) {
         batch_records.push((RECORDS * CLIENTS as u64) as f64 / met as f64);
         with_stopped.push(through_relay(Receiver::Counting, 1).0);
         clients.push(through_relay(Receiver::Client, 0).0);
+        over_tls.push(through_relay(Receiver::TlsClient, 0).0);
     }
     let ratio = |a: &[f64], b: &[f64]| median(a.iter().zip(b).map(|(a, b)| a / b).collect());
     println!("fan-out to {CLIENTS} receivers, records/s to each, median of {rounds} rounds, ratios within a round:");
@@ -369,6 +405,7 @@ fn fan_out(rounds: usize) {
     line("relay", &relayed, &raw, "bare");
     line("relay, one stopped", &with_stopped, &relayed, "relay");
     line("relay, client library", &clients, &raw, "bare");
+    line("the same over TLS", &over_tls, &clients, "the Unix socket");
 }
 
 fn main() {

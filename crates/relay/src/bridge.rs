@@ -6,7 +6,7 @@
 //! where the next connection goes on; what never came is a hole that readers are told of, exactly.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, ClientError, ClientOptions, Delivery, Source};
 use crate::filter::kind_and_instrument;
@@ -96,6 +96,10 @@ pub struct BridgedVenue {
     pub lag_ns: u64,
 }
 
+/// How long a loss waits for what is told behind it: definitions and states within it would come too late once it is
+/// written. Readers here learn of a loss about this long after it was told at the latest.
+const SETTLE_AFTER: Duration = Duration::from_secs(1);
+
 /// Repeats another machine's rings.
 pub struct Bridge {
     client: Client,
@@ -112,6 +116,8 @@ struct Repeated {
     losses: Vec<Lost>,
     /// Definitions and states told ahead of what is owed.
     ahead: Vec<(Point, Vec<u64>)>,
+    /// When the newest of `losses` and of what came aside of records owed since was told; `None` without losses.
+    unsettled_since: Option<Instant>,
     newest_published: u64,
     stats: BridgedVenue,
 }
@@ -169,10 +175,28 @@ impl Bridge {
             return Err(failed);
         }
         self.check_site()?;
+        let unsettled = self.settle_overdue()?;
         if polled == 0 {
-            self.client.wait(timeout);
+            self.client.wait(if unsettled { timeout.min(SETTLE_AFTER) } else { timeout });
         }
         Ok(polled)
+    }
+
+    /// Writes losses behind which no record owed came for a while: it may be long before one does. True when others
+    /// still wait.
+    fn settle_overdue(&mut self) -> Result<bool, BridgeError> {
+        let mut waiting = false;
+        for repeated in &mut self.venues {
+            let Some(since) = repeated.unsettled_since else { continue };
+            if since.elapsed() < SETTLE_AFTER {
+                waiting = true;
+                continue;
+            }
+            let venue = repeated.stats.venue;
+            repeated.settle_losses().map_err(|source| BridgeError::Ring { venue, source })?;
+            repeated.mirror.publish((self.clock)().0);
+        }
+        Ok(waiting)
     }
 
     fn check_site(&mut self) -> Result<(), BridgeError> {
@@ -204,7 +228,7 @@ impl Bridge {
 impl Repeated {
     fn new(venue: Venue, mirror: Mirror) -> Repeated {
         let stats = BridgedVenue { venue, records: 0, lost: 0, overruns: 0, lag_ns: 0 };
-        Repeated { mirror, losses: Vec::new(), ahead: Vec::new(), newest_published: 0, stats }
+        Repeated { mirror, losses: Vec::new(), ahead: Vec::new(), unsettled_since: None, newest_published: 0, stats }
     }
 
     fn position(&self) -> Option<Position> {
@@ -215,6 +239,9 @@ impl Repeated {
     fn take(&mut self, delivery: Delivery, words: &[u64]) -> Result<(), RingError> {
         let at = Point { epoch: delivery.envelope.epoch, sequence: delivery.envelope.sequence };
         if delivery.catch_up {
+            if self.unsettled_since.is_some() {
+                self.unsettled_since = Some(Instant::now());
+            }
             if explains(words) {
                 self.ahead.push((at, words.to_vec()));
             }
@@ -248,19 +275,26 @@ impl Repeated {
             "records of the other machine will never come"
         );
         self.losses.push(lost);
+        self.unsettled_since = Some(Instant::now());
     }
 
     /// Writes what lies before `next`, the first record owed: holes, and in them what a joiner is told.
     #[cold]
     fn settle(&mut self, next: Point) -> Result<(), RingError> {
+        self.settle_losses()?;
+        self.tell_ahead(next)?;
+        self.ahead.clear();
+        Ok(())
+    }
+
+    fn settle_losses(&mut self) -> Result<(), RingError> {
+        self.unsettled_since = None;
         self.ahead.sort_by_key(|(at, _)| (at.epoch, at.sequence));
         for lost in std::mem::take(&mut self.losses) {
             let last = lost.last.unwrap_or(lost.first.saturating_sub(1));
             self.tell_ahead(Point { epoch: lost.epoch, sequence: last.saturating_add(1) })?;
             self.mirror.lose(lost)?;
         }
-        self.tell_ahead(next)?;
-        self.ahead.clear();
         Ok(())
     }
 

@@ -76,6 +76,16 @@ fn ends(all: &[Got], feed: &Feed) -> bool {
     all.iter().any(|got| got.venue == feed.venue && !got.catch_up && (got.epoch, got.sequence) == end)
 }
 
+/// The last record of the feed was told, or named in an overrun.
+fn is_accounted_for(all: &[Got], feed: &Feed) -> bool {
+    let end = (feed.writer.epoch(), feed.last());
+    let named = |got: &Got| match got.record() {
+        Record::Overrun(overrun) => (overrun.epoch, overrun.last) == end,
+        _ => false,
+    };
+    ends(all, feed) || all.iter().rev().any(|got| got.venue == feed.venue && got.sequence == 0 && named(got))
+}
+
 #[test]
 fn a_reader_here_sees_what_a_reader_there_sees() {
     let (There { rings, pki, relay }, here) = (there(), folder());
@@ -178,7 +188,7 @@ fn what_the_other_machine_no_longer_holds_is_a_hole_that_everybody_here_is_told_
     proxy.set(Link::Cut);
     feed.run(3_000);
     proxy.set(Link::Up);
-    collect_until(&mut client, &mut all, |all| ends(all, &feed));
+    collect_until(&mut client, &mut all, |all| is_accounted_for(all, &feed));
     // A loss within one run, and then the end of it and the beginning of the next.
     proxy.set(Link::Cut);
     feed.run(3_000);
@@ -187,7 +197,7 @@ fn what_the_other_machine_no_longer_holds_is_a_hole_that_everybody_here_is_told_
     let mut feed = Feed::open(rings.path(), Venue::Kraken, 9, 1 << 9, &["BTC", "ETH"]);
     feed.run(3_000);
     proxy.set(Link::Up);
-    collect_until(&mut client, &mut all, |all| ends(all, &feed));
+    collect_until(&mut client, &mut all, |all| is_accounted_for(all, &feed));
     let accounted = account(&all, Venue::Kraken);
     assert!(accounted.len() > 4 && accounted[0] == (7, 1, told, "told"), "{accounted:?}");
     // Nothing between is unaccounted for.
@@ -202,8 +212,11 @@ fn what_the_other_machine_no_longer_holds_is_a_hole_that_everybody_here_is_told_
     for at in 0..2 {
         feed.define(at);
     }
-    feed.run(300);
-    collect_until(&mut late, &mut joined, |all| ends(all, &feed));
+    // Little enough at a time for the small ring to hold.
+    for _ in 0..6 {
+        feed.run(50);
+        collect_until(&mut late, &mut joined, |all| ends(all, &feed));
+    }
     let mut books = Books::default();
     joined.iter().for_each(|got| books.apply(got));
     assert_eq!(books.books, feed.books);
@@ -211,6 +224,29 @@ fn what_the_other_machine_no_longer_holds_is_a_hole_that_everybody_here_is_told_
     collect_until(&mut client, &mut all, |all| ends(all, &feed));
     all.iter().for_each(|got| books.apply(got));
     assert_eq!(books.books, feed.books);
+}
+
+#[test]
+fn a_loss_is_told_though_nothing_follows_it() {
+    let (There { rings, pki, relay }, here) = (there(), folder());
+    let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 11, &["BTC"]);
+    feed.run(20);
+    let proxy = Proxy::start(relay.tcp.expect("listens"));
+    let _bridge = Bridging::start(options(here.path(), &over_tls(proxy.address, &pki), 1 << 15));
+    let (mut client, mut all) = (over_rings(here.path(), oldest()), Vec::new());
+    collect_until(&mut client, &mut all, |all| ends(all, &feed));
+    // Until the relay can send no more; then over everything it has not sent, and silence.
+    proxy.set(Link::Stalled);
+    wait_for(|| {
+        feed.run(1_500);
+        relay.stats.get().clients.iter().any(|client| client.blocked)
+    });
+    feed.run(4_000);
+    proxy.set(Link::Up);
+    collect_until(&mut client, &mut all, |all| is_accounted_for(all, &feed));
+    let accounted = account(&all, Venue::Kraken);
+    assert!(accounted.iter().any(|range| range.3 == "lost"), "{accounted:?}");
+    assert!(accounted.windows(2).all(|pair| pair[1].1 == pair[0].2 + 1), "{accounted:?}");
 }
 
 #[test]

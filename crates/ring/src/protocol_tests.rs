@@ -553,13 +553,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The ring's meaning, as a list: what each name stands for, in order; nothing where the ring never had it.
+/// Epoch and sequence.
+type Name = (u64, u64);
+/// What a name stands for; nothing where the ring never had it.
+type Held = Option<Vec<u64>>;
+
+/// The ring's meaning, as a list of names in order.
 #[derive(Default)]
 struct Model {
-    published: BTreeMap<(u64, u64), Option<Vec<u64>>>,
-    waiting: Vec<((u64, u64), Option<Vec<u64>>)>,
+    published: BTreeMap<Name, Held>,
+    waiting: Vec<(Name, Held)>,
     /// Names accounted for: all below.
-    reached: (u64, u64),
+    reached: Name,
 }
 
 impl Model {
