@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Measures the anonymous memory of a whole plant: five feeds with many deep books, and the relay with a subscriber.
 
-usage: memory.py PROGRAM [--instruments 250] [--each] [--levels 1000] [--full] [--seconds 30] [--most KIB] [--out FILE]
+usage: memory.py PROGRAM [--instruments 250] [--each] [--levels 1000] [--full] [--feeds LIST] [--seconds 30] [--most KIB] [--out FILE]
 
 Emulators (coinbase, kraken, binance, which serves binance_us too, alpaca crypto) -> plain TCP -> feeds -> rings ->
 relay -> one consumer. The instruments are shared out among the feeds, or with --each every feed has as many. --full
-tells deeper books where the venue has them: coinbase 10 of 20,000 levels a side, binance and binance_us 5,000 levels.
+tells deeper books where the venue has them: coinbase 10 of 20,000 levels a side, binance 5,000 levels, binance_us 10 of
+as many; its request budget brings no more in time. --feeds leaves feeds out.
 When every book has been taken in and S seconds have passed, prints the anonymous memory (smaps_rollup) of each feed and
 the relay; ring files are shared mappings and not in it. Emulators and the consumer are not counted. Runs in folders
 and ports of its own and stops by itself. Exit status 0 when all books were live and the sum is at most KIB.
@@ -17,7 +18,7 @@ FEEDS = ("coinbase", "kraken", "binance", "binance_us", "alpaca")
 KEYS = {"ALPACA_API_KEY": "ALPHAPULSE-EMULATOR", "ALPACA_API_SECRET": "YWxwaGFwdWxzZS10ZXN0LXNlY3JldA=="}
 REST_OF = {"binance_us": "binance"}
 # A venue's request budget may take some minutes for many deep snapshots.
-PATIENCE_S = 600
+PATIENCE_S = 900
 
 
 def free_port():
@@ -55,9 +56,9 @@ def plan(a):
     plan = {feed: (share, a.levels, a.levels) for feed in FEEDS}
     if a.full:
         plan["coinbase"] = (10, 20_000, a.levels)
-        for feed in ("binance", "binance_us"):
-            plan[feed] = (share, 5000, 5000)
-    return plan
+        plan["binance"] = (share, 5000, 5000)
+        plan["binance_us"] = (10, 5000, 5000)
+    return {feed: what for feed, what in plan.items() if feed in a.feeds.split(",")}
 
 
 def symbols_of(feed, port, count):
@@ -87,6 +88,7 @@ def main():
     p.add_argument("--each", action="store_true")
     p.add_argument("--levels", type=int, default=1000)
     p.add_argument("--full", action="store_true")
+    p.add_argument("--feeds", default=",".join(FEEDS))
     p.add_argument("--seconds", type=float, default=30)
     p.add_argument("--rate", type=int, default=1000, help="frames a second of each emulator")
     p.add_argument("--maps", action="store_true", help="also print each process's largest mappings")
@@ -96,7 +98,7 @@ def main():
     feeds = plan(a)
     folder = tempfile.mkdtemp(prefix="alphapulse-memory-")
     rings = tempfile.mkdtemp(prefix="alphapulse-memory-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    ports = {venue: free_port() for venue in FEEDS if venue not in REST_OF}
+    ports = {venue: free_port() for venue in {REST_OF.get(feed, feed) for feed in feeds}}
     config, processes = os.path.join(folder, "alphapulse.toml"), {}
 
     def start(name, *args):
@@ -116,7 +118,7 @@ def main():
 
     common = (f'[paths]\nstate = "{folder}"\nrings = "{rings}"\n[metrics]\nbase_port = 0\n')
     for venue, port in ports.items():
-        count, levels, _ = feeds[venue]
+        count, levels, _ = max(what for feed, what in feeds.items() if REST_OF.get(feed, feed) == venue)
         common += (f'[emulator.{venue}]\nlisten = "127.0.0.1:{port}"\nframes_per_second = {a.rate}\n'
                    f'instruments = {count}\nlevels = {levels}\n')
     try:
