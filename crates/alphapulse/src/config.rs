@@ -247,6 +247,10 @@ pub struct EmulatorConfig {
     pub listen: String,
     /// Seed of the generated session.
     pub seed: u64,
+    /// Pairs of the generated session, made-up ones beside the venue's own three; 0: the venue's own.
+    pub instruments: usize,
+    /// Levels a side of its books.
+    pub levels: usize,
     /// Frames a second of the generated session.
     pub frames_per_second: u32,
     /// Whether books tell their changes in the mix of the load test: 50 % quotes, 30 % trades, 20 % book updates.
@@ -405,6 +409,8 @@ impl Default for EmulatorConfig {
         EmulatorConfig {
             listen: "127.0.0.1:0".to_owned(),
             seed: 1,
+            instruments: 0,
+            levels: emulator::GeneratedSession::default().levels,
             frames_per_second: 200,
             load_mix: false,
             journal: PathBuf::new(),

@@ -308,6 +308,8 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
         }),
         None => emulator::Session::Generated(emulator::GeneratedSession {
             seed: section.seed,
+            instruments: section.instruments,
+            levels: section.levels,
             book_pace: if section.load_mix { BookPace::Batched } else { BookPace::Venue },
             ..emulator::GeneratedSession::default()
         }),

@@ -4,7 +4,7 @@
 //! step are learnt from the levels: it is laid anew when a level comes that it should hold and cannot, or when the
 //! touch has left it behind. However odd the prices, no more than speed is at stake.
 
-use crate::window::Window;
+use crate::window::{Window, slots_for};
 use crate::{Effect, Level, sorted};
 use model::{Price, Qty};
 
@@ -71,7 +71,8 @@ impl<const BID: bool> Half<BID> {
     #[cold]
     fn look(&mut self) {
         self.misses = 0;
-        if self.window.is_laid() && self.window.is_behind() {
+        let outgrown = || slots_for(self.depth()) > self.window.slots();
+        if self.window.is_laid() && (self.window.is_behind() || outgrown()) {
             self.gather();
             self.spread();
         } else if !self.window.is_laid() && self.rest.len() >= LEVELS_MANY {
@@ -101,6 +102,7 @@ impl<const BID: bool> Half<BID> {
             self.window.put(slot, level.size);
             self.rest.pop();
         }
+        self.rest.shrink_to(2 * self.rest.len());
     }
 
     /// Replaces all levels. One pass where they come as venues send them, best first; else they are put in order first,

@@ -5,12 +5,14 @@
 use crate::{Effect, Level};
 use model::{Price, Qty};
 
-/// Slots of a window. 128 KiB of sizes a side, of which only pages with levels are ever touched.
-pub(crate) const SLOTS: usize = 1 << 14;
-/// Free slots on the better side of the touch when a window is laid.
-const SLACK: usize = SLOTS / 8;
+/// Slots of a window: enough for the levels near the touch of a book this deep, few enough that a thousand books fit a
+/// small machine. 8 KiB of sizes for a few hundred levels, 128 KiB at most, of which only pages with levels are touched.
+const SLOTS_MIN: usize = 1 << 10;
+const SLOTS_MAX: usize = 1 << 14;
+/// Slots a level: books are sparse away from the touch.
+const SLOTS_PER_LEVEL: usize = 4;
 /// The widest step and the farthest touch for which no sum or product below can overflow.
-const STEP_MAX: u64 = (1 << 62) / SLOTS as u64;
+const STEP_MAX: u64 = (1 << 62) / SLOTS_MAX as u64;
 const TOUCH_MAX: u64 = 1 << 60;
 
 /// Slots for equally spaced prices; it takes none until it is laid.
@@ -30,7 +32,17 @@ pub(crate) struct Window<const BID: bool> {
     count: usize,
     sizes: Vec<i64>,
     taken: Vec<u64>,
-    words: [u64; SLOTS / 4096],
+    words: [u64; SLOTS_MAX / 4096],
+}
+
+/// How many slots a window has that is laid for so many levels.
+pub(crate) fn slots_for(levels: usize) -> usize {
+    levels.saturating_mul(SLOTS_PER_LEVEL).clamp(SLOTS_MIN, SLOTS_MAX).next_power_of_two()
+}
+
+/// Free slots on the better side of the touch when a window of so many is laid.
+fn slack(slots: usize) -> usize {
+    slots / 8
 }
 
 impl<const BID: bool> Window<BID> {
@@ -74,7 +86,12 @@ impl<const BID: bool> Window<BID> {
 
     /// Price of the last slot, the worst that fits.
     pub(crate) fn far(&self) -> Price {
-        self.price(SLOTS - 1)
+        self.price(self.sizes.len() - 1)
+    }
+
+    /// How many slots it has, laid or not.
+    pub(crate) fn slots(&self) -> usize {
+        self.sizes.len()
     }
 
     #[inline]
@@ -119,13 +136,14 @@ impl<const BID: bool> Window<BID> {
     }
 
     /// Lays an empty window around a touch for the prices of `levels`, which come best first and begin with the touch.
-    /// The step is the widest on which all levels inside are. `false`, and nothing done, when the window would hold
-    /// fewer than `least` of them.
-    pub(crate) fn lay(&mut self, levels: impl Iterator<Item = Level>, least: usize) -> bool {
+    /// Its size is by their number, and the step is the widest on which all levels inside are. `false`, and nothing
+    /// done, when the window would hold fewer than `least` of them.
+    pub(crate) fn lay(&mut self, levels: impl ExactSizeIterator<Item = Level>, least: usize) -> bool {
+        let slots = slots_for(levels.len());
         let (mut touch, mut step, mut inside) = (None, 0u64, 0);
         for Level { price: Price(price), .. } in levels {
             let away = touch.get_or_insert(price).abs_diff(price);
-            if inside > 0 && away >= step.saturating_mul((SLOTS - SLACK) as u64) {
+            if inside > 0 && away >= step.saturating_mul((slots - slack(slots)) as u64) {
                 break;
             }
             step = gcd(price.unsigned_abs(), step);
@@ -135,20 +153,23 @@ impl<const BID: bool> Window<BID> {
         if inside < least || step == 0 || step > STEP_MAX || touch.unsigned_abs() > TOUCH_MAX {
             return false;
         }
-        self.sizes.resize(SLOTS, 0);
-        self.taken.resize(SLOTS / 64, 0);
+        if self.sizes.len() != slots {
+            // Made anew: memory asked for as zeros is not touched until a level comes.
+            self.sizes = vec![0; slots];
+            self.taken = vec![0; slots / 64];
+        }
         self.step = step as i64;
-        let slack = self.step * SLACK as i64;
+        let slack = self.step * slack(slots) as i64;
         self.near = if BID { touch + slack } else { touch - slack };
         self.twos = step.trailing_zeros();
         self.inverse = inverse(step >> self.twos);
-        self.span = SLOTS as u64;
+        self.span = slots as u64;
         true
     }
 
     /// Whether the touch has moved so far into the window that it should be laid again.
     pub(crate) fn is_behind(&self) -> bool {
-        self.first().is_none_or(|slot| slot > 2 * SLACK)
+        self.first().is_none_or(|slot| slot > 2 * slack(self.sizes.len()))
     }
 
     /// The levels, best first.
@@ -200,4 +221,37 @@ fn inverse(odd: u64) -> u64 {
         inverse = inverse.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(inverse)));
     }
     inverse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_as_large_as_its_book_needs() {
+        let slots = [0, 64, 256, 257, 500, 1000, 1024, 1025, 5000, 50_000, usize::MAX].map(slots_for);
+        assert_eq!(slots, [1024, 1024, 1024, 2048, 2048, 4096, 4096, 8192, 16_384, 16_384, 16_384]);
+    }
+
+    #[test]
+    fn a_window_laid_again_for_more_levels_is_larger_and_empty() {
+        let levels = |count: i64| (0..count).map(|n| Level { price: Price(1_000_000 - n), size: Qty(1) });
+        let levels = |count: i64| levels(count).collect::<Vec<_>>().into_iter();
+        let mut window = Window::<true>::default();
+        assert_eq!((window.slots(), window.is_laid()), (0, false));
+        for (count, slots) in [(100, 1024), (1000, 4096), (20_000, 16_384), (1000, 4096)] {
+            assert!(window.lay(levels(count), 16));
+            assert_eq!((window.slots(), window.count()), (slots, 0));
+            // The touch is behind the slack, and the last slot is still on the step.
+            assert_eq!(window.slot(Price(1_000_000)), Some(slots / 8));
+            assert_eq!(window.slot(window.far()), Some(slots - 1));
+            for level in levels(count) {
+                if let Some(slot) = window.slot(level.price) {
+                    window.put(slot, level.size);
+                }
+            }
+            assert_eq!(window.count(), (count as usize).min(slots - slots / 8));
+            window.lift();
+        }
+    }
 }

@@ -63,7 +63,10 @@ pub struct GeneratedSession {
     pub seed: u64,
     /// What is traded; empty: three pairs of the venue.
     pub pairs: Vec<SimulatedPair>,
-    /// Levels a side of each book.
+    /// Pairs of two assets in all where `pairs` is empty: the venue's three and made-up ones; at most
+    /// [`crate::INSTRUMENTS_MAX`]. Up to three: the venue's three.
+    pub instruments: usize,
+    /// Levels a side of each book, 20 to [`crate::LEVELS_MAX`]; over all instruments at most [`crate::LEVELS_SUM_MAX`].
     pub levels: usize,
     /// When books tell their changes.
     pub book_pace: BookPace,
@@ -71,7 +74,7 @@ pub struct GeneratedSession {
 
 impl Default for GeneratedSession {
     fn default() -> Self {
-        Self { seed: 1, pairs: Vec::new(), levels: 250, book_pace: BookPace::Venue }
+        Self { seed: 1, pairs: Vec::new(), instruments: 0, levels: 250, book_pace: BookPace::Venue }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::faults::Fault;
 use crate::hub::Hub;
 use crate::journal::Journal;
 use crate::market::simulation::Simulation;
-use crate::market::{Beside, CaptureFormat, Generated, Market, Pace, Pair, Recorded, read_capture};
+use crate::market::{Beside, CaptureFormat, Generated, Market, Pace, Pair, Recorded, many, read_capture};
 use crate::options::{Account, EmulatedVenue, JournalOptions, Limits, Options, Rate, Session};
 use crate::stats::{Counters, Stats};
 use crate::{alpaca, binance, coinbase, kraken};
@@ -177,10 +177,7 @@ fn market(options: &Options, started: UnixNanos) -> Result<Box<dyn Market>, Star
         }
         Session::Generated(session) => session,
     };
-    if session.levels < 20 {
-        let problem = format!("{} levels a side are too few to trade against; give 20 or more", session.levels);
-        return Err(StartError::Option { name: "levels", problem });
-    }
+    many::check(session)?;
     let first_id = started.0 / 1_000_000_000 * IDS_PER_SECOND;
     Ok(generated(options.venue, session, pace(options.rate), first_id))
 }
@@ -202,10 +199,10 @@ pub(crate) fn generated(
 ) -> Box<dyn Market> {
     let specs = match venue {
         _ if !session.pairs.is_empty() => session.pairs.clone(),
-        EmulatedVenue::Kraken => kraken::default_pairs(),
-        EmulatedVenue::Binance => binance::default_pairs(),
-        EmulatedVenue::Coinbase => coinbase::default_pairs(),
-        EmulatedVenue::Alpaca => alpaca::default_pairs(),
+        EmulatedVenue::Kraken => many::pairs(kraken::default_pairs(), session.instruments),
+        EmulatedVenue::Binance => many::pairs(binance::default_pairs(), session.instruments),
+        EmulatedVenue::Coinbase => many::pairs(coinbase::default_pairs(), session.instruments),
+        EmulatedVenue::Alpaca => many::pairs(alpaca::default_pairs(), session.instruments),
     };
     let pairs: Vec<Pair> = specs.iter().map(|spec| spec.pair.clone()).collect();
     let book_pace = session.book_pace;

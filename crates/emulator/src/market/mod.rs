@@ -8,6 +8,7 @@
 mod capture;
 mod generated;
 mod log;
+pub(crate) mod many;
 pub(crate) mod orders;
 mod recorded;
 pub(crate) mod simulation;

@@ -66,9 +66,9 @@ impl Buffer {
         Some((self.events.first()?.0.first, self.events.last()?.0.last))
     }
 
+    /// Forgets all and gives the room back: a live book keeps nothing here.
     fn clear(&mut self) {
-        self.events.clear();
-        self.levels.clear();
+        *self = Buffer::default();
     }
 }
 
