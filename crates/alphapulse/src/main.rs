@@ -132,9 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Emulator(args) => roles::emulator(&config, &args),
         Command::Tap(args) => tap::run(&config, &args),
         Command::Verify { command } => verify::run(&config, &command),
-        Command::Config { command: ConfigCommand::Check } => {
-            check_config(&config)
-        }
+        Command::Config { command: ConfigCommand::Check } => check_config(&config),
         Command::Config { command: ConfigCommand::Show } => {
             print!("{}", toml::to_string_pretty(&config).context("the configuration as TOML")?);
             Ok(ExitCode::SUCCESS)

@@ -167,7 +167,9 @@ fn live_urls(config: &Config, venue: Venue, spec: &venues::Spec) -> anyhow::Resu
     let urls = (or(&section.ws_url, spec.ws_url), or(&section.rest_url, spec.rest_url));
     for url in [&urls.0, &urls.1, &section.ws_url_b] {
         if let Some((name, _)) = config.emulator.iter().find(|(_, e)| config::authority(url) == e.listen) {
-            bail!("{url} is the address of emulator.{name}; use --origin simulated, or set venues.{venue}.ws_url and rest_url to the venue's");
+            bail!(
+                "{url} is the address of emulator.{name}; use --origin simulated, or set venues.{venue}.ws_url and rest_url to the venue's"
+            );
         }
     }
     Ok(urls)

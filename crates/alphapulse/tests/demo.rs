@@ -26,9 +26,7 @@ fn all_kinds(venue: &'static str) -> Vec<(&'static str, &'static str)> {
 fn trades_books_and_quotes_of_all_venues_arrive() {
     let site = Site::all("");
     let up = Up::start(&site, &[]);
-    wait_for("all rings", || {
-        VENUES.iter().all(|v| site.rings.path().join(format!("{v}.ring")).exists()).then_some(())
-    });
+    wait_for("all rings", || VENUES.iter().all(|v| site.rings.path().join(format!("{v}.ring")).exists()).then_some(()));
     for relay in [false, true] {
         if relay {
             wait_for("the relay's socket", || site.state.path().join("relay.sock").exists().then_some(()));
@@ -75,7 +73,8 @@ fn trades_books_and_quotes_of_all_venues_arrive() {
 fn instruments(site: &Site) -> Vec<Value> {
     let roles: Value = serde_json::from_slice(&site.output(&["status", "--json"]).stdout).expect("JSON");
     let listen = roles["roles"].as_array().expect("roles").iter().find(|r| r["role"] == "gateway").expect("a gateway");
-    let address = listen["listen"].as_str().and_then(|l| l.strip_prefix("ws://")?.split('/').next()).expect("an address");
+    let address =
+        listen["listen"].as_str().and_then(|l| l.strip_prefix("ws://")?.split('/').next()).expect("an address");
     let mut socket = TcpStream::connect(address).expect("the gateway");
     write!(socket, "GET /v1/instruments HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
     let mut answer = String::new();
@@ -166,7 +165,8 @@ fn a_check_of_the_configuration_says_which_venue_lacks_keys() {
     let words = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{words}");
     assert!(words.contains("alpaca: disabled, no credentials; set ALPACA_API_KEY and ALPACA_API_SECRET"), "{words}");
-    let out = site.command().args(["config", "check"]).env("ALPACA_API_KEY", "k").env("ALPACA_API_SECRET", "s").output();
+    let out =
+        site.command().args(["config", "check"]).env("ALPACA_API_KEY", "k").env("ALPACA_API_SECRET", "s").output();
     let words = String::from_utf8_lossy(&out.expect("the program runs").stdout).into_owned();
     assert!(words.contains("alpaca: AAPL, SPY, BTC-USD") && !words.contains("disabled"), "{words}");
 }
@@ -186,7 +186,8 @@ fn keys_and_venues_do_not_meet_emulators() {
     let text = std::fs::read_to_string(&site.config).expect("the configuration");
     let address = text.split("[emulator.kraken]\nlisten = \"").nth(1).and_then(|t| t.split('"').next()).expect("it");
     let site = Site::all(&format!("[venues.kraken]\nws_url = \"ws://{address}/v2\"\n"));
-    let pointed = site.command().args(["--set", &format!("emulator.kraken.listen={address}"), "feed", "kraken"]).output();
+    let pointed =
+        site.command().args(["--set", &format!("emulator.kraken.listen={address}"), "feed", "kraken"]).output();
     let words = String::from_utf8_lossy(&pointed.expect("the program runs").stderr).into_owned();
     assert!(words.contains("is the address of emulator.kraken"), "{words}");
 }

@@ -155,7 +155,14 @@ pub fn changes(told: &[Value], sent: &Sent, symbol: &str) -> usize {
         }
         let frame = frame_of(line);
         if frame.is_whole {
-            assert!(anew || { let mut b = Book::default(); b.apply(&frame); b == ours }, "{symbol}: another book at {line}");
+            assert!(
+                anew || {
+                    let mut b = Book::default();
+                    b.apply(&frame);
+                    b == ours
+                },
+                "{symbol}: another book at {line}"
+            );
             ours.apply(&frame);
             continue;
         }

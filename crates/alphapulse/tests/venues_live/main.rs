@@ -23,7 +23,8 @@ fn coinbase() -> Setup {
 }
 
 fn advanced() -> Setup {
-    coinbase().with("api", "advanced")
+    // The only interval of its candles.
+    Setup { bar_interval_s: 300, ..coinbase().with("api", "advanced") }
 }
 
 fn shares() -> Setup {
@@ -138,9 +139,8 @@ fn alpaca_consolidated_with_repairs() {
     check_figures(&plant);
     let sent = Sent::read(&plant.journal(), Protocol::Alpaca);
     for symbol in &setup.symbols {
-        let line = |l: &&Value| {
-            format!("{} {}", l["kind"].as_str().expect("a kind"), l["trade_id"].as_str().expect("an id"))
-        };
+        let line =
+            |l: &&Value| format!("{} {}", l["kind"].as_str().expect("a kind"), l["trade_id"].as_str().expect("an id"));
         let told: Vec<String> =
             told.iter().filter(|l| l["type"] == "correction" && l["symbol"] == *symbol).map(|l| line(&l)).collect();
         let sent = sent.corrections.get(*symbol).cloned().unwrap_or_default();
@@ -164,6 +164,9 @@ fn alpaca_both_lines_of_one_feed() {
     let mut plant = Plant::start(setup.clone());
     plant.wait_for("trades_total", TRADES);
     let told = plant.end();
+    for l in told.iter().filter(|l| l["type"] == "status") {
+        println!("{l}");
+    }
     check_figures(&plant);
     checks::untroubled(&told);
     let sent = Sent::read(&plant.journal(), Protocol::Alpaca);
@@ -400,15 +403,17 @@ fn keys_the_venue_does_not_know_are_said_so() {
     println!("{line}");
     assert!(!plant.told().iter().any(|l| l.to_string().contains("SOMEBODY")), "keys are told to nobody");
     let plant = Plant::with_account(coinbase().with("level2", "level2"), Account::default(), other());
-    println!("{}", told_in_words(&plant, "refused"));
+    let line = told_in_words(&plant, "requires authentication");
+    assert_eq!((line["reason"].as_str(), line["stream"].as_str()), (Some("refused"), Some("book")), "{line}");
     // What needs no keys goes on.
     plant.wait_for("trades_total", 10);
 }
 
 #[test]
 fn a_symbol_nobody_trades_is_said_so_and_the_others_go_on() {
-    for (mut setup, wrong) in [(coinbase(), "NOPE-USD"), (advanced(), "NOPE-USD"), (kraken_v1(), "NOPE-USD"), (shares(), "NOPE"), (coins(), "NOPE-USD")] {
-        setup.symbols.push(wrong);
+    // Alpaca takes any symbol that could be one.
+    for mut setup in [coinbase(), advanced(), kraken_v1(), Setup { symbols: vec!["BTC-USDT"], ..binance_us() }] {
+        setup.symbols.push("NOPE-USD");
         let plant = Plant::start(setup);
         println!("{}", told_in_words(&plant, "NOPE"));
         plant.wait_for("trades_total", 10);

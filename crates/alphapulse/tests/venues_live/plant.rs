@@ -25,13 +25,22 @@ pub struct Setup {
     pub symbols: Vec<&'static str>,
     pub choices: Vec<(&'static str, &'static str)>,
     pub streams: Vec<StreamKind>,
+    pub bar_interval_s: u32,
     pub deflate: bool,
 }
 
 impl Setup {
     pub fn new(venue: Venue, emulated: EmulatedVenue, symbols: &[&'static str]) -> Setup {
         let streams = vec![StreamKind::Trade, StreamKind::Book, StreamKind::Quote, StreamKind::Bar];
-        Setup { venue, emulated, symbols: symbols.to_vec(), choices: vec![], streams, deflate: false }
+        Setup {
+            venue,
+            emulated,
+            symbols: symbols.to_vec(),
+            choices: vec![],
+            streams,
+            bar_interval_s: 60,
+            deflate: false,
+        }
     }
 
     pub fn with(mut self, key: &'static str, value: &'static str) -> Setup {
@@ -80,6 +89,7 @@ impl Plant {
             settings: Settings {
                 symbols: setup.symbols.iter().map(|s| (*s).to_owned()).collect(),
                 streams: setup.streams.clone(),
+                bar_interval_s: setup.bar_interval_s,
                 credentials: Some(Credentials {
                     key: used.key,
                     secret: used.secret,
