@@ -172,7 +172,28 @@ impl Feed {
                 link.state = State::Open(Box::new(open));
                 self.show_connected();
                 self.step(index, Input::Connected, now)?;
-                self.collect(index)
+                self.collect(index)?;
+                self.take_leftover(index)
+            }
+        }
+    }
+
+    /// Takes what came together with the upgrade's answer: the socket will not announce it, and a venue that speaks
+    /// first and then waits for us would wait in vain.
+    fn take_leftover(&mut self, index: usize) -> Result<(), FeedError> {
+        match std::mem::replace(&mut self.links[index].state, State::Idle) {
+            State::Open(mut open) => {
+                let taken = self.take_frames(index, &mut open)?;
+                self.links[index].state = State::Open(open);
+                match taken {
+                    Ok(()) => self.collect(index),
+                    Err(lost) => self.lose(index, lost, None),
+                }
+            }
+            // The machine wants another connection already.
+            other => {
+                self.links[index].state = other;
+                Ok(())
             }
         }
     }
@@ -241,7 +262,6 @@ impl Feed {
     fn read(&mut self, index: usize, open: &mut Open) -> Result<Result<(), Lost>, FeedError> {
         let mut spins = 0;
         for _ in 0..READS_MAX {
-            // Bytes may wait in the decoder from the upgrade, so frames are taken first.
             match open.decoder.fill(&mut open.stream) {
                 Ok(0) => return Ok(Err(Lost(Reason::Connection, "the venue closed the connection".to_owned()))),
                 Ok(n) => {
@@ -257,10 +277,6 @@ impl Feed {
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     if self.options.waiting == Waiting::Block || spins == SPINS {
-                        if open.decoder.pending_bytes() > 0 && open.fresh {
-                            // What came with the upgrade's answer is not announced by the socket.
-                            return self.take_frames(index, open);
-                        }
                         return Ok(Ok(()));
                     }
                     spins += 1;
