@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fuzzes every decoder, or those named, from the project's own frames.
 
-usage: fuzz.py [--seconds 60 | --runs N] [--sanitizer address|none] [TARGET]...
+usage: fuzz.py [--seconds 60 | --runs N] [--length 4096] [--sanitizer address|none] [TARGET]...
 
 Each target starts from its venue's frames under fixtures/, so that it begins with valid messages of every channel and
 damages them from there. Needs nightly and cargo-fuzz. Exit status 0 when no target found anything; what one found stays
@@ -52,6 +52,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seconds", type=int, default=60)
     arguments.add_argument("--runs", type=int)
+    arguments.add_argument("--length", type=int, default=4096)
     arguments.add_argument("--sanitizer", default="address")
     arguments.add_argument("targets", nargs="*", choices=[*targets, []])
     options = arguments.parse_args()
@@ -62,7 +63,7 @@ def main():
     failed = []
     for target in options.targets or targets:
         command = ["cargo", "+nightly", "fuzz", "run", "-s", options.sanitizer, target, "--fuzz-dir", "fuzz"]
-        flags = [limit, "-max_len=4096", f"-dict={words(target)}", "-print_final_stats=1", "-rss_limit_mb=2048"]
+        flags = [limit, f"-max_len={options.length}", f"-dict={words(target)}", "-print_final_stats=1", "-rss_limit_mb=2048"]
         run = subprocess.run([*command, str(seeds(target)), "--", *flags], cwd=ROOT, capture_output=True, text=True)
         done = re.search(r"number_of_executed_units:\s*(\d+)", run.stderr)
         peak = re.search(r"peak_rss_mb:\s*(\d+)", run.stderr)

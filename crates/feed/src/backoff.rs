@@ -62,8 +62,8 @@ impl Backoff {
         self.config.base.saturating_mul(factor).min(self.config.cap)
     }
 
-    /// Call on the first valid message, not on the mere connection: a server that accepts and then hangs up at once
-    /// must not be hammered.
+    /// Call when a connection proved itself, not on the mere connection: a server that accepts, or greets, and then
+    /// hangs up must not be hammered.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -56,7 +56,8 @@ pub struct Memory {
     pub trade_time: UnixNanos,
     /// Trades told as missing and not told late since.
     pub missing: Vec<trades::Missing>,
-    /// Trades told at the moment of the newest one or of an end of a missing window, by the venue's time, with their
+    /// Trades told at the moment of the newest one or of an end of a missing window (around it, where ids have no
+    /// order), by the venue's time, with their
     /// id or [`trades::key`]: what a venue without contiguous ids may bring again.
     pub recent: Vec<(UnixNanos, u64)>,
 }
@@ -120,6 +121,12 @@ pub trait VenueMachine: Send {
     /// Another connection has told trades up to this id, and this one is about to join it: those are neither news here nor
     /// missing, however long this one was away.
     fn catch_up(&mut self, _instrument: InstrumentId, _last_trade: u64) {}
+
+    /// Whether the connection has proved itself, so that failed attempts before it are forgotten: asked after a sound frame.
+    /// Where a venue greets before it lets anyone in, a greeting is not enough.
+    fn is_settled(&self) -> bool {
+        true
+    }
 
     /// Whether a jump of an instrument's trade ids means that trades are missing.
     fn trade_ids_are_contiguous(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What a machine wants done: records told, frames sent, requests made. The shell empties it after every step.
 
-use model::{InstrumentId, Reason};
+use model::{InstrumentId, Reason, UnixNanos};
 use std::time::Duration;
 use wire::RecordBuf;
 
@@ -104,6 +104,8 @@ pub struct Outbox {
     pub requests: Vec<Request>,
     /// The socket is of no more use: close it and connect again, for this reason.
     pub reconnect: Option<(Reason, String)>,
+    /// With [`Outbox::reconnect`]: no other connection of this line is made before.
+    pub not_before: Option<UnixNanos>,
     /// Book events told by this step, where they are asked for and the venue numbers them.
     pub marks: Vec<EventMark>,
     /// Whether book events are to be marked: only an arbiter reads them.
@@ -143,5 +145,6 @@ impl Outbox {
         self.requests.clear();
         self.marks.clear();
         self.reconnect = None;
+        self.not_before = None;
     }
 }

@@ -4,14 +4,18 @@
 //! without a trade in the ring the last id is unknown.
 
 use crate::trades::{self, Missing};
-use crate::{Memory, UnixNanos};
+use crate::{Memory, UnixNanos, registry};
 use model::{Decimal, InstrumentId, StreamKind};
 use std::collections::HashMap;
 use std::time::Duration;
-use wire::{Flags, GapRecord, Header, Record, TradeRecord};
+use wire::{Flags, GapRecord, Header, LongTradeView, Record, TradeRecord};
 
 /// How much earlier than our own clock says a venue's time may be. Only used for gaps whose trade before is gone.
 const CLOCKS_APART: Duration = Duration::from_secs(60);
+
+/// Where ids have no order, the trades told so long before the newest one or around a missing window are remembered, and
+/// those told within it: what such a venue reports late is asked for again, and only its id says that it was told.
+pub(crate) const UNORDERED: Duration = Duration::from_secs(2);
 
 /// What is gathered of one instrument.
 #[derive(Default)]
@@ -20,6 +24,8 @@ struct Recalled {
     price_scale: u8,
     size_scale: u8,
     told: Vec<(UnixNanos, u64)>,
+    /// Trade ids say nothing of the order.
+    unordered: bool,
 }
 
 /// Reads records in their order and knows in the end what a feed should remember.
@@ -40,7 +46,9 @@ impl Recall {
         known.memory.last_seen = known.memory.last_seen.max(UnixNanos(words[2]));
         match record {
             Record::Instrument(v) => (known.price_scale, known.size_scale) = (v.head.price_scale, v.head.size_scale),
-            Record::Trade(t) => known.trade(t),
+            Record::Trade(t) if header.venue().is_none_or(registry::trade_ids_rise) => known.trade(t),
+            Record::Trade(t) => known.unordered(*header, UnixNanos(t.ts_event), t.id()),
+            Record::LongTrade(t) => known.long_trade(*header, &t),
             Record::Gap(g) if g.stream() == StreamKind::Trade => known.gap(g),
             _ => {}
         }
@@ -96,6 +104,28 @@ impl Recalled {
         (m.trade_id, m.trade_time) = (t.id(), m.trade_time.max(time));
     }
 
+    /// A trade with texts: of a venue whose ids have no order, or are no numbers.
+    fn long_trade(&mut self, header: Header, t: &LongTradeView<'_>) {
+        self.unordered(header, UnixNanos(t.head.ts_event), t.id.parse().ok());
+    }
+
+    /// A trade whose id orders nothing: its time alone says where trades stand.
+    fn unordered(&mut self, header: Header, time: UnixNanos, id: Option<u64>) {
+        self.unordered = true;
+        self.told.extend(id.map(|id| (time, id)));
+        let m = &mut self.memory;
+        let late = header.flags().contains(Flags::LATE);
+        for window in &mut m.missing {
+            let open = window.until == UnixNanos::ZERO;
+            if late && window.since < time && (open || time < window.until) {
+                window.since = time;
+            } else if !late && open {
+                window.until = time.max(window.since);
+            }
+        }
+        (m.trade_id, m.trade_time) = (id, m.trade_time.max(time));
+    }
+
     fn gap(&mut self, g: &GapRecord) {
         let since = match self.memory.trade_time {
             UnixNanos::ZERO => UnixNanos(g.ts_from.saturating_sub(CLOCKS_APART.as_nanos() as u64)),
@@ -112,6 +142,14 @@ impl Recalled {
 
     fn finish(mut self) -> Memory {
         let m = &self.memory;
+        if self.unordered {
+            let reach = UNORDERED.as_nanos() as u64;
+            let after = |time: UnixNanos, edge: UnixNanos| edge.0 <= time.0.saturating_add(reach);
+            let before = |time: UnixNanos, w: &Missing| w.until == UnixNanos::ZERO || time.0 <= w.until.0 + reach;
+            let within = |time, w: &Missing| after(time, w.since) && before(time, w);
+            self.told.retain(|(time, _)| after(*time, m.trade_time) || m.missing.iter().any(|w| within(*time, w)));
+            return Memory { recent: self.told, ..self.memory };
+        }
         let edge = |time: UnixNanos| {
             let ends = |w: &Missing| w.first == 0 && (w.since == time || w.until == time);
             time == m.trade_time || m.missing.iter().any(ends)

@@ -85,6 +85,12 @@ pub fn allows_pairs(venue: Venue) -> bool {
     venue != Venue::Alpaca
 }
 
+/// Whether a venue's trade ids, where it has any, rise from trade to trade of an instrument.
+pub(crate) fn trade_ids_rise(venue: Venue) -> bool {
+    // Every exchange behind it numbers its own.
+    venue != Venue::Alpaca
+}
+
 /// Endpoints and limits of a venue, which may depend on its choices.
 pub fn spec(venue: Venue, choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
     match venue {

@@ -250,6 +250,11 @@ impl Session {
         connected && self.groups[group].arbiter.as_ref().is_some_and(|arbiter| arbiter.is_ready(place))
     }
 
+    /// Whether a line's connection has proved itself. See [`VenueMachine::is_settled`].
+    pub fn is_settled(&self, line: usize) -> bool {
+        self.lines[line].machine.is_settled()
+    }
+
     /// Does one step of the first line. See [`Session::step_line`].
     #[inline]
     pub fn step(&mut self, input: Input<'_>, now: UnixNanos, out: &mut Outbox) -> Option<Quarantined> {

@@ -8,7 +8,8 @@ use model::{GapCause, InstrumentId, Reason, StreamKind, UnixNanos, Venue};
 use packing::{Stamps, pack};
 use serde_json::{Value, json};
 use std::time::Duration;
-use venues::{Credentials, Memory, Outbox, Reply, Request, Settings, VenueMachine};
+use venues::trades::Missing;
+use venues::{Credentials, Memory, Outbox, Recall, Reply, Request, Settings, VenueMachine};
 use wire::Envelope;
 use wire::json::{Encoder, GapLine, Line};
 
@@ -25,6 +26,9 @@ struct Run {
     sent: Vec<Value>,
     asked: Vec<Request>,
     reconnect: Option<(Reason, String)>,
+    not_before: Option<UnixNanos>,
+    /// What a feed that starts now would remember.
+    recall: Recall,
 }
 
 fn settings(symbols: &[&str]) -> Settings {
@@ -59,16 +63,20 @@ impl Run {
             sent: vec![],
             asked: vec![],
             reconnect: None,
+            not_before: None,
+            recall: Recall::default(),
         }
     }
 
     fn drain(&mut self) {
         for words in &self.out.records {
+            self.recall.push(words);
             self.lines.extend(self.encoder.push(Envelope::default(), words).unwrap());
         }
         self.sent.extend(self.out.frames.iter().map(|f| serde_json::from_slice::<Value>(&f.payload).unwrap()));
         self.asked.append(&mut self.out.requests);
         self.reconnect = self.out.reconnect.take().or(self.reconnect.take());
+        self.not_before = self.out.not_before.take().or(self.not_before.take());
         self.out.clear();
     }
 
@@ -297,7 +305,10 @@ fn keys_that_are_wrong_are_not_tried_again_for_long() {
         run.frame(WELCOME);
         run.frame(&error(code, text));
         assert_eq!(run.refusals(), [format!("{code} {text}; the next login is in 300 s")]);
-        // The venue cuts us off and the feed comes back: welcomed, but silent.
+        let end = run.now.after(300 * SECOND);
+        assert_eq!(run.reconnect.take(), Some((Reason::Refused, format!("{code} {text}"))));
+        assert_eq!(run.not_before.take(), Some(end), "nobody need connect before");
+        // Should someone connect all the same: welcomed, but silent.
         for _ in 0..4 {
             run.cut();
             run.wait(5 * SECOND);
@@ -309,12 +320,8 @@ fn keys_that_are_wrong_are_not_tried_again_for_long() {
         run.wait(285 * SECOND);
         assert_eq!(run.sent.len(), 2, "one more login, five minutes later");
         assert_eq!(run.sent[1]["action"], "auth");
-        // Where the socket stays, another is asked for when the wait is over.
         run.frame(&error(code, text));
-        run.wait(299 * SECOND);
-        assert_eq!(run.reconnect, None);
-        run.wait(2 * SECOND);
-        assert_eq!(run.reconnect, Some((Reason::Refused, format!("{code} {text}"))));
+        assert_eq!((run.reconnect.is_some(), run.not_before), (true, Some(run.now.after(300 * SECOND))));
     }
 }
 
@@ -330,19 +337,21 @@ fn a_session_that_lingers_is_waited_for_longer_each_time() {
             run.refusals().last().unwrap(),
             &format!("406 connection limit exceeded; the next login is in {wait} s")
         );
-        run.wait(Duration::from_secs(wait) - Duration::from_millis(1));
-        assert_eq!(run.reconnect, None);
-        run.wait(Duration::from_millis(1));
         assert_eq!(run.reconnect.take(), Some((Reason::Refused, "406 connection limit exceeded".to_owned())));
+        assert_eq!(run.not_before.take(), Some(run.now.after(Duration::from_secs(wait))));
+        assert!(!run.machine.is_settled(), "a welcome is no success");
         run.cut();
+        run.wait(Duration::from_secs(wait));
     }
     for (code, text) in [(404, "auth timeout"), (407, "slow client"), (500, "internal error"), (599, "new")] {
         let mut run = Run::new(&settings(&["AAPL"]), &[]);
         run.log_in();
+        assert!(!run.machine.is_settled(), "nor is a login");
         run.grant(1);
+        assert!(run.machine.is_settled());
         run.frame(&error(code, text));
-        run.wait(2 * SECOND);
         assert_eq!(run.reconnect, Some((Reason::Refused, format!("{code} {text}"))));
+        assert_eq!(run.not_before, Some(run.now.after(SECOND)));
     }
     let mut run = Run::new(&settings(&["AAPL"]), &[("statuses", "off")]);
     run.log_in();
@@ -402,14 +411,20 @@ fn missed_trades_are_fetched_page_by_page_and_told_once() {
     run.grant(from + 1);
     run.frame(&trade(9, "V", "50"));
     run.wait(2 * SECOND);
-    let path = "/v2/stocks/trades?symbols=AAPL&start=2023-11-14T22:13:19.000000000Z&end=2023-11-14T22:13:52.000000000Z&limit=10000&sort=asc&feed=iex";
+    let path = "/v2/stocks/trades?symbols=AAPL&start=2023-11-14T22:13:18.500000000Z&end=2023-11-14T22:13:52.000000000Z&limit=10000&sort=asc&feed=iex";
     assert_eq!(run.asked.last().unwrap().path, path);
     run.answer(200, r#"{"trades":{"AAPL":[{"t":"2023-11-14T22:13:19.5Z","x":"V","p":126.55,"s":1,"c":["@"],"i":7,"z":"C"},{"t":"2023-11-14T22:13:40Z","x":"V","p":126.551,"s":2,"c":["@","I"],"i":8,"z":"C"}]},"next_page_token":"QQ=="}"#);
     assert_eq!(run.asked.last().unwrap().path, format!("{path}&page_token=QQ%3D%3D"));
     run.answer(200, r#"{"trades":{"AAPL":[{"t":"2023-11-14T22:13:50Z","x":"V","p":126.55,"s":1,"c":["@"],"i":9,"z":"C"}],"MSFT":null},"next_page_token":null}"#);
     let told = [("7", false), ("7", false), ("9", false), ("8", true)].map(|(id, late)| (id.to_owned(), late));
     assert_eq!(run.trades(), told);
-    assert_eq!((run.gaps().len(), run.machine.counts().trades_repeated), (0, 2), "all was had");
+    let c = run.machine.counts();
+    assert_eq!((run.gaps().len(), c.trades_repeated, c.trades_backfilled), (1, 2, 1), "the gap is told at once");
+    assert_eq!(run.gaps()[0].first, None);
+    let gap = run.lines.iter().position(|l| matches!(l, Line::Gap(_))).unwrap();
+    let next =
+        run.lines.iter().position(|l| matches!(l, Line::Trade(t) if t.trade_id.as_deref() == Some("9"))).unwrap();
+    assert!(gap < next);
 }
 
 #[test]
@@ -429,7 +444,7 @@ fn what_the_venue_does_not_give_is_a_gap_without_ids() {
         run.wait(2 * SECOND);
         for (n, (status, body)) in replies.iter().enumerate() {
             assert_eq!(run.asked.len(), n + 1);
-            assert!(run.gaps().is_empty());
+            assert_eq!(run.gaps().len(), 1, "told at once");
             run.answer(*status, body);
             run.wait(20 * SECOND);
         }
@@ -443,36 +458,98 @@ fn what_the_venue_does_not_give_is_a_gap_without_ids() {
     }
 }
 
-/// Trades around the end of the run before: `last` of them were told by it.
-fn restarted(id: Option<u64>) -> Run {
+fn row(id: u64, time: &str) -> String {
+    format!(r#"{{"t":"2023-11-14T22:13:{time}Z","x":"V","p":1,"s":1,"c":["@"],"i":{id},"z":"C"}}"#)
+}
+
+fn body(rows: &[(u64, &str)], token: &str) -> String {
+    let rows: Vec<String> = rows.iter().map(|(id, time)| row(*id, time)).collect();
+    format!(r#"{{"trades":{{"AAPL":[{}]}},"next_page_token":{token}}}"#, rows.join(","))
+}
+
+/// A time of these tests, in milliseconds of their minute.
+fn at(ms: u64) -> UnixNanos {
+    UnixNanos(1_700_000_000_000_000_000 - 20_000_000_000 + ms * 1_000_000)
+}
+
+/// The ids of trades around the end of the run before that are told by the next.
+fn restarted(memory: Memory) -> Vec<String> {
     let mut run = Run::new(&settings(&["AAPL"]), &[("statuses", "off")]);
-    let memory = Memory { trade_id: id, last_seen: run.now, ..Memory::default() };
+    let memory = Memory { last_seen: run.now, ..memory };
     run.machine.remember(InstrumentId::of(Venue::Alpaca, "AAPL"), memory);
     run.now = run.now.after(10 * SECOND);
     run.log_in();
     run.grant(1);
-    run.wait(2 * SECOND);
-    let one = |id: u64, time: &str| {
-        format!(r#"{{"t":"2023-11-14T22:13:{time}Z","x":"V","p":1,"s":1,"c":["@"],"i":{id},"z":"C"}}"#)
-    };
-    let all = [one(50, "18.5"), one(20, "19.2"), one(60, "19.9"), one(10, "25")].join(",");
-    run.answer(200, &format!(r#"{{"trades":{{"AAPL":[{all}]}},"next_page_token":null}}"#));
     run.frame(&trade(20, "V", "19.2"));
-    run
+    run.wait(2 * SECOND);
+    run.answer(200, &body(&[(50, "18.5"), (20, "19.2"), (60, "19.9"), (10, "25")], "null"));
+    run.frame(&trade(20, "V", "19.2"));
+    let gaps: Vec<_> = run.gaps().iter().map(|g| (g.cause.clone(), g.first.clone())).collect();
+    assert_eq!(gaps, [("restart".to_owned(), None)]);
+    run.trades().into_iter().map(|(id, _)| id).collect()
 }
 
 #[test]
 fn a_restart_goes_on_behind_the_last_trade_told() {
-    let ids = |run: &Run| run.trades().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-    let run = restarted(Some(20));
-    assert_eq!((ids(&run), run.gaps().len()), (vec!["60".to_owned(), "10".to_owned()], 0));
-    // The last trade told is older than the time that is looked at: none of its trades were told.
-    let run = restarted(Some(4));
-    assert_eq!((ids(&run), run.gaps().len()), (["50", "20", "60", "10"].map(str::to_owned).to_vec(), 0));
-    // Nothing says what was told: what may have been is not told again, and that is said.
-    let run = restarted(None);
-    assert_eq!(ids(&run), ["10"]);
-    assert_eq!(run.gaps().iter().map(|g| g.cause.as_str()).collect::<Vec<_>>(), ["restart"]);
+    let recent = |list: &[(u64, u64)]| Memory {
+        trade_id: Some(20),
+        trade_time: at(19_200),
+        recent: list.iter().map(|(ms, id)| (at(*ms), *id)).collect(),
+        ..Memory::default()
+    };
+    assert_eq!(restarted(recent(&[(18_500, 50), (19_200, 20)])), ["60", "10"]);
+    // What was reported late before the newest trade is still missing.
+    assert_eq!(restarted(recent(&[(19_200, 20)])), ["50", "60", "10"]);
+    // Nothing says what was told: what may have been is not told again.
+    assert_eq!(restarted(Memory::default()), ["10"]);
+}
+
+#[test]
+fn a_feed_killed_in_the_middle_of_a_fetch_loses_nothing_and_repeats_nothing() {
+    let mut first = Run::new(&settings(&["AAPL"]), &[("statuses", "off")]);
+    first.log_in();
+    first.grant(1);
+    first.frame(&trade(100, "V", "20.0"));
+    first.frame(&trade(2, "V", "20.5"));
+    first.cut();
+    first.wait(10 * SECOND);
+    let from = first.sent.len();
+    first.log_in();
+    first.grant(from + 1);
+    first.frame(&trade(9, "V", "31.5"));
+    // Reported late by its exchange, but in time for us.
+    first.frame(&trade(7, "V", "27"));
+    first.wait(2 * SECOND);
+    first.answer(200, &body(&[(2, "20.5"), (30, "21"), (4, "22")], "\"more\""));
+    let mut told = first.trades();
+    assert_eq!(told.len(), 6);
+    let memories = std::mem::take(&mut first.recall).finish();
+    let missing = Missing { first: 0, last: 0, since: at(22_000), until: at(31_500) };
+    assert_eq!(memories.iter().map(|(_, m)| m.missing.clone()).collect::<Vec<_>>(), [vec![missing]]);
+
+    let mut second = Run::new(&settings(&["AAPL"]), &[("statuses", "off")]);
+    for (id, memory) in memories {
+        second.machine.remember(id, memory);
+    }
+    second.now = first.now.after(20 * SECOND);
+    second.log_in();
+    second.grant(1);
+    second.frame(&trade(31, "V", "54"));
+    second.wait(2 * SECOND);
+    assert_eq!(second.asked.len(), 2, "the time since, and what was being fetched");
+    let all = [(100, "20.0"), (2, "20.5"), (30, "21"), (4, "22"), (5, "23"), (7, "27"), (6, "31"), (9, "31.5")];
+    let all = [&all[..], &[(10, "40"), (31, "54")]].concat();
+    while let Some(request) = second.asked.pop() {
+        let body = body(&all, "null");
+        let reply = Reply::Http { status: 200, body: body.as_bytes(), retry_after: None };
+        second.machine.on_response(request.id, reply, second.now, &mut second.out);
+        second.drain();
+    }
+    told.extend(second.trades());
+    let mut ids: Vec<u64> = told.iter().map(|(id, _)| id.parse().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [2, 4, 5, 6, 7, 9, 10, 30, 31, 100], "each once");
+    assert_eq!(second.gaps().len(), 1, "a gap is told once, not in every run");
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(super) struct Open {
     pub messages: Budget,
     /// Nothing valid came yet on this connection.
     pub fresh: bool,
+    /// It proved itself: attempts that failed before it are forgotten.
+    pub settled: bool,
 }
 
 impl Link {

@@ -162,6 +162,7 @@ impl Feed {
                     waiting: VecDeque::new(),
                     messages: Budget::new(limit.count, limit.per),
                     fresh: true,
+                    settled: false,
                 };
                 let now = self.now();
                 self.metrics.connects.add(1);
@@ -208,7 +209,10 @@ impl Feed {
         let now = self.now();
         let replaced = self.is_replaced(index);
         let link = &mut self.links[index];
-        let wait = link.backoff.next(&mut self.rng).max(retry_after.unwrap_or(Duration::ZERO));
+        // Whatever the line wanted of this connection is of no more use, but for how long it stays away.
+        self.out.reconnect = None;
+        let asked = self.out.not_before.take().map_or(Duration::ZERO, |time| time.since(now));
+        let wait = link.backoff.next(&mut self.rng).max(retry_after.unwrap_or(Duration::ZERO)).max(asked);
         let text = match replaced {
             true => format!("{why}; it was being renewed"),
             false => format!("{why}; the next try is in {:.1} s", wait.as_secs_f64()),
@@ -270,6 +274,9 @@ impl Feed {
                     if let Err(lost) = self.take_frames(index, open)? {
                         return Ok(Err(lost));
                     }
+                    if self.out.reconnect.is_some() {
+                        return Ok(Ok(()));
+                    }
                     // A read that did not fill the room has emptied the socket: the next would only say so.
                     if n < READ_BYTES / 2 && !open.stream.has_unread() && self.options.waiting == Waiting::Block {
                         return Ok(Ok(()));
@@ -301,8 +308,9 @@ impl Feed {
                     }
                     match self.session.step_line(index, Input::Frame(frame), received, &mut self.out) {
                         None => {
-                            if open.fresh {
-                                open.fresh = false;
+                            open.fresh = false;
+                            if !open.settled && self.session.is_settled(index) {
+                                open.settled = true;
                                 self.links[index].backoff.reset();
                             }
                         }

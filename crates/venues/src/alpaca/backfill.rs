@@ -1,17 +1,23 @@
 //! Trades missed by a reconnect or restart: fetched by time from the venue's REST interface, told with the flag "late".
 //!
 //! The venue's ids have no order, so a hole in them cannot be seen and a gap has no range. What can be known is when
-//! nobody listened: trades since then are asked for, those told before are dropped by their key. When the venue does not
-//! give them, that time is told as a gap instead.
+//! nobody listened: that is told as a gap at once, and the trades of that time are asked for; those told before are
+//! dropped by their key. What the venue does not give stays the gap that was told.
+//!
+//! Not [`crate::trades::Backfill`]: one request here is for fifty instruments and its answers are pages behind a token,
+//! their trades carry texts, and what was reported late lies before the newest trade told, which a window by time alone
+//! would take for told.
 
 use super::choices::{Backfill, Feed};
 use super::exact::Frame;
 use super::machine::{Alpaca, Line};
 use super::map;
-use super::messages::{Item, Scratch, Target, View, bad};
+use super::market::{Absence, Market, Window};
+use super::messages::{Item, Scratch, Target, TradeMessage, View, bad};
 use super::pull::Pull;
 use super::recent::Key;
-use crate::{FrameError, Known, Outbox, Reply, RequestId};
+use crate::recall::UNORDERED;
+use crate::{FrameError, Known, Memory, Outbox, Reply, RequestId};
 use model::{GapCause, Reason, SCALE_MAX, StreamKind, StreamState, UnixNanos};
 use scan::{Json, NAME_LEN_MAX};
 use std::time::Duration;
@@ -20,8 +26,19 @@ use wire::{Flags, Status};
 /// After the subscription, before the fetch: what was traded until then has reached the venue's store by then.
 const FETCH_AFTER: Duration = Duration::from_secs(1);
 
-/// How much further back than the last sign of life is looked: what was on its way then, and told late by its exchange.
-const OVERLAP: Duration = Duration::from_secs(2);
+/// How far beyond a window is looked: what was on its way then, and told late by its exchange. What was told of that
+/// time is remembered.
+const OVERLAP: Duration = UNORDERED;
+
+/// How far the venue's clock, or its delivery, may be behind ours. A trade that is newer than this lets us look back
+/// only to itself.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
+/// The same trade has one id but, of two interfaces, perhaps times of different precision.
+const SAME_TRADE: Duration = Duration::from_millis(1);
+
+/// Windows kept of an instrument; what falls off stays the gap that was told.
+const WINDOWS_MAX: usize = 16;
 
 /// How late the delayed feed is.
 const DELAY: Duration = Duration::from_secs(15 * 60);
@@ -46,7 +63,8 @@ const RETRY: Duration = Duration::from_secs(2);
 struct Fill {
     /// The answer waited for; none while the next attempt waits.
     request: Option<RequestId>,
-    markets: Vec<Known>,
+    /// Instruments, and where their windows begin.
+    markets: Vec<(Known, UnixNanos)>,
     start: UnixNanos,
     end: UnixNanos,
     page: Option<String>,
@@ -82,55 +100,90 @@ impl Alpaca {
         if self.learns() {
             return;
         }
+        let late = self.late();
         for m in &mut self.markets {
+            let since = since(m.trades.newest, heard, late);
             m.trades.missed.get_or_insert((GapCause::Reconnect, heard));
+            let windows = &mut m.trades.absence.get_or_insert_default().windows;
+            // What nobody heard a trade after is one window still.
+            if windows.last().is_none_or(|w| w.until != Window::OPEN) {
+                if windows.len() == WINDOWS_MAX {
+                    windows.remove(0);
+                }
+                windows.push(Window { since, until: Window::OPEN });
+            }
         }
+    }
+
+    /// An earlier run ended: what it told, and what it did not get to fetch.
+    pub(super) fn trades_remembered(&self, m: &mut Market, memory: &Memory) {
+        let (heard, late) = (memory.last_seen, self.late());
+        let earlier = memory.missing.iter().filter(|w| w.first == 0 && w.since != UnixNanos::ZERO);
+        let until = |until| if until == UnixNanos::ZERO { heard } else { until };
+        let mut windows: Vec<Window> =
+            earlier.map(|w| Window { since: w.since, until: until(w.until).max(w.since) }).collect();
+        windows.drain(..windows.len().saturating_sub(WINDOWS_MAX - 1));
+        let known = memory.trade_time != UnixNanos::ZERO;
+        let since = if known { since(memory.trade_time, heard, late) } else { before(heard, late) };
+        windows.push(Window { since, until: Window::OPEN });
+        let mut told = memory.recent.clone();
+        told.sort_unstable_by_key(|(time, id)| (*id, *time));
+        let told_until = if known { UnixNanos::ZERO } else { since };
+        m.trades.newest = memory.trade_time;
+        m.trades.missed = Some((GapCause::Restart, heard));
+        m.trades.absence = Some(Box::new(Absence { windows, told, told_until }));
+    }
+
+    /// How much later than it happened a trade comes by the feed's nature.
+    fn late(&self) -> Duration {
+        if self.line == Line::Stocks && self.choices.feed == Feed::DelayedSip { DELAY } else { Duration::ZERO }
     }
 
     /// The venue confirmed that trades flow.
     pub(super) fn trades_flow(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
-        if self.markets[k as usize].trades.missed.is_none() {
+        self.tell_missed(k, now, out);
+        let absence = &mut self.markets[k as usize].trades.absence;
+        if absence.is_none() {
             return;
         }
         if self.choices.backfill == Backfill::Off || (self.line == Line::Stocks && self.choices.feed == Feed::Test) {
-            self.tell_missed(k, now, out);
+            *absence = None;
             return;
         }
         self.fills.waiting.push(k);
         self.fills.begin_at.get_or_insert(now.after(FETCH_AFTER));
     }
 
-    /// What was missed is not to be had: a gap.
+    /// What nobody listened to is a gap, whatever is fetched of it.
     fn tell_missed(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
         let m = &mut self.markets[k as usize];
-        m.trades.resume = None;
         if let Some((cause, from)) = m.trades.missed.take() {
             map::gap(m, StreamKind::Trade, cause, (from, now), now, &mut out.records);
             self.counts.gaps += 1;
         }
     }
 
+    /// A trade of the stream while something is missing: it ends the gap and its window. Whether an earlier run told it.
+    #[cold]
+    pub(super) fn after_absence(&mut self, k: Known, t: &TradeMessage, now: UnixNanos, out: &mut Outbox) -> bool {
+        let told = self.markets[k as usize].trades.absence.as_ref().is_some_and(|a| a.has_told(t));
+        if told {
+            return true;
+        }
+        self.tell_missed(k, now, out);
+        if let Some(absence) = &mut self.markets[k as usize].trades.absence
+            && let Some(open) = absence.windows.last_mut().filter(|w| w.until == Window::OPEN)
+        {
+            open.until = t.time.max(open.since);
+        }
+        false
+    }
+
     /// Begins and repeats fetches that are due.
     pub(super) fn fetch_trades(&mut self, now: UnixNanos, out: &mut Outbox) {
         if self.fills.begin_at.is_some_and(|due| due <= now) {
             self.fills.begin_at = None;
-            let late =
-                if self.line == Line::Stocks && self.choices.feed == Feed::DelayedSip { DELAY } else { Duration::ZERO };
-            let back = u64::try_from((OVERLAP + late).as_nanos()).expect("minutes fit");
-            for markets in std::mem::take(&mut self.fills.waiting).chunks(SYMBOLS_PER_REQUEST) {
-                let missed = |k: &Known| self.markets[*k as usize].trades.missed.map(|(_, from)| from);
-                let Some(from) = markets.iter().filter_map(missed).min() else { continue };
-                self.fills.under_way.push(Fill {
-                    request: None,
-                    markets: markets.to_vec(),
-                    start: UnixNanos(from.0.saturating_sub(back)),
-                    end: now,
-                    page: None,
-                    pages: 0,
-                    attempts: 0,
-                    retry_at: Some(now),
-                });
-            }
+            self.begin_fetches(now);
         }
         for n in 0..self.fills.under_way.len() {
             if self.fills.under_way[n].retry_at.is_some_and(|due| due <= now) {
@@ -143,8 +196,35 @@ impl Alpaca {
         }
     }
 
+    /// Instruments that were cut off together are asked for together: the newest window of each, the one before, ...
+    fn begin_fetches(&mut self, now: UnixNanos) {
+        let waiting = std::mem::take(&mut self.fills.waiting);
+        for nth in 1..=WINDOWS_MAX {
+            let window = |k: &Known| {
+                let windows = &self.markets[*k as usize].trades.absence.as_ref()?.windows;
+                windows.len().checked_sub(nth).map(|at| (*k, windows[at]))
+            };
+            let windows: Vec<(Known, Window)> = waiting.iter().filter_map(window).collect();
+            for chunk in windows.chunks(SYMBOLS_PER_REQUEST) {
+                let since = chunk.iter().map(|(_, w)| w.since).min().expect("a chunk is not empty");
+                let until = chunk.iter().map(|(_, w)| w.until).max().expect("a chunk is not empty");
+                let end = if until == Window::OPEN { now } else { until.after(OVERLAP).min(now) };
+                self.fills.under_way.push(Fill {
+                    request: None,
+                    markets: chunk.iter().map(|(k, w)| (*k, w.since)).collect(),
+                    start: before(since, OVERLAP),
+                    end,
+                    page: None,
+                    pages: 0,
+                    attempts: 0,
+                    retry_at: Some(now),
+                });
+            }
+        }
+    }
+
     fn path(&self, fill: &Fill) -> String {
-        let symbols = fill.markets.iter().map(|k| self.instruments.get(*k).venue_symbol.replace('/', "%2F"));
+        let symbols = fill.markets.iter().map(|(k, _)| self.instruments.get(*k).venue_symbol.replace('/', "%2F"));
         let symbols = symbols.collect::<Vec<_>>().join(",");
         let (base, feed) = match (self.line, self.choices.feed) {
             (Line::Crypto, _) => ("/v1beta3/crypto/us/trades", ""),
@@ -162,9 +242,9 @@ impl Alpaca {
         let mut fill = self.fills.under_way.swap_remove(at);
         fill.request = None;
         let (problem, again, wait) = match reply {
-            Reply::Http { status: 200, body, .. } => match self.take_in(body, &fill, now, out) {
+            Reply::Http { status: 200, body, .. } => match self.take_in(body, now, out) {
                 Ok(None) => {
-                    self.fetched(&fill, now, out);
+                    self.fetched(&fill);
                     return;
                 }
                 Ok(Some(token)) if fill.pages < PAGES_MAX => {
@@ -189,78 +269,84 @@ impl Alpaca {
             return;
         }
         let text = format!("missed trades could not be fetched: {problem}");
-        for k in fill.markets {
+        self.counts.backfills_failed += 1;
+        self.fetched(&fill);
+        for (k, _) in fill.markets {
             let status = Status::Stream(StreamKind::Trade, StreamState::Live);
             self.tell(Some(k), status, (Reason::Refused, &text), now, out);
-            self.tell_missed(k, now, out);
         }
     }
 
     /// Tells the trades of an answer that were not told before; the token of the next answer.
-    fn take_in(
-        &mut self,
-        body: &[u8],
-        fill: &Fill,
-        now: UnixNanos,
-        out: &mut Outbox,
-    ) -> Result<Option<String>, FrameError> {
+    fn take_in(&mut self, body: &[u8], now: UnixNanos, out: &mut Outbox) -> Result<Option<String>, FrameError> {
         let (view, scratch) = self.view();
         let token = read(body, view, scratch)?;
         self.prepare(now, out)?;
         let mut items = std::mem::take(&mut self.scratch.items);
-        for k in &fill.markets {
-            self.resume(*k, &items, token.is_none());
-        }
         for item in &items {
             let Item::Trade(t) = item else { continue };
-            self.apply_trade(self.known(t.target), t, Flags::LATE | Flags::LAST, now, out);
+            self.take_in_trade(t, now, out);
         }
         items.clear();
         self.scratch.items = items;
         Ok(token)
     }
 
-    /// Which trades of an answer the run before told: all up to the last one it told. When that one is not in an answer
-    /// that goes beyond its end, it told none of them. They are noted, so that they are dropped as repeats. Where nothing
-    /// says what was told, not telling twice goes before telling all.
-    fn resume(&mut self, k: Known, items: &[Item], last_page: bool) {
+    fn take_in_trade(&mut self, t: &TradeMessage, now: UnixNanos, out: &mut Outbox) {
+        let k = self.known(t.target);
         let m = &mut self.markets[k as usize];
-        let Some(resume) = m.trades.resume else { return };
-        let own = items.iter().filter_map(|item| match item {
-            Item::Trade(t) if t.target == Target::Known(k) => Some(t),
-            _ => None,
-        });
-        let found = own.clone().position(|t| t.id.is_some() && t.id == resume.id && t.time <= resume.until);
-        let before_end = own.clone().take_while(|t| t.time <= resume.until).count();
-        let over = last_page || before_end < own.clone().count();
-        let told = match found {
-            Some(last) => last + 1,
-            None if resume.id.is_some() && over => 0,
-            None => before_end,
-        };
-        m.trades.unsure |= found.is_none() && told > 0;
-        for t in own.take(told) {
-            let Some(id) = t.id else { continue };
-            m.trades.recent.insert(Key::of(id, self.scratch.text(t.exchange), t.time, m.crypto));
+        let Some(absence) = &m.trades.absence else { return };
+        if !absence.covers(t.time) {
+            return;
         }
-        if found.is_some() || over {
-            m.trades.resume = None;
+        if absence.has_told(t) {
+            // The stream may bring it again after the fetch.
+            m.trades.recent.extend(t.id.map(|id| Key::of(id, self.scratch.text(t.exchange), t.time, m.crypto)));
+            self.counts.trades_repeated += 1;
+            return;
         }
+        let told = self.tell_trade(k, t, Flags::LATE | Flags::LAST, now, out);
+        self.counts.trades_backfilled += u64::from(told);
     }
 
-    /// A fetch is complete.
-    fn fetched(&mut self, fill: &Fill, now: UnixNanos, out: &mut Outbox) {
-        for k in &fill.markets {
-            let m = &mut self.markets[*k as usize];
-            m.trades.resume = None;
-            let missed = m.trades.missed.take();
-            if let Some((cause, from)) = missed.filter(|_| std::mem::take(&mut m.trades.unsure)) {
-                let before = UnixNanos(from.0.saturating_sub(OVERLAP.as_nanos() as u64));
-                map::gap(m, StreamKind::Trade, cause, (before, from), now, &mut out.records);
-                self.counts.gaps += 1;
+    /// A fetch is over: its windows are.
+    fn fetched(&mut self, fill: &Fill) {
+        for (k, since) in &fill.markets {
+            let trades = &mut self.markets[*k as usize].trades;
+            if let Some(absence) = &mut trades.absence {
+                absence.windows.retain(|w| w.since != *since);
+                if absence.windows.is_empty() {
+                    trades.absence = None;
+                }
             }
         }
     }
+}
+
+impl Absence {
+    /// Whether a trade of this time may have been missed.
+    fn covers(&self, time: UnixNanos) -> bool {
+        self.windows.iter().any(|w| before(w.since, OVERLAP) <= time && time <= w.until.after(OVERLAP))
+    }
+
+    /// Whether an earlier run told this trade.
+    fn has_told(&self, t: &TradeMessage) -> bool {
+        let Some(id) = t.id else { return t.time < self.told_until };
+        let from = self.told.partition_point(|(_, told)| *told < id);
+        let same = |time: UnixNanos| time.0.abs_diff(t.time.0) < SAME_TRADE.as_nanos() as u64;
+        t.time < self.told_until
+            || self.told[from..].iter().take_while(|(_, told)| *told == id).any(|(at, _)| same(*at))
+    }
+}
+
+/// From when on trades may be missing, by the venue's clock: from the newest one told, where it is as recent as what was
+/// heard last.
+fn since(newest: UnixNanos, heard: UnixNanos, late: Duration) -> UnixNanos {
+    newest.max(before(heard, late + CLOCKS_APART))
+}
+
+fn before(time: UnixNanos, by: Duration) -> UnixNanos {
+    UnixNanos(time.0.saturating_sub(u64::try_from(by.as_nanos()).expect("minutes fit")))
 }
 
 /// The trades of an answer, by instrument or of one, and the token of the next answer. Nothing is used on an error.

@@ -85,8 +85,8 @@ pub struct Connection {
     in_flight: Option<(Request, UnixNanos)>,
     /// Another connection was asked for.
     given_up: bool,
-    /// Another connection is to be asked for when the hold is over; why.
-    leaving: Option<String>,
+    /// The venue took a subscription: it lets us in, and has what is asked for.
+    granted: bool,
 }
 
 /// How long no login is tried. Outlives connections: a venue that cuts us off is not hammered.
@@ -225,6 +225,7 @@ impl Alpaca {
                 let has = |symbol: &String| listed.is_some_and(|l| l.iter().any(|s| s == symbol || s == "*"));
                 let (there, missing): (Vec<String>, Vec<String>) =
                     request.symbols.iter().cloned().partition(|symbol| has(symbol));
+                self.connection.granted |= !there.is_empty();
                 for symbol in &there {
                     self.subscribed(symbol, &request, now, out);
                 }
@@ -350,10 +351,17 @@ impl Alpaca {
         self.connection.deadline = None;
         self.connection.queue.clear();
         self.connection.in_flight = None;
+        self.connection.given_up = true;
         let text = format!("{why}; the next login is in {} s", wait.as_secs());
         let status = Status::Stream(StreamKind::Connection, StreamState::Down);
         self.tell(None, status, (Reason::Refused, &text), now, out);
-        self.connection.leaving = Some(why);
+        out.reconnect = Some((Reason::Refused, why));
+        out.not_before = self.hold.until;
+    }
+
+    /// Whether the venue let us in and took a subscription: a welcome and even a login may be followed by a refusal.
+    pub(super) fn granted(&self) -> bool {
+        self.learns() || self.connection.granted
     }
 
     /// When a silent venue is asked for a sign of life.
@@ -387,13 +395,7 @@ impl Alpaca {
         }
         let c = &mut self.connection;
         if c.phase == Phase::Holding {
-            match c.leaving.take() {
-                Some(why) => {
-                    c.given_up = true;
-                    out.reconnect = Some((Reason::Refused, why));
-                }
-                None => self.log_in(now, out),
-            }
+            self.log_in(now, out);
             return;
         }
         let silent = now.since(c.heard);

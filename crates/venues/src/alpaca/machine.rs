@@ -7,7 +7,7 @@ use super::backfill::Fills;
 use super::choices::{Choices, QuoteSizes};
 use super::definitions;
 use super::login::{Connection, Hold, Phase};
-use super::market::{Market, Resume};
+use super::market::Market;
 use super::messages::{Control, Item, Scratch, StatusMessage, Target, TradeMessage, View};
 use super::recent::Key;
 use super::spec::SPEC;
@@ -182,8 +182,7 @@ impl Alpaca {
         let definition = self.instruments.get(k);
         let mut market = Market::new(definition);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
-            market.trades.resume = Some(Resume { id: memory.trade_id, until: memory.last_seen });
-            market.trades.missed = Some((GapCause::Restart, memory.last_seen));
+            self.trades_remembered(&mut market, memory);
             if market.crypto {
                 market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
             }
@@ -196,7 +195,7 @@ impl Alpaca {
         match item {
             Item::Trade(t) => {
                 let k = self.known(t.target);
-                self.apply_trade(k, t, Flags::LAST, received, out);
+                self.apply_trade(k, t, received, out);
                 self.seen(k, StreamKind::Trade, received, out);
             }
             Item::Quote(q) => {
@@ -243,9 +242,19 @@ impl Alpaca {
         }
     }
 
-    /// Tells a trade, unless it was told before; whether it was.
+    /// A trade of the stream.
     #[inline]
-    pub(super) fn apply_trade(
+    fn apply_trade(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) {
+        if self.markets[k as usize].trades.absence.is_some() && self.after_absence(k, t, received, out) {
+            self.counts.trades_repeated += 1;
+            return;
+        }
+        self.tell_trade(k, t, Flags::LAST, received, out);
+    }
+
+    /// Tells a trade, unless it was told before; whether it was news.
+    #[inline]
+    pub(super) fn tell_trade(
         &mut self,
         k: Known,
         t: &TradeMessage,
@@ -256,13 +265,12 @@ impl Alpaca {
         let m = &mut self.markets[k as usize];
         if let Some(id) = t.id {
             let exchange = self.scratch.text(t.exchange);
-            let told_last = m.trades.resume.is_some_and(|r| r.id == Some(id) && t.time <= r.until);
-            if !m.trades.recent.insert(Key::of(id, exchange, t.time, m.crypto)) || told_last {
+            if !m.trades.recent.insert(Key::of(id, exchange, t.time, m.crypto)) {
                 self.counts.trades_repeated += 1;
                 return false;
             }
         }
-        m.trades.last_recv = received;
+        m.trades.newest = m.trades.newest.max(t.time);
         map::trade(m, t, &self.scratch, flags, received, &mut out.records);
         self.counts.trades += 1;
         true
@@ -351,20 +359,18 @@ impl VenueMachine for Alpaca {
     }
 
     fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
-        let Some(k) = self.instruments.index_of(instrument) else { return };
-        self.instruments.tell(k, UnixNanos::ZERO, now, out);
-        let m = &self.markets[k as usize];
-        if !m.crypto {
-            return;
-        }
-        self.tell(Some(k), Status::Book(m.ladder.state), (Reason::Snapshot, ""), now, out);
-        if m.ladder.state == BookState::Live {
-            let depth = self.settings.snapshot_depth as usize;
-            map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
-        }
+        self.tell_again(instrument, self.settings.snapshot_depth as usize, now, out);
     }
 
-    /// Ids rise by no rule, so a last one orders nothing.
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        self.tell_again(instrument, usize::MAX, now, out);
+    }
+
+    fn is_settled(&self) -> bool {
+        self.granted()
+    }
+
+    /// Ids rise by no rule, so a last one orders nothing; and no second connection ever joins one, as the venue refuses it.
     fn trade_ids_are_contiguous(&self) -> bool {
         false
     }
@@ -375,5 +381,21 @@ impl VenueMachine for Alpaca {
 
     fn counts(&self) -> &Counts {
         &self.counts
+    }
+}
+
+impl Alpaca {
+    /// Definition, state and, of a live book, so many levels a side.
+    fn tell_again(&self, instrument: InstrumentId, depth: usize, now: UnixNanos, out: &mut Outbox) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        self.instruments.tell(k, UnixNanos::ZERO, now, out);
+        let m = &self.markets[k as usize];
+        if !m.crypto {
+            return;
+        }
+        self.tell(Some(k), Status::Book(m.ladder.state), (Reason::Snapshot, ""), now, out);
+        if m.ladder.state == BookState::Live {
+            map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
+        }
     }
 }

@@ -23,23 +23,36 @@ pub struct Market {
 #[derive(Debug, Default)]
 pub struct Trades {
     pub recent: Recent,
-    /// When a trade was last received.
-    pub last_recv: UnixNanos,
-    /// Trades may be missing since then, and why; they are to be fetched or told as a gap.
+    /// The newest time of a trade, by the venue's clock.
+    pub newest: UnixNanos,
+    /// Trades may be missing since then, and why: a gap to be told before the next trade.
     pub missed: Option<(GapCause, UnixNanos)>,
-    /// Where an earlier run ended, until the first trade after it was seen.
-    pub resume: Option<Resume>,
-    /// Trades were dropped though nothing says that they were told.
-    pub unsure: bool,
+    /// When nobody listened, and what an earlier run told around that time; there while something is to be fetched.
+    pub absence: Option<Box<Absence>>,
 }
 
-/// Where an earlier run ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Resume {
-    /// The last trade it told.
-    pub id: Option<u64>,
-    /// When it last told anything of the instrument.
+/// What is to be fetched of an instrument's trades, and what is known of that time.
+#[derive(Debug, Default)]
+pub struct Absence {
+    /// By the venue's clock; the last one may still be open.
+    pub windows: Vec<Window>,
+    /// Trades an earlier run told around the windows: time and id.
+    pub told: Vec<(UnixNanos, u64)>,
+    /// Everything before then was told by an earlier run, as far as anyone can know.
+    pub told_until: UnixNanos,
+}
+
+/// A time without a connection, by the venue's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub since: UnixNanos,
+    /// [`Window::OPEN`] until a trade of the new connection shows where it begins.
     pub until: UnixNanos,
+}
+
+impl Window {
+    /// The end of a window that nothing has ended yet.
+    pub const OPEN: UnixNanos = UnixNanos(u64::MAX);
 }
 
 /// A book and the trust in it.

@@ -65,6 +65,14 @@ impl Recent {
     }
 }
 
+impl Extend<Key> for Recent {
+    fn extend<T: IntoIterator<Item = Key>>(&mut self, keys: T) {
+        for key in keys {
+            self.insert(key);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
