@@ -5,7 +5,7 @@
 use model::{StreamKind, UnixNanos, Venue};
 use serde_json::{Value, json};
 use std::time::Duration;
-use venues::{Credentials, MachineError, Outbox, Outgoing, Reply, RequestId, Settings, VenueMachine};
+use venues::{Credentials, EventMark, MachineError, Outbox, Outgoing, Reply, RequestId, Settings, VenueMachine};
 use wire::Envelope;
 use wire::json::{BookLine, Encoder, GapLine, Line, OrderLine, StatusLine};
 
@@ -19,6 +19,7 @@ struct Run {
     lines: Vec<Line>,
     sent: Vec<Outgoing>,
     asked: Vec<(RequestId, String)>,
+    marks: Vec<EventMark>,
 }
 
 fn settings(streams: &[StreamKind]) -> Settings {
@@ -70,6 +71,7 @@ impl Run {
             lines: vec![],
             sent: vec![],
             asked: vec![],
+            marks: vec![],
         }
     }
 
@@ -91,6 +93,7 @@ impl Run {
             self.lines.extend(self.encoder.push(Envelope::default(), words).unwrap());
         }
         self.sent.append(&mut self.out.frames);
+        self.marks.append(&mut self.out.marks);
         self.asked.extend(self.out.requests.drain(..).map(|r| (r.id, r.path)));
         self.out.clear();
     }
@@ -261,6 +264,20 @@ fn steps_that_a_heartbeat_tells_of_and_never_came_are_a_gap() {
     assert_eq!(run.story(), ["update 98x1 | "], "a heartbeat may overtake");
     run.frame(&beat(52));
     assert_eq!(run.story(), ["suspect sequence", "gap book sequence 52..52", "syncing snapshot"]);
+}
+
+/// A second connection can take over at any step only when each is marked, whether it changes the book or not.
+#[test]
+fn every_step_of_a_book_of_orders_is_marked() {
+    let mut run = Run::defined(&settings(&[StreamKind::Book]), &[("level2", "full")]);
+    run.out.marking = true;
+    run.frame(&open(50, 9, "buy", "98", "4"));
+    run.frame(&open(51, 6, "buy", "98", "1"));
+    run.answer(BOOK, &orders(50));
+    run.frame(&step(52, json!({"type":"received","order_id":id(7),"order_type":"market","side":"buy","funds":"30.5"})));
+    run.frame(&done(53, 4, "sell", "101", "1"));
+    let marks: Vec<_> = run.marks.iter().map(|m| (m.first, m.last, m.records)).collect();
+    assert_eq!(marks, [(51, 51, 1), (52, 52, 0), (53, 53, 1)]);
 }
 
 #[test]

@@ -6,6 +6,8 @@
 mod conformance {
     pub mod binance;
     pub mod case;
+    pub mod coinbase_advanced;
+    pub mod coinbase_exchange;
     pub mod kraken;
     pub mod reader;
     pub mod world;
@@ -13,6 +15,8 @@ mod conformance {
 
 use conformance::binance::Binance;
 use conformance::case::{Answer, Case, Sent, Truth};
+use conformance::coinbase_advanced::CoinbaseAdvanced;
+use conformance::coinbase_exchange::CoinbaseExchange;
 use conformance::kraken::Kraken;
 use conformance::reader::Reader;
 use conformance::world::Logged;
@@ -39,7 +43,18 @@ struct Lane {
     open: bool,
     /// It has been subscribed to everything.
     settled: bool,
+    /// Frames the venue has sent on this connection.
+    sent: u64,
     coming: VecDeque<Coming>,
+}
+
+impl Lane {
+    /// The venue sends a frame, with a number of this connection where it numbers them.
+    fn send<C: Case>(&mut self, frame: &str, data: Option<(usize, Option<u64>)>) {
+        let frame = C::numbered(frame, self.sent);
+        self.sent += 1;
+        self.coming.push_back(Coming { input: Logged::Frame(frame.into_bytes()), data });
+    }
 }
 
 /// A session of several lines with one venue behind them.
@@ -87,7 +102,7 @@ impl<C: Case> Pair<C> {
             come: [0; 2],
             trades: [1000; 2],
             brought: HashSet::new(),
-            numbered: C::DEPTH.is_none(),
+            numbered: C::BOOK_EVENTS_NUMBERED,
         };
         pair.step(0, Logged::Start(1));
         pair
@@ -116,11 +131,11 @@ impl<C: Case> Pair<C> {
         if self.lanes[line].open {
             return;
         }
-        self.lanes[line].open = true;
+        (self.lanes[line].open, self.lanes[line].sent) = (true, 0);
         self.step(line, Logged::Connecting);
         self.step(line, Logged::Connected);
         for frame in self.venue.connected(self.now) {
-            self.lanes[line].coming.push_back(Coming { input: Logged::Frame(frame.into_bytes()), data: None });
+            self.lanes[line].send::<C>(&frame, None);
         }
     }
 
@@ -151,8 +166,7 @@ impl<C: Case> Pair<C> {
 
     fn broadcast(&mut self, frame: &str, data: (usize, Option<u64>)) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.open) {
-            let input = Logged::Frame(frame.as_bytes().to_vec());
-            lane.coming.push_back(Coming { input, data: Some(data) });
+            lane.send::<C>(frame, Some(data));
         }
     }
 
@@ -170,10 +184,11 @@ impl<C: Case> Pair<C> {
         lane.settled |= lane.open && lane.coming.is_empty();
     }
 
-    /// A frame of a line is lost on the way.
+    /// A frame of a line is lost on the way: of a trade where the loss of another could not show.
     fn lose(&mut self, line: usize) {
         let coming = &mut self.lanes[line].coming;
-        if let Some(at) = coming.iter().position(|c| c.data.is_some()) {
+        let shows = |(_, trade): (usize, Option<u64>)| C::LOST_LEVELS_SHOW || trade.is_some();
+        if let Some(at) = coming.iter().position(|c| c.data.is_some_and(shows)) {
             coming.remove(at);
         }
     }
@@ -209,8 +224,7 @@ impl<C: Case> Pair<C> {
             }
             if let Some(beat) = self.venue.heartbeat() {
                 for lane in self.lanes.iter_mut().filter(|lane| lane.open) {
-                    let input = Logged::Frame(beat.clone().into_bytes());
-                    lane.coming.push_back(Coming { input, data: None });
+                    lane.send::<C>(&beat, None);
                 }
             }
             let live = (0..2).all(|s| self.reader.book(Self::id(s)).state == Some(BookState::Live));
@@ -238,11 +252,14 @@ impl<C: Case> Pair<C> {
         let asked = requests.into_iter().map(|r| (Sent::Get(r.path), Some(r.id)));
         for (sent, request) in sent.chain(asked) {
             for answer in self.venue.answer(&sent, self.now) {
-                let input = match answer {
-                    Answer::Frame(text) => Logged::Frame(text.into_bytes()),
-                    Answer::Http(status, body) => Logged::Http(request.expect("a GET"), status, body.into_bytes()),
-                };
-                self.lanes[line].coming.push_back(Coming { input, data: None });
+                let lane = &mut self.lanes[line];
+                match answer {
+                    Answer::Frame(text) => lane.send::<C>(&text, None),
+                    Answer::Http(status, body) => {
+                        let input = Logged::Http(request.expect("a GET"), status, body.into_bytes());
+                        lane.coming.push_back(Coming { input, data: None });
+                    }
+                }
             }
         }
         if reconnect.is_some() {
@@ -397,6 +414,16 @@ proptest! {
     fn kraken_comes_out_whole(acts in prop::collection::vec(act(), 1..250)) {
         whatever_happens::<Kraken>(&acts);
     }
+
+    #[test]
+    fn coinbase_exchange_comes_out_whole(acts in prop::collection::vec(act(), 1..250)) {
+        whatever_happens::<CoinbaseExchange<false>>(&acts);
+    }
+
+    #[test]
+    fn coinbase_advanced_comes_out_whole(acts in prop::collection::vec(act(), 1..250)) {
+        whatever_happens::<CoinbaseAdvanced>(&acts);
+    }
 }
 
 /// Losing either connection, in turns, in the middle of everything.
@@ -465,3 +492,5 @@ macro_rules! suite {
 
 suite!(binance, crate::Binance: one_lost_connection_is_not_noticed, a_renewed_connection_is_not_noticed);
 suite!(kraken, crate::Kraken: one_lost_connection_is_not_noticed, a_renewed_connection_is_not_noticed);
+suite!(coinbase_exchange, crate::CoinbaseExchange<false>: one_lost_connection_is_not_noticed, a_renewed_connection_is_not_noticed);
+suite!(coinbase_advanced, crate::CoinbaseAdvanced: one_lost_connection_is_not_noticed, a_renewed_connection_is_not_noticed);

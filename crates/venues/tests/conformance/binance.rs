@@ -115,6 +115,7 @@ impl Case for Binance {
     const VENUE_SYMBOLS: [&'static str; 2] = ["BTCUSDT", "ETHUSDT"];
     const UNKNOWN: &'static str = "NOPE-USDT";
     const DEPTH: Option<u32> = None;
+    const BOOK_EVENTS_NUMBERED: bool = true;
 
     fn machine(settings: &Settings) -> Box<dyn VenueMachine> {
         venues::machine(Venue::Binance, settings, &[]).expect("the default choices")

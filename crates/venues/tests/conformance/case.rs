@@ -53,6 +53,14 @@ pub trait Case: Default {
     /// The venue numbers the frames of the connection and not those of each book: a hole concerns every book of it.
     const ONE_SEQUENCE: bool = false;
 
+    /// Whether the venue numbers the events of a book across connections: where it does not, one that changes lines may
+    /// go back for a moment.
+    #[allow(dead_code, reason = "only the test of pairs asks")]
+    const BOOK_EVENTS_NUMBERED: bool = false;
+    /// Whether any lost change of a book shows by itself.
+    #[allow(dead_code, reason = "only the test of pairs asks")]
+    const LOST_LEVELS_SHOW: bool = true;
+
     /// An update that is lost.
     const LOST: &'static [Change<'static>] = &[(Side::Buy, "100", "55")];
     /// What makes the loss visible: any update where the venue numbers them.
@@ -88,6 +96,12 @@ pub trait Case: Default {
 
     /// A frame sent before, as the venue sends its contents once more: with a number of its own where frames have one.
     fn again(&mut self, frame: &str) -> String {
+        frame.to_owned()
+    }
+
+    /// A frame as the `n`-th (from 0) of a connection of its own: with that number where the venue numbers them.
+    #[allow(dead_code, reason = "only the test of pairs asks")]
+    fn numbered(frame: &str, _n: u64) -> String {
         frame.to_owned()
     }
 

@@ -242,6 +242,12 @@ impl Case for CoinbaseAdvanced {
         format!(r#"{head}"sequence_num":{n},{tail}"#)
     }
 
+    fn numbered(frame: &str, n: u64) -> String {
+        let (head, rest) = frame.split_once(r#""sequence_num":"#).expect("a frame of this venue");
+        let (_, tail) = rest.split_once(',').expect("events follow");
+        format!(r#"{head}"sequence_num":{n},{tail}"#)
+    }
+
     fn widen(&mut self, _symbol: usize, _now: UnixNanos) -> Vec<String> {
         // The venue announces no finer increment on its streams: the number itself is the news.
         vec![]

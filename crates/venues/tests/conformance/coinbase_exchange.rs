@@ -127,6 +127,7 @@ impl<const FETCHED: bool> Case for CoinbaseExchange<FETCHED> {
     const VENUE_SYMBOLS: [&'static str; 2] = ["BTC-USD", "ETH-USD"];
     const UNKNOWN: &'static str = "NOPE-USD";
     const DEPTH: Option<u32> = None;
+    const LOST_LEVELS_SHOW: bool = false;
     // Without a number a loss shows only when it leaves the book crossed.
     const LOST: &'static [Change<'static>] = &[(Side::Sell, "101", "0")];
     const SHOWS: &'static [Change<'static>] = &[(Side::Buy, "101", "66")];

@@ -442,6 +442,13 @@ impl VenueMachine for Advanced {
         self.markets[k as usize].trades.last()
     }
 
+    fn catch_up(&mut self, instrument: InstrumentId, last_trade: u64) {
+        match self.instruments.index_of(instrument) {
+            Some(k) => self.markets[k as usize].trades.catch_up(last_trade),
+            None => Memory::catch_up(&mut self.memories, instrument, last_trade),
+        }
+    }
+
     fn trade_ids_are_contiguous(&self) -> bool {
         self.choices.trade_ids == TradeIds::Contiguous
     }

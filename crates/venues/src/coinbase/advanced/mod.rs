@@ -16,11 +16,17 @@ mod spec;
 mod subscribe;
 
 pub use choices::Choices;
+pub(super) use machine::Advanced;
 pub use spec::SPEC;
 
 use crate::{MachineError, Settings, VenueMachine};
 
 /// The machine, with the venue's own documented choices as key and value texts.
 pub fn machine(settings: &Settings, choices: &[(String, String)]) -> Result<Box<dyn VenueMachine>, MachineError> {
-    Ok(Box::new(machine::Advanced::new(settings, Choices::read(choices)?)?))
+    Ok(Box::new(configured(settings, choices)?))
+}
+
+/// The same by its own type.
+pub(super) fn configured(settings: &Settings, choices: &[(String, String)]) -> Result<Advanced, MachineError> {
+    Advanced::new(settings, Choices::read(choices)?)
 }

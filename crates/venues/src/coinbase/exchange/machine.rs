@@ -579,6 +579,30 @@ impl VenueMachine for Exchange {
         }
     }
 
+    fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        let m = &self.markets[k as usize];
+        if m.ladder.state == BookState::Live {
+            map::snapshot(m, SnapshotReason::Sync, usize::MAX, now, &mut out.records);
+        }
+    }
+
+    fn last_trade(&self, instrument: InstrumentId) -> Option<u64> {
+        let k = self.instruments.index_of(instrument)?;
+        self.markets[k as usize].trades.ids.last()
+    }
+
+    fn catch_up(&mut self, instrument: InstrumentId, last_trade: u64) {
+        match self.instruments.index_of(instrument) {
+            Some(k) => self.markets[k as usize].trades.ids.catch_up(last_trade),
+            None => Memory::catch_up(&mut self.memories, instrument, last_trade),
+        }
+    }
+
+    fn trade_ids_are_contiguous(&self) -> bool {
+        self.choices.trade_ids == TradeIds::Contiguous
+    }
+
     fn instruments(&self) -> &InstrumentSet {
         &self.instruments
     }

@@ -15,6 +15,7 @@ mod sign;
 mod spec;
 mod subscribe;
 
+pub(super) use machine::Exchange;
 pub use spec::SPEC;
 
 use super::choices::Choices;
@@ -22,5 +23,10 @@ use crate::{MachineError, Settings, VenueMachine};
 
 /// The machine of this protocol.
 pub fn machine(settings: &Settings, choices: &[(String, String)]) -> Result<Box<dyn VenueMachine>, MachineError> {
-    Ok(Box::new(machine::Exchange::new(settings, Choices::read(choices)?)?))
+    Ok(Box::new(configured(settings, choices)?))
+}
+
+/// The same by its own type.
+pub(super) fn configured(settings: &Settings, choices: &[(String, String)]) -> Result<Exchange, MachineError> {
+    Exchange::new(settings, Choices::read(choices)?)
 }

@@ -326,7 +326,9 @@ impl Exchange {
         match m.ladder.state {
             BookState::Live if s.sequence > m.orders.applied => {
                 m.orders.applied = s.sequence;
+                let (id, before) = (m.id, out.records.len());
                 self.tell_step(k, s, received, out);
+                out.mark_event(id, before, s.sequence, s.sequence);
             }
             // The snapshot contains it.
             BookState::Live => self.counts.book_updates_old += 1,
