@@ -7,8 +7,9 @@
 //! An object whose keys come in another order is read with [`Cursor::open`], [`Cursor::key`] and [`Cursor::more`], which
 //! also take white space between tokens: values are converted where they stand, or remembered by copying the cursor.
 
-use crate::lanes::{is_plain, plain_len};
+use crate::lanes::{is_plain, plain_len, starts_plain};
 use crate::number::number_len;
+use crate::shape::Shape;
 use crate::{DayCache, decimal, integer};
 
 /// A place in a frame. Copy it to try one shape and come back for another.
@@ -54,6 +55,12 @@ impl<'a> Cursor<'a> {
         self.literal(expected).is_some()
     }
 
+    /// Steps over so many bytes, which the caller has looked at in [`Cursor::rest`].
+    #[inline(always)]
+    pub fn skip(&mut self, bytes: usize) -> Option<()> {
+        self.advance(bytes)
+    }
+
     /// The next byte, not read yet.
     #[inline]
     pub fn peek(&self) -> Option<u8> {
@@ -77,6 +84,21 @@ impl<'a> Cursor<'a> {
         Some(value)
     }
 
+    /// [`Cursor::u64`] where nearly every one has as many digits as the one before it, kept in `digits`: what follows is
+    /// then read without waiting for the length of this one.
+    #[inline(always)]
+    pub fn u64_like(&mut self, digits: &mut usize) -> Option<u64> {
+        let like = self.rest.first_chunk().and_then(|window| integer::whole_like(window, *digits));
+        if let Some(value) = like {
+            self.advance(*digits)?;
+            return Some(value);
+        }
+        let (value, len) = integer::whole_at(self.rest)?;
+        *digits = len;
+        self.advance(len)?;
+        Some(value)
+    }
+
     /// An integer with an optional minus.
     #[inline(always)]
     pub fn i64(&mut self) -> Option<i64> {
@@ -91,6 +113,34 @@ impl<'a> Cursor<'a> {
         let (mantissa, len) = decimal::fixed_at(self.rest, scale)?;
         self.advance(len)?;
         Some(mantissa)
+    }
+
+    /// [`Cursor::fixed`] where nearly every one is as long as the one before it, whose shape is kept: what follows is then
+    /// read without waiting for the length of this one.
+    #[inline(always)]
+    pub fn fixed_like(&mut self, scale: u8, shape: &mut Shape) -> Option<i64> {
+        if let Some(window) = self.rest.first_chunk()
+            && let Some(mantissa) = decimal::fixed_like(window, shape, scale)
+        {
+            self.advance(shape.len())?;
+            return Some(mantissa);
+        }
+        *shape = Shape::of(self.rest);
+        self.fixed(scale)
+    }
+
+    /// Steps over the text of a number in quotes up to the closing one, as [`Cursor::until_quote`] does; shapes as in
+    /// [`Cursor::fixed_like`]. Whoever reads the number makes sure that it is one.
+    #[inline(always)]
+    pub fn pass_like(&mut self, shape: &mut Shape) -> Option<()> {
+        if let Some(window) = self.rest.first_chunk()
+            && shape.fits(window)
+            && window[shape.len()] == b'"'
+        {
+            return self.advance(shape.len());
+        }
+        *shape = Shape::of(self.rest);
+        self.until_quote().map(drop)
     }
 
     /// A decimal in quotes, in units of 10^-`scale`; both quotes are read.
@@ -122,6 +172,20 @@ impl<'a> Cursor<'a> {
         }
         self.rest = rest;
         Some(text)
+    }
+
+    /// [`Cursor::until_quote`] where nearly every text has `N` bytes, 16 to 48, such as a UUID: what follows is then read
+    /// without looking for where it ends.
+    #[inline(always)]
+    pub fn until_quote_likely<const N: usize>(&mut self) -> Option<&'a [u8]> {
+        if let Some((text, rest)) = self.rest.split_at_checked(N)
+            && rest.first() == Some(&b'"')
+            && starts_plain::<N>(text)
+        {
+            self.rest = rest;
+            return Some(text);
+        }
+        self.until_quote()
     }
 
     /// An RFC 3339 time without its quotes, in nanoseconds since the Unix epoch.

@@ -8,6 +8,7 @@ use crate::lanes::{
     Window, align_right, digit_mask, eight_digits, eight_digits_twice, keep_first, load, padded, sixteen_digits,
 };
 use crate::number::{NumberError, Parts};
+use crate::shape::Shape;
 
 /// Most decimals a mantissa in an `i64` can carry for values of 1 and above.
 pub const SCALE_MAX: u8 = 18;
@@ -66,24 +67,44 @@ fn fixed_outside(text: &[u8], scale: u8) -> Result<(i64, usize), NumberError> {
 fn fixed_in(window: &Window, scale: u8) -> Option<(i64, usize)> {
     let others = !digit_mask(window);
     let point = others.trailing_zeros() as usize;
-    if point == 0 || point > 8 || scale > SCALE_MAX || (window[0] == b'0' && point > 1) {
+    if point == 0 || point > 8 {
+        return None;
+    }
+    let mut len = point;
+    if window[point] == b'.' {
+        len = (others & (others - 1)).trailing_zeros() as usize;
+        if len - point - 1 == 0 || len - point - 1 > 8 {
+            return None;
+        }
+    }
+    Some((between(window, point, len, scale)?, len))
+}
+
+/// [`fixed_in`] of a number whose point and end are where the shape has them; any other is `None`.
+#[inline(always)]
+pub(crate) fn fixed_like(window: &Window, shape: &Shape, scale: u8) -> Option<i64> {
+    if !shape.fits(window) {
+        return None;
+    }
+    between(window, shape.point(), shape.len(), scale)
+}
+
+/// The number of `len` bytes with its point at `point`, or without one where they are the same: 1 to 8 digits before it,
+/// and as many behind it where there is one.
+#[inline(always)]
+fn between(window: &Window, point: usize, len: usize, scale: u8) -> Option<i64> {
+    if scale > SCALE_MAX || (window[0] == b'0' && point > 1) || window[len] | 0x20 == b'e' {
         return None;
     }
     let whole = align_right(load(window, 0), point);
     let power = POW10[usize::from(scale)];
-    if window[point] != b'.' {
-        let mantissa = eight_digits(whole).checked_mul(power)?;
-        return if window[point] | 0x20 == b'e' { None } else { Some((i64::try_from(mantissa).ok()?, point)) };
+    if point == len {
+        return i64::try_from(eight_digits(whole).checked_mul(power)?).ok();
     }
-    let len = (others & (others - 1)).trailing_zeros() as usize;
-    let count = len - point - 1;
-    if count == 0 || count > 8 || window[len] | 0x20 == b'e' {
-        return None;
-    }
-    let (fraction, rest) = kept_decimals(load(window, point + 1), count, scale)?;
+    let (fraction, rest) = kept_decimals(load(window, point + 1), len - point - 1, scale)?;
     let (whole, fraction) = eight_digits_twice(whole, fraction);
     let mantissa = whole.checked_mul(power)?.checked_add(fraction * POW10[rest])?;
-    Some((i64::try_from(mantissa).ok()?, len))
+    i64::try_from(mantissa).ok()
 }
 
 /// The first `scale` of `count` (1..=8) decimals, for [`eight_digits`], and by which power of ten to multiply those;

@@ -32,6 +32,17 @@ pub(crate) fn whole_of<const N: usize>(window: &Window) -> Option<u64> {
     (exactly && window[0] != b'0').then(|| sixteen_digits(window, N))
 }
 
+/// A number of exactly so many digits, at most 16; any other is `None`.
+#[inline(always)]
+pub(crate) fn whole_like(window: &Window, count: usize) -> Option<u64> {
+    if count == 0 || count > 16 {
+        return None;
+    }
+    let digits = (1u32 << count) - 1;
+    let exactly = digit_mask(window) & (digits << 1 | 1) == digits;
+    (exactly && (window[0] != b'0' || count == 1)).then(|| sixteen_digits(window, count))
+}
+
 /// Reads the integer with an optional minus at the start of `text`, with the number of bytes it took.
 #[inline]
 pub fn i64_at(text: &[u8]) -> Result<(i64, usize), NumberError> {

@@ -40,6 +40,16 @@ pub(crate) fn plain_len(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + rest.iter().take_while(|&&byte| is_plain(byte)).count()
 }
 
+/// Whether the first `N` bytes, at least 16, are plain as [`plain_len`] means it.
+#[inline(always)]
+pub(crate) fn starts_plain<const N: usize>(bytes: &[u8]) -> bool {
+    const { assert!(N >= 16 && N <= 48) };
+    let Some(text) = bytes.first_chunk::<N>() else { return false };
+    // Chunks that overlap as the length needs: none waits for another.
+    let special = |at: usize| text[at..].first_chunk().map_or(u32::MAX, special_mask);
+    special(0) | special((N - 16) / 2) | special(N - 16) == 0
+}
+
 #[inline(always)]
 fn special_mask(chunk: &[u8; 16]) -> u32 {
     #[cfg(target_arch = "x86_64")]

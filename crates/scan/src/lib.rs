@@ -13,6 +13,7 @@ mod integer;
 mod json;
 mod lanes;
 mod number;
+mod shape;
 mod symbols;
 mod text;
 mod timestamp;
@@ -23,6 +24,7 @@ pub use format::{FORMAT_LEN, format_digits, format_fixed, push_digits, push_fixe
 pub use integer::{i64_at, u64_at};
 pub use json::{DEPTH_MAX, Json, JsonError, Kind, ReadError};
 pub use number::NumberError;
+pub use shape::Shape;
 pub use symbols::SymbolTable;
 pub use text::{NAME_LEN_MAX, NameBuffer, Text};
 pub use timestamp::{DayCache, TimestampError, rfc3339_nanos};

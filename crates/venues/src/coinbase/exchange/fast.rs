@@ -2,11 +2,17 @@
 //! [`super::flat`] or [`super::exact`] reads the frame, to the same message.
 
 use super::market::Market;
-use super::messages::{BeatMessage, MatchMessage, Message, QuoteMessage, Scratch, Target, View, order_id};
+use super::messages::{BeatMessage, Like, MatchMessage, Message, QuoteMessage, Scratch, Target, View, order_id};
 use crate::Known;
 use book::Level;
 use model::{Price, Qty, Side, UnixNanos};
-use scan::Cursor;
+use scan::{Cursor, Shape};
+
+/// Bytes of a UUID as it is written.
+const UUID_LEN: usize = 36;
+
+/// Bytes of one level of a snapshot, at least, with its comma: to make room for all of them at once.
+const LEVEL_BYTES: usize = 24;
 
 /// Reads a frame of a usual shape.
 #[inline]
@@ -49,9 +55,9 @@ fn market<'a>(c: &mut Cursor<'_>, view: View<'a>) -> Option<(Known, &'a Market)>
 
 /// A number in quotes whose scale is not known yet: where it begins. The cursor goes to the closing quote.
 #[inline(always)]
-fn later<'a>(c: &mut Cursor<'a>) -> Option<Cursor<'a>> {
+fn later<'a>(c: &mut Cursor<'a>, shape: &mut Shape) -> Option<Cursor<'a>> {
     let at = *c;
-    c.until_quote()?;
+    c.pass_like(shape)?;
     Some(at)
 }
 
@@ -68,32 +74,37 @@ fn time(c: &mut Cursor<'_>, scratch: &mut Scratch) -> Option<UnixNanos> {
     Some(UnixNanos(c.rfc3339_nanos(&mut scratch.days)?))
 }
 
+/// Sides come as they please: nothing here branches on which it is.
 #[inline(always)]
 fn side(c: &mut Cursor<'_>) -> Option<Side> {
-    if c.skip_if(b"buy\"") {
-        return Some(Side::Buy);
+    let word = u32::from_le_bytes(*c.rest().first_chunk()?);
+    let (buy, sell) = (word == u32::from_le_bytes(*b"buy\""), word == u32::from_le_bytes(*b"sell"));
+    if !(buy | sell) {
+        return None;
     }
-    c.literal(b"sell\"")?;
-    Some(Side::Sell)
+    c.skip(3 + usize::from(sell))?;
+    c.literal(b"\"")?;
+    Some([Side::Buy, Side::Sell][usize::from(sell)])
 }
 
 #[inline(always)]
 fn trade(c: &mut Cursor<'_>, last: bool, view: View<'_>, scratch: &mut Scratch) -> Option<Message> {
-    let id = c.u64()?;
+    let like = &mut scratch.like;
+    let id = c.u64_like(&mut like.id)?;
     c.literal(b",\"maker_order_id\":\"")?;
-    let order = c.until_quote()?;
+    let order = c.until_quote_likely::<UUID_LEN>()?;
     c.literal(b"\",\"taker_order_id\":\"")?;
-    c.until_quote()?;
+    c.until_quote_likely::<UUID_LEN>()?;
     c.literal(b"\",\"side\":\"")?;
     let maker = side(c)?;
     c.literal(b",\"size\":\"")?;
-    let size = later(c)?;
+    let size = later(c, &mut like.size)?;
     c.literal(b"\",\"price\":\"")?;
-    let price = later(c)?;
+    let price = later(c, &mut like.price)?;
     c.literal(b"\",\"product_id\":\"")?;
     let (index, m) = market(c, view)?;
     c.literal(b"\",\"sequence\":")?;
-    let sequence = c.u64()?;
+    let sequence = c.u64_like(&mut like.sequence)?;
     c.literal(b",\"time\":\"")?;
     let time = time(c, scratch)?;
     c.literal(b"\"}")?;
@@ -122,7 +133,7 @@ fn changes(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option<
             c.literal(b"[\"")?;
             let side = side(c)?;
             c.literal(b",\"")?;
-            let level = level(c, m)?;
+            let level = level(c, m, &mut scratch.like)?;
             scratch.changes.push((side, level));
             if !c.skip_if(b"\"],") {
                 c.literal(b"\"]]")?;
@@ -142,10 +153,10 @@ fn changes(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option<
 
 /// Price and size, in quotes, but for the first and the last one.
 #[inline(always)]
-fn level(c: &mut Cursor<'_>, m: &Market) -> Option<Level> {
-    let price = c.fixed(m.price_scale)?;
+fn level(c: &mut Cursor<'_>, m: &Market, like: &mut Like) -> Option<Level> {
+    let price = c.fixed_like(m.price_scale, &mut like.price)?;
     c.literal(b"\",\"")?;
-    let size = c.fixed(m.size_scale)?;
+    let size = c.fixed_like(m.size_scale, &mut like.size)?;
     if price <= 0 || size < 0 {
         return None;
     }
@@ -161,14 +172,14 @@ fn snapshot(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option
     }
     c.literal(b"\",\"")?;
     if c.skip_if(b"asks\":[") {
-        levels(c, m, &mut scratch.asks)?;
+        levels(c, m, &mut scratch.like, &mut scratch.asks)?;
         c.literal(b",\"bids\":[")?;
-        levels(c, m, &mut scratch.bids)?;
+        levels(c, m, &mut scratch.like, &mut scratch.bids)?;
     } else {
         c.literal(b"bids\":[")?;
-        levels(c, m, &mut scratch.bids)?;
+        levels(c, m, &mut scratch.like, &mut scratch.bids)?;
         c.literal(b",\"asks\":[")?;
-        levels(c, m, &mut scratch.asks)?;
+        levels(c, m, &mut scratch.like, &mut scratch.asks)?;
     }
     let mut at = UnixNanos::ZERO;
     if c.skip_if(b",\"time\":\"") {
@@ -182,16 +193,21 @@ fn snapshot(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option
 
 /// Levels up to and with the closing bracket.
 #[inline(always)]
-fn levels(c: &mut Cursor<'_>, m: &Market, levels: &mut Vec<(Price, Qty)>) -> Option<()> {
+fn levels(c: &mut Cursor<'_>, m: &Market, like: &mut Like, levels: &mut Vec<(Price, Qty)>) -> Option<()> {
     levels.clear();
     if c.skip_if(b"]") {
         return Some(());
     }
+    // The sides are about as long as each other.
+    levels.reserve(c.rest().len() / 2 / LEVEL_BYTES);
+    // Kept close by: a loop over many levels.
+    let mut near = *like;
     c.literal(b"[\"")?;
     loop {
-        let Level { price, size } = level(c, m)?;
+        let Level { price, size } = level(c, m, &mut near)?;
         levels.push((price, size));
         if !c.skip_if(b"\"],[\"") {
+            *like = near;
             return c.literal(b"\"]]");
         }
     }

@@ -9,7 +9,7 @@ use super::products::{Product, Wanted};
 use crate::{FrameError, InstrumentSet, Known};
 use book::Level;
 use model::{Price, Qty, Side, UnixNanos};
-use scan::DayCache;
+use scan::{DayCache, Shape};
 use wire::OrderAction;
 
 /// The 128 bits of an order's UUID, high half first.
@@ -126,6 +126,18 @@ pub struct Scratch {
     pub scales: Option<(u8, u8)>,
     pub unknown_fields: u64,
     pub days: DayCache,
+    pub like: Like,
+}
+
+/// How long the last numbers of each kind were: a guess at the next ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Like {
+    pub price: Shape,
+    pub size: Shape,
+    /// Digits of a trade's id.
+    pub id: usize,
+    /// Digits of a sequence.
+    pub sequence: usize,
 }
 
 /// What reading needs to know of the machine.
