@@ -56,6 +56,9 @@ pub struct Memory {
     pub trade_time: UnixNanos,
     /// Trades told as missing and not told late since.
     pub missing: Vec<trades::Missing>,
+    /// Ids (first and last) that were jumped over without a gap that names them: a run with several connections waits
+    /// with it for the others, and may end before. Where ids have holes by nature these mean nothing.
+    pub untold: Vec<(u64, u64)>,
     /// Trades told at the moment of the newest one or of an end of a missing window, by the venue's time, with their
     /// id or [`trades::key`]: what a venue without contiguous ids may bring again.
     pub recent: Vec<(UnixNanos, u64)>,
@@ -120,6 +123,15 @@ pub trait VenueMachine: Send {
     /// Another connection has told trades up to this id, and this one is about to join it: those are neither news here nor
     /// missing, however long this one was away.
     fn catch_up(&mut self, _instrument: InstrumentId, _last_trade: u64) {}
+
+    /// The trades of an instrument that are missing here and may yet be fetched, by id.
+    fn missing(&self, _instrument: InstrumentId) -> &[trades::Missing] {
+        &[]
+    }
+
+    /// Another connection is gone before it could fetch these trades of an instrument: they are to be fetched here and
+    /// told late.
+    fn take_missing(&mut self, _instrument: InstrumentId, _missing: &[trades::Missing], _now: UnixNanos) {}
 
     /// Whether a jump of an instrument's trade ids means that trades are missing.
     fn trade_ids_are_contiguous(&self) -> bool {

@@ -20,6 +20,7 @@ mod streams;
 mod tests;
 mod trades;
 
+use crate::trades::Missing;
 use crate::{Counts, EventMark, Memory};
 use books::Desk;
 use model::{BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, UnixNanos, Venue};
@@ -267,6 +268,12 @@ impl Arbiter {
     /// The highest trade id told of each instrument.
     pub(crate) fn trades_told(&self) -> impl Iterator<Item = (InstrumentId, u64)> {
         self.markets.iter().filter_map(|m| Some((m.id, m.trades.high()?)))
+    }
+
+    /// What of an instrument's missing trades no line has brought yet.
+    pub(crate) fn still_missing(&self, id: InstrumentId, missing: &[Missing]) -> Vec<Missing> {
+        let market = self.by_id.get(&id).map(|m| &self.markets[*m]);
+        market.map_or_else(Vec::new, |market| market.trades.still_missing(missing))
     }
 
     /// How many instruments there are.

@@ -82,6 +82,17 @@ impl Trades {
         self.high
     }
 
+    /// The parts of these that no line has brought.
+    pub(super) fn still_missing(&self, missing: &[crate::trades::Missing]) -> Vec<crate::trades::Missing> {
+        let part = |m: &crate::trades::Missing, hole: &Missing| crate::trades::Missing {
+            first: m.first.max(hole.first),
+            last: m.last.min(hole.last),
+            ..*m
+        };
+        let parts = missing.iter().flat_map(|m| self.missing.iter().map(|hole| part(m, hole)));
+        parts.filter(|m| m.first > 0 && m.first <= m.last).collect()
+    }
+
     /// When the next hole is given up.
     pub(super) fn due(&self) -> Option<UnixNanos> {
         self.missing.iter().filter(|m| !m.told).map(|m| m.due).min()

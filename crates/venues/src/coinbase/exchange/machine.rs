@@ -9,7 +9,7 @@ use super::products::{self, Product, Wanted};
 use super::sign::Signer;
 use super::{exact, fast, flat, map, subscribe};
 use crate::coinbase::choices::{Backfill as Fetch, Choices, Level2, TradeIds, TradeTail};
-use crate::trades::{Backfill, Paging, Verdict};
+use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
     Settings, VenueMachine, Watch,
@@ -578,6 +578,17 @@ impl VenueMachine for Exchange {
         if m.ladder.state == BookState::Live {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
+        }
+    }
+
+    fn missing(&self, instrument: InstrumentId) -> &[Missing] {
+        self.instruments.index_of(instrument).map_or(&[], |k| self.markets[k as usize].trades.ids.missing())
+    }
+
+    fn take_missing(&mut self, instrument: InstrumentId, missing: &[Missing], now: UnixNanos) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        if self.markets[k as usize].trades.ids.take_missing(missing) {
+            self.backfill.wanted(k, now);
         }
     }
 
