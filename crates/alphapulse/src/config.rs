@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-use venues::{Credentials, Settings, StaleAfter};
+use venues::{Credentials, MachineError, Settings, StaleAfter};
 
 /// Environment variables that begin like this set configuration keys: `ALPHAPULSE_GATEWAY__LISTEN` is
 /// `gateway.listen`.
@@ -19,9 +19,12 @@ const CREDENTIALS: [(Venue, [&str; 3]); 2] = [
     (Venue::Alpaca, ["ALPACA_API_KEY", "ALPACA_API_SECRET", ""]),
     (Venue::Coinbase, ["COINBASE_API_KEY", "COINBASE_API_SECRET", "COINBASE_API_PASSPHRASE"]),
 ];
-/// Base of Alpaca's trading interface (`https://paper-api.alpaca.markets` or `https://api.alpaca.markets`), where its
-/// REST requests go unless `venues.alpaca.rest_url` says otherwise.
+/// Base of Alpaca's REST interface, used unless `venues.alpaca.rest_url` says otherwise. Set to the trading interface
+/// (`https://paper-api.alpaca.markets`, `https://api.alpaca.markets`), as clients that send orders want it, it does not
+/// concern market data, which is served elsewhere.
 const ALPACA_BASE_URL: &str = "ALPACA_BASE_URL";
+/// How the trading interface's hosts end.
+const ALPACA_TRADING_HOST: &str = "api.alpaca.markets";
 /// A connection renewed more often than this would spend its life waiting for its books.
 const RENEW_S_MIN: u32 = 5;
 /// Variables with the prefix that are no configuration keys: where the file is, and what only tests read.
@@ -281,33 +284,30 @@ impl Default for Config {
             tls: Tls::default(),
             reconnect: Reconnect::default(),
             venues: BTreeMap::from([
-                ("kraken".to_owned(), VenueConfig { symbols: symbols("USD"), ..VenueConfig::default() }),
-                ("binance".to_owned(), VenueConfig { symbols: symbols("USDT"), ..VenueConfig::default() }),
+                venue(Venue::Kraken, &["BTC-USD", "ETH-USD", "SOL-USD"]),
+                venue(Venue::Binance, &["BTC-USDT", "ETH-USDT", "SOL-USDT"]),
+                venue(Venue::Coinbase, &["BTC-USD", "ETH-USD"]),
+                venue(Venue::Alpaca, &["AAPL", "SPY", "BTC-USD"]),
             ]),
             emulator: BTreeMap::from([
-                (
-                    "kraken".to_owned(),
-                    EmulatorConfig { listen: "127.0.0.1:7411".to_owned(), ..EmulatorConfig::default() },
-                ),
-                (
-                    "binance".to_owned(),
-                    EmulatorConfig { listen: "127.0.0.1:7412".to_owned(), ..EmulatorConfig::default() },
-                ),
-                (
-                    "coinbase".to_owned(),
-                    EmulatorConfig { listen: "127.0.0.1:7413".to_owned(), ..EmulatorConfig::default() },
-                ),
-                (
-                    "alpaca".to_owned(),
-                    EmulatorConfig { listen: "127.0.0.1:7414".to_owned(), ..EmulatorConfig::default() },
-                ),
+                emulator(Venue::Kraken, 7411),
+                emulator(Venue::Binance, 7412),
+                emulator(Venue::Coinbase, 7413),
+                emulator(Venue::Alpaca, 7414),
+                emulator(Venue::BinanceUs, 7415),
             ]),
         }
     }
 }
 
-fn symbols(quote: &str) -> Vec<String> {
-    ["BTC", "ETH", "SOL"].iter().map(|base| format!("{base}-{quote}")).collect()
+fn venue(venue: Venue, symbols: &[&str]) -> (String, VenueConfig) {
+    let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
+    (venue.name().to_owned(), VenueConfig { symbols, ..VenueConfig::default() })
+}
+
+fn emulator(venue: Venue, port: u16) -> (String, EmulatorConfig) {
+    let listen = format!("127.0.0.1:{port}");
+    (venue.name().to_owned(), EmulatorConfig { listen, ..EmulatorConfig::default() })
 }
 
 impl Default for Paths {
@@ -532,7 +532,7 @@ impl Config {
             let settings = section.settings(venue)?;
             section.check(venue)?;
             if section.enabled {
-                venues::machine(venue, &settings, &section.choices()).with_context(|| format!("[venues.{name}]"))?;
+                self.check_lines(venue, settings, section).with_context(|| format!("[venues.{name}]"))?;
             }
         }
         self.relay.tcp.check()?;
@@ -544,6 +544,37 @@ impl Config {
         }
         Ok(())
     }
+}
+
+impl Config {
+    /// Whether the venue takes its settings and choices. Keys that are missing are no mistake of the configuration: the
+    /// demo does without, and a live feed says so.
+    fn check_lines(&self, venue: Venue, mut settings: Settings, section: &VenueConfig) -> anyhow::Result<()> {
+        settings.credentials.get_or_insert_with(emulator_keys);
+        venues::lines(venue, &settings, &section.choices())?;
+        Ok(())
+    }
+
+    /// The variables a venue's keys would come from, when it says nothing without keys and has none.
+    pub fn missing_keys(&self, venue: Venue) -> anyhow::Result<Option<&'static str>> {
+        let section = self.venue(venue)?;
+        match venues::lines(venue, &section.settings(venue)?, &section.choices()) {
+            Err(MachineError::NoCredentials { variables, .. }) => Ok(Some(variables)),
+            Err(e) => Err(e.into()),
+            Ok(_) => Ok(None),
+        }
+    }
+}
+
+/// The account every emulator knows. It guards nothing, and no venue is ever told it.
+pub fn emulator_keys() -> Credentials {
+    let account = emulator::Account::default();
+    Credentials { key: account.key, secret: account.secret, passphrase: Some(account.passphrase) }
+}
+
+/// The names of all variables that hold keys.
+pub fn key_variables() -> impl Iterator<Item = &'static str> {
+    CREDENTIALS.iter().flat_map(|(_, names)| *names).filter(|name| !name.is_empty())
 }
 
 /// Reads the file (if one is named), the environment and the `key=value` settings of the command line, in this order.
@@ -601,10 +632,27 @@ fn take_secrets(config: &mut Config, secrets: &mut BTreeMap<String, String>) -> 
     if let Some(section) = config.venues.get_mut(Venue::Alpaca.name())
         && section.rest_url.is_empty()
         && let Some(url) = secrets.remove(ALPACA_BASE_URL)
+        && !is_trading_host(authority(&url))
     {
         section.rest_url = url;
     }
     Ok(())
+}
+
+/// Alpaca's trading interface, which serves no market data.
+fn is_trading_host(authority: &str) -> bool {
+    authority.split(':').next().is_some_and(|host| host.ends_with(ALPACA_TRADING_HOST))
+}
+
+/// Host and port of a URL.
+pub fn authority(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default()
+}
+
+/// The path of a URL, with its slash; empty where there is none.
+pub fn path(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find('/').map_or("", |at| &rest[at..])
 }
 
 fn merge(base: &mut toml::Table, over: toml::Table) {
@@ -710,6 +758,12 @@ mod tests {
             ("ring.slots=1000", "1024 is"),
             ("venues.kraken.streams=[\"trades\"]", "no stream \"trades\""),
             ("venues.krakn.symbols=[\"BTC-USD\"]", "krakn"),
+            ("venues.coinbase.choices.level2=\"level3\"", "level2_batch or level2 or full"),
+            ("venues.coinbase.choices.levl2=\"full\"", "level2"),
+            ("venues.alpaca.choices.feed=\"nasdaq\"", "iex"),
+            ("venues.kraken.choices.api=\"v3\"", "v1"),
+            ("venues.alpaca.symbols=[\"FAKEPACA\"]", "feed = test"),
+            ("venues.alpaca.bar_interval_s=300", "60 or 86400"),
             ("venues.kraken.cpu=100000", "processor 100000"),
             ("venues.kraken.renew_s=2", "at least 5"),
             ("venues.kraken.ws_url_b=\"ws://x/\"", "pair = true"),
@@ -733,6 +787,9 @@ mod tests {
         let settings = alpaca.settings(Venue::Alpaca).expect("settings");
         assert_eq!(settings.credentials.as_ref().map(|c| (&c.key[..], &c.secret[..])), Some(("KEY1", "SECRET1")));
         assert_eq!(alpaca.rest_url, "https://x");
+        let trading = [both[0], both[1], (ALPACA_BASE_URL, "https://paper-api.alpaca.markets")];
+        let other = load(None, env(&trading), &set).expect("a configuration");
+        assert_eq!(other.venues["alpaca"].rest_url, "", "market data is not served by the trading interface");
         let shown = format!("{}{c:?}{settings:?}", toml::to_string_pretty(&c).expect("TOML"));
         assert!(!shown.contains("KEY1") && !shown.contains("SECRET1"), "{shown}");
         let error = load(None, env(&both[..1]), &set).expect_err("half of a pair").to_string();

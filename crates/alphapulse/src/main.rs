@@ -133,8 +133,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tap(args) => tap::run(&config, &args),
         Command::Verify { command } => verify::run(&config, &command),
         Command::Config { command: ConfigCommand::Check } => {
-            println!("the configuration is in order: {} venues", config.venues.len());
-            Ok(ExitCode::SUCCESS)
+            check_config(&config)
         }
         Command::Config { command: ConfigCommand::Show } => {
             print!("{}", toml::to_string_pretty(&config).context("the configuration as TOML")?);
@@ -144,6 +143,19 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             unreachable!("handled before the configuration is read")
         }
     }
+}
+
+/// Tells each venue of a configuration that is in order, and which of them a live start would leave out.
+fn check_config(config: &config::Config) -> anyhow::Result<ExitCode> {
+    for (name, section) in config.venues.iter().filter(|(_, section)| section.enabled) {
+        let venue: Venue = name.parse()?;
+        match config.missing_keys(venue)? {
+            Some(variables) => println!("with --live: {}", supervisor::disabled(venue, variables)),
+            None => println!("{venue}: {}", section.symbols.join(", ")),
+        }
+    }
+    println!("the configuration is in order");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A venue by the name it has everywhere.

@@ -1,12 +1,12 @@
 //! The roles, wired from their parts: each subcommand is one process.
 
 use crate::{
-    config::{Config, RelayTcp},
+    config::{self, Config, EmulatorConfig, RelayTcp},
     metrics,
     run_dir::{self, Announced, RoleFile},
     signals, venue_name,
 };
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use emulator::{BookPace, EmulatedVenue, Rate, Times};
 use feed::{
@@ -26,7 +26,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use telemetry::{Registry, clock};
-use venues::{Credentials, SessionSettings};
+use venues::SessionSettings;
 use wire::Origin;
 
 /// The build, as told in session records.
@@ -43,8 +43,13 @@ pub struct FeedArgs {
     origin: OriginArg,
 }
 
+/// The names of the origins on the command line.
+pub const LIVE: &str = "live";
+/// See [`LIVE`].
+pub const SIMULATED: &str = "simulated";
+
 /// Where the data comes from.
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum OriginArg {
     /// The venue itself.
     Live,
@@ -108,23 +113,25 @@ fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions>
     let venue = args.venue;
     let section = config.venue(venue)?;
     let spec = venues::spec(venue, &section.choices())?;
-    let or = |url: &str, default: &str| if url.is_empty() { default.to_owned() } else { url.to_owned() };
     let mut settings = section.settings(venue)?;
-    if matches!(args.origin, OriginArg::Simulated) && venues::needs_credentials(venue) {
-        // An emulator lets anybody in, and real keys are none of its business.
-        let word = "simulated".to_owned();
-        settings.credentials = Some(Credentials { key: word.clone(), secret: word, passphrase: None });
-    }
+    let (ws_url, rest_url) = match args.origin {
+        OriginArg::Live => live_urls(config, venue, spec)?,
+        OriginArg::Simulated => {
+            // Real keys are none of an emulator's business.
+            settings.credentials = Some(config::emulator_keys());
+            simulated_urls(config, venue)?
+        }
+    };
     let capture = (!section.capture.as_os_str().is_empty())
         .then(|| section.capture.join(format!("{venue}_{}.inputs", clock::wall_ns() / 1_000_000)));
     Ok(FeedOptions {
         venue,
-        ws_url: or(&section.ws_url, spec.ws_url),
+        ws_url,
         ws_url_b: section.ws_url_b.clone(),
         pair: section.pair,
         renew: (section.renew_s > 0).then(|| Duration::from_secs(section.renew_s.into())),
         cpu: section.cpu,
-        rest_url: or(&section.rest_url, spec.rest_url).trim_end_matches('/').to_owned(),
+        rest_url: rest_url.trim_end_matches('/').to_owned(),
         settings,
         choices: section.choices(),
         session: SessionSettings {
@@ -151,6 +158,41 @@ fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions>
         waiting: if section.spin { Waiting::Spin } else { Waiting::Block },
         seed: seed(),
     })
+}
+
+/// The endpoints of a live feed. A configured emulator is none: it would be told real keys, and its data called real.
+fn live_urls(config: &Config, venue: Venue, spec: &venues::Spec) -> anyhow::Result<(String, String)> {
+    let section = config.venue(venue)?;
+    let or = |url: &str, default: &str| if url.is_empty() { default.to_owned() } else { url.to_owned() };
+    let urls = (or(&section.ws_url, spec.ws_url), or(&section.rest_url, spec.rest_url));
+    for url in [&urls.0, &urls.1, &section.ws_url_b] {
+        if let Some((name, _)) = config.emulator.iter().find(|(_, e)| config::authority(url) == e.listen) {
+            bail!("{url} is the address of emulator.{name}; use --origin simulated, or set venues.{venue}.ws_url and rest_url to the venue's");
+        }
+    }
+    Ok(urls)
+}
+
+/// The endpoints of a simulated feed: those configured, or the emulator's. A venue's own is none: it would be told the
+/// emulator's keys, and its data called simulated.
+fn simulated_urls(config: &Config, venue: Venue) -> anyhow::Result<(String, String)> {
+    let section = config.venue(venue)?;
+    let (mut ws_url, mut rest_url) = (section.ws_url.clone(), section.rest_url.clone());
+    if ws_url.is_empty() || rest_url.is_empty() {
+        let emulator = config.emulator.get(venue.name()).with_context(|| {
+            format!("a simulated feed needs venues.{venue}.ws_url and rest_url, or an emulator: [emulator.{venue}]")
+        })?;
+        let (ws, rest) = emulator_urls(venue, &section.choices(), emulator)?;
+        ws_url = if ws_url.is_empty() { ws } else { ws_url };
+        rest_url = if rest_url.is_empty() { rest } else { rest_url };
+    }
+    let own = venues::spec(venue, &section.choices())?;
+    for (url, own) in [(&ws_url, own.ws_url), (&section.ws_url_b, own.ws_url), (&rest_url, own.rest_url)] {
+        if config::authority(url) == config::authority(own) {
+            bail!("{url} is the venue's own; a simulated feed speaks to an emulator");
+        }
+    }
+    Ok((ws_url, rest_url))
 }
 
 /// Runs the relay until it is asked to end.
@@ -282,12 +324,10 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
     let section = config.emulator.get(args.venue.name()).cloned().unwrap_or_default();
     let venue = match args.venue {
         Venue::Kraken => EmulatedVenue::Kraken,
-        Venue::Binance => EmulatedVenue::Binance,
+        // One protocol, two venues.
+        Venue::Binance | Venue::BinanceUs => EmulatedVenue::Binance,
         Venue::Coinbase => EmulatedVenue::Coinbase,
         Venue::Alpaca => EmulatedVenue::Alpaca,
-        other => anyhow::bail!(
-            "there is no emulator for {other}; there are emulators for kraken, binance, coinbase and alpaca"
-        ),
     };
     let mut options = emulator::Options::new(venue);
     options.listen = section.listen.parse().with_context(|| {
@@ -342,16 +382,16 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// The WebSocket and REST addresses of a venue's emulator.
-pub fn emulator_urls(venue: Venue, section: &crate::config::EmulatorConfig) -> (String, String) {
-    let path = match venue {
-        Venue::Kraken => "/v2",
-        Venue::Binance | Venue::BinanceUs => "/stream",
-        // Served at the host's root, or at a path that each of the venue's connections names itself.
-        Venue::Coinbase | Venue::Alpaca => "",
-    };
+/// The WebSocket and REST addresses of a venue's emulator: the venue's own paths at the emulator's address.
+pub fn emulator_urls(
+    venue: Venue,
+    choices: &[(String, String)],
+    section: &EmulatorConfig,
+) -> anyhow::Result<(String, String)> {
+    let spec = venues::spec(venue, choices)?;
     let s = if section.tls_certificate.as_os_str().is_empty() { "" } else { "s" };
-    (format!("ws{s}://{}{path}", section.listen), format!("http{s}://{}", section.listen))
+    let at = |scheme: &str, url: &str| format!("{scheme}{s}://{}{}", section.listen, config::path(url));
+    Ok((at("ws", spec.ws_url), at("http", spec.rest_url)))
 }
 
 /// Jitter must differ between machines and starts; nothing else hangs on it.

@@ -3,7 +3,7 @@
 
 use crate::{
     config::Config,
-    metrics,
+    metrics, roles,
     run_dir::{self, RoleFile},
     signals,
 };
@@ -64,7 +64,7 @@ enum State {
 pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
     let mut venues = enabled(&config)?;
     if args.live {
-        venues.retain(|venue| has_credentials(&config, *venue));
+        venues = with_keys(&config, venues)?;
     }
     if venues.is_empty() && config.bridge.is_empty() {
         bail!(
@@ -81,7 +81,7 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
         names
             .extend(venues.iter().map(|v| (format!("emulator-{v}"), vec!["emulator".to_owned(), v.name().to_owned()])));
     }
-    let origin = if args.live { "live" } else { "simulated" };
+    let origin = if args.live { roles::LIVE } else { roles::SIMULATED };
     names.extend(venues.iter().map(|v| {
         let feed = ["feed", v.name(), "--origin", origin].map(str::to_owned);
         (format!("feed-{v}"), feed.to_vec())
@@ -145,14 +145,21 @@ fn refuse_two_writers(config: &Config, fed: &[Venue]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a venue can be spoken to; one that wants keys we do not have is left out, and that is said.
-fn has_credentials(config: &Config, venue: Venue) -> bool {
-    let there = config.venue(venue).is_ok_and(|section| section.credentials.is_some());
-    if venues::needs_credentials(venue) && !there {
-        println!("{venue}: disabled, no credentials");
-        return false;
+/// The venues that can be spoken to; one that wants keys we do not have is left out, and that is said.
+fn with_keys(config: &Config, venues: Vec<Venue>) -> anyhow::Result<Vec<Venue>> {
+    let mut usable = vec![];
+    for venue in venues {
+        match config.missing_keys(venue)? {
+            Some(variables) => println!("{}", disabled(venue, variables)),
+            None => usable.push(venue),
+        }
     }
-    true
+    Ok(usable)
+}
+
+/// How a venue without its keys is told.
+pub fn disabled(venue: Venue, variables: &str) -> String {
+    format!("{venue}: disabled, no credentials; set {variables}")
 }
 
 /// The demo: every venue's endpoint is its emulator. There is no third state between this and `--live`.
@@ -161,8 +168,8 @@ fn point_at_emulators(config: &mut Config, venues: &[Venue]) -> anyhow::Result<(
         let Some(emulator) = config.emulator.get(venue.name()) else {
             bail!("the demo has no emulator for {venue}; add [emulator.{venue}] or disable the venue");
         };
-        let (ws, rest) = crate::roles::emulator_urls(*venue, emulator);
         let section = config.venues.get_mut(venue.name()).context("an enabled venue has a section")?;
+        let (ws, rest) = roles::emulator_urls(*venue, &section.choices(), emulator)?;
         (section.ws_url, section.rest_url) = (ws, rest);
         section.ws_url_b.clear();
     }
@@ -181,7 +188,14 @@ fn write_config(config: &Config) -> anyhow::Result<PathBuf> {
 
 fn start(file: &Path, name: &str, args: &[String]) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("the path of this program")?;
-    Command::new(program)
+    let mut command = Command::new(program);
+    // An account's keys go to nobody but the feed that speaks to a venue.
+    if !args.iter().any(|arg| arg == roles::LIVE) {
+        crate::config::key_variables().for_each(|name| {
+            command.env_remove(name);
+        });
+    }
+    command
         .arg("--config")
         .arg(file)
         .args(args)

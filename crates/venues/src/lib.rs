@@ -26,7 +26,7 @@ pub use counts::Counts;
 pub use instruments::{Defined, InstrumentSet, Known};
 pub use outbox::{EventMark, Outbox, Outgoing, Reply, Request, RequestId};
 pub use recall::Recall;
-pub use registry::{Line, MachineError, Spec, allows_pairs, lines, machine, needs_credentials, spec};
+pub use registry::{Line, MachineError, Spec, allows_pairs, lines, machine, spec};
 pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings};
 pub use settings::{Credentials, Limit, Settings, StaleAfter};
 pub use watch::Watch;

@@ -85,11 +85,6 @@ pub fn allows_pairs(venue: Venue) -> bool {
     venue != Venue::Alpaca
 }
 
-/// Whether a venue tells nothing without an account's keys.
-pub fn needs_credentials(venue: Venue) -> bool {
-    venue == Venue::Alpaca
-}
-
 /// Endpoints and limits of a venue, which may depend on its choices.
 pub fn spec(venue: Venue, choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
     match venue {

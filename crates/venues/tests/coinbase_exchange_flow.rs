@@ -302,7 +302,7 @@ fn what_needs_a_signature_is_signed_and_secret() {
     let text = |made: Result<Box<dyn VenueMachine>, MachineError>| made.err().unwrap().to_string();
     assert_eq!(
         text(made(&bare, &[("level2", "full")])),
-        "coinbase: level2 cannot be full; it can be level2_batch, or any with the credentials of an account"
+        "coinbase: COINBASE_API_KEY, COINBASE_API_SECRET and COINBASE_API_PASSPHRASE are not set"
     );
     let mut broken = settings(&[StreamKind::Book]);
     broken.credentials.as_mut().unwrap().secret = "not base64!".to_owned();

@@ -20,7 +20,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub fn program() -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_alphapulse"));
     // What the tester's shell sets must not leak in.
-    for (key, _) in std::env::vars().filter(|(k, _)| k.starts_with("ALPHAPULSE_")) {
+    let ours = |key: &str| ["ALPHAPULSE_", "ALPACA_", "COINBASE_"].iter().any(|prefix| key.starts_with(prefix));
+    for (key, _) in std::env::vars().filter(|(k, _)| ours(k)) {
         c.env_remove(key);
     }
     c
@@ -57,26 +58,38 @@ pub fn free_ports(n: usize) -> Vec<u16> {
     candidates.filter(free).take(n).collect()
 }
 
+/// The venues of the demo.
+pub const VENUES: [&str; 4] = ["alpaca", "binance", "coinbase", "kraken"];
+
 impl Site {
-    /// A demo of both venues, with extra lines of TOML at the end.
+    /// A demo of Kraken and Binance, with extra lines of TOML at the end.
     pub fn new(extra: &str) -> Site {
+        let off: String = ["alpaca", "coinbase"]
+            .iter()
+            .filter(|venue| !extra.contains(&format!("[venues.{venue}]")))
+            .map(|venue| format!("[venues.{venue}]\nenabled = false\n"))
+            .collect();
+        Site::all(&format!("{off}{extra}"))
+    }
+
+    /// A demo of all venues, with extra lines of TOML at the end.
+    pub fn all(extra: &str) -> Site {
         let state = tempfile::tempdir().expect("a folder");
         let shm = Path::new("/dev/shm");
         let rings = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }.expect("a folder");
-        let p = free_ports(3);
+        let ports = free_ports(1 + VENUES.len());
         let config = state.path().join("alphapulse.toml");
+        let emulator = |(venue, port): (&&str, &u16)| {
+            let journal = state.path().join(format!("journal-{venue}"));
+            format!("[emulator.{venue}]\nlisten = \"127.0.0.1:{port}\"\njournal = {journal:?}\n")
+        };
         let text = format!(
             "[paths]\nstate = {:?}\nrings = {:?}\n[ring]\nslots = 65536\n[metrics]\nbase_port = 0\n\
-             [gateway]\nlisten = \"127.0.0.1:{}\"\n\
-             [emulator.kraken]\nlisten = \"127.0.0.1:{}\"\njournal = {:?}\n\
-             [emulator.binance]\nlisten = \"127.0.0.1:{}\"\njournal = {:?}\n{extra}\n",
+             [gateway]\nlisten = \"127.0.0.1:{}\"\n{}{extra}\n",
             state.path(),
             rings.path(),
-            p[0],
-            p[1],
-            state.path().join("journal-kraken"),
-            p[2],
-            state.path().join("journal-binance"),
+            ports[0],
+            VENUES.iter().zip(&ports[1..]).map(emulator).collect::<String>(),
         );
         fs::write(&config, text).expect("written");
         Site { state, rings, config }
@@ -117,12 +130,13 @@ pub struct Up {
 impl Up {
     pub fn start(site: &Site, args: &[&str]) -> Up {
         let log = fs::File::create(site.state.path().join("up.log")).expect("a log");
+        let words = fs::File::create(site.state.path().join("up.out")).expect("a file");
         let child = site
             .command()
             .arg("up")
             .args(args)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(words)
             .stderr(log)
             .spawn()
             .expect("the program starts");

@@ -7,7 +7,7 @@ use super::market::Market;
 use super::messages::{BeatMessage, MatchMessage, Message, QuoteMessage, Scratch, Target, View};
 use super::products::{self, Product, Wanted};
 use super::sign::Signer;
-use super::{exact, fast, flat, map, subscribe};
+use super::{exact, fast, flat, map, spec, subscribe};
 use crate::coinbase::choices::{Backfill as Fetch, Choices, Level2, TradeIds, TradeTail};
 use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
@@ -65,10 +65,8 @@ impl Exchange {
     pub fn new(settings: &Settings, choices: Choices) -> Result<Exchange, MachineError> {
         let mut signer = None;
         if subscribe::needs_signature(choices.level2, settings) {
-            let channel = subscribe::book_channel(choices.level2);
-            let credentials = settings.credentials.as_ref().ok_or_else(|| {
-                subscribe::refused("level2", channel, "level2_batch, or any with the credentials of an account")
-            })?;
+            let missing = MachineError::NoCredentials { venue: VENUE, variables: spec::CREDENTIALS };
+            let credentials = settings.credentials.as_ref().ok_or(missing)?;
             let sign = Signer::new(credentials).map_err(|needs| subscribe::refused("credentials", "these", needs))?;
             signer = Some(sign);
         }

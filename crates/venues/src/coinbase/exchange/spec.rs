@@ -4,6 +4,9 @@ use crate::{Limit, Spec};
 use model::Venue;
 use std::time::Duration;
 
+/// The variables the keys come from, by the names the user knows.
+pub const CREDENTIALS: &str = "COINBASE_API_KEY, COINBASE_API_SECRET and COINBASE_API_PASSPHRASE";
+
 /// Level 2 without credentials is batched; the rest of the market data is the same with and without.
 pub const SPEC: Spec = Spec {
     venue: Venue::Coinbase,
