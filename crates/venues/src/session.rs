@@ -436,8 +436,8 @@ impl Session {
         for definition in known {
             side.clear();
             machine.refresh(definition.id, now, side);
-            let last_trade = machine.last_trade(definition.id);
-            arbiter.seed(*place, &definition, &side.records, last_trade, *last_frame);
+            let trades = (machine.last_trade(definition.id), machine.missing(definition.id));
+            arbiter.seed(*place, &definition, &side.records, trades, *last_frame);
         }
         side.clear();
         arbiter.take_over(*place, *connected, machine.counts());

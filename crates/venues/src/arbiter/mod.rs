@@ -181,19 +181,19 @@ impl Arbiter {
     }
 
     /// Takes over from a line that told without an arbiter until now: its `definition`, what a refresh of it tells, and
-    /// its last trade. Nothing is told.
+    /// its last trade and what it misses. Nothing is told.
     pub(crate) fn seed(
         &mut self,
         line: usize,
         definition: &Instrument,
         refresh: &RecordBuf,
-        last_trade: Option<u64>,
+        (last_trade, missing): (Option<u64>, &[Missing]),
         last_frame: UnixNanos,
     ) {
         let m = self.market(definition.id);
         let market = &mut self.markets[m];
         market.told = Some(definition.clone());
-        market.trades.seed(line, last_trade);
+        market.trades.seed(line, last_trade, missing);
         let view = &mut market.views[line];
         (view.defined, view.scales) = (true, (definition.price_scale, definition.size_scale));
         view.trades.at = last_trade;
