@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(take(&mut ids, 12), Verdict::Jump { first: 11, last: 11 });
         assert_eq!(ids.cause(), GapCause::Sequence);
         let missing = vec![Missing { first: 5, last: 6, since: t(4), until: t(7) }];
-        ids.remember(&Memory { trade_id: Some(12), last_seen: t(12), trade_time: t(12), missing, recent: vec![] });
+        ids.remember(&Memory { trade_id: Some(12), last_seen: t(12), trade_time: t(12), missing, ..Memory::default() });
         ids.disconnected();
         assert_eq!(ids.cause(), GapCause::Restart, "a connection lost before the first trade changes nothing");
         assert_eq!((take(&mut ids, 13), ranges(&ids)), (Verdict::Next, vec![(5, 6)]));
