@@ -3,13 +3,14 @@
 //!
 //! An emulator, a witness (a second feed with a ring of its own, so that the market goes on while the first is dead),
 //! the feed that is killed, and a reader of its ring. In the end the reader's trades are compared with the emulator's
-//! journal. `ALPHAPULSE_TEST_KILLS` sets how often; `make crash` kills 200 times.
+//! journal. The emulator numbers each symbol's trades without holes, also where the venue's ids mean nothing, so that a
+//! missing one shows. `ALPHAPULSE_TEST_KILLS` sets how often; `make crash` kills 200 times.
 
 mod common;
 
 use common::{
-    PATIENCE, Site, Tap,
-    journal::{journal, number},
+    PATIENCE, Site, Tap, free_ports,
+    journal::{answered, journal, number},
     wait_for,
 };
 use serde_json::Value;
@@ -23,7 +24,7 @@ use std::{
 };
 
 /// Kills unless more are asked for.
-const KILLS: u32 = 10;
+const KILLS: u32 = 6;
 /// Frames a second of the emulator: about 250 trades a second of each symbol, so that a second is more than the
 /// snapshot of trades that Kraken sends after a subscription.
 const RATE: u32 = 2500;
@@ -47,7 +48,7 @@ impl Role {
         self.0.wait().expect("it is dead");
     }
 
-    fn stop(mut self) {
+    fn stop(&mut self) {
         common::kill(self.0.id(), "-TERM");
         wait_for("the end of a role", || self.0.try_wait().expect("waiting"));
     }
@@ -64,8 +65,12 @@ impl Drop for Role {
 /// What a reader of the killed feed's ring has seen.
 #[derive(Default)]
 struct Seen {
+    /// A jump of ids is a gap that names them.
+    contiguous: bool,
     /// Trades by symbol and id: side, price, size.
     trades: BTreeMap<(String, u64), String>,
+    /// Of each symbol the first and the last id and how many trades there are.
+    spans: BTreeMap<String, (u64, u64, u64)>,
     twice: Vec<(String, u64)>,
     /// Ids told as missing and not told late since.
     missing: BTreeSet<(String, u64)>,
@@ -75,34 +80,43 @@ struct Seen {
     runs: u32,
     /// Runs that began while trades of an earlier one were still missing.
     resumed: u32,
+    /// Runs, gaps and jumps of ids, in their order: what a failure is understood by.
+    story: Vec<String>,
 }
 
 impl Seen {
     fn take(&mut self, l: &Value) {
+        let epoch = l["epoch"].as_u64().unwrap_or(self.epoch);
+        if epoch != self.epoch {
+            self.runs += 1;
+            self.resumed += u32::from(!self.is_whole());
+            self.story.push(format!("run {}", self.runs));
+            self.epoch = epoch;
+        }
         match l["type"].as_str() {
             Some("trade") => self.trade(l),
             Some("gap") if l["stream"] == "trade" => self.gap(l),
             Some("overrun") => panic!("the reader fell behind: {l}"),
             _ => {}
         }
-        let epoch = l["epoch"].as_u64().unwrap_or(self.epoch);
-        if epoch != self.epoch {
-            self.runs += 1;
-            self.resumed += u32::from(!self.missing.is_empty());
-            self.epoch = epoch;
-        }
     }
 
     fn trade(&mut self, l: &Value) {
         let text = |k: &str| l[k].as_str().unwrap_or_else(|| panic!("{k} in {l}"));
         let id: u64 = text("trade_id").parse().expect("an id");
-        let line = format!("{} {} {}", text("side"), number(text("price")), number(text("size")));
+        let line = format!("{} {} {}", l["side"].as_str().unwrap_or("-"), number(text("price")), number(text("size")));
         let key = (text("symbol").to_owned(), id);
-        let was_missing = self.missing.remove(&key);
-        if was_missing {
-            self.late += 1;
+        self.late += u64::from(l["late"] == true);
+        if self.missing.remove(&key) {
             assert_eq!(l["late"], true, "it was told as missing before: {l}");
         }
+        if let Some((_, last, _)) = self.spans.get(&key.0).filter(|span| span.1 + 1 < id) {
+            self.story.push(format!("{} jumps from {last} to {id}", key.0));
+        } else if l["late"] == true && !self.trades.contains_key(&(key.0.clone(), id - 1)) {
+            self.story.push(format!("{} {id} is late", key.0));
+        }
+        let span = self.spans.entry(key.0.clone()).or_insert((id, id, 0));
+        *span = (span.0.min(id), span.1.max(id), span.2 + 1);
         if self.trades.insert(key.clone(), line).is_some() {
             self.twice.push(key);
         }
@@ -114,142 +128,250 @@ impl Seen {
         self.gaps += 1;
         if l["first"].is_null() {
             // Killed before the first trade of a symbol: nobody can say which ids were missed.
-            let told = self.trades.keys().any(|(s, _)| s == symbol);
+            let told = self.contiguous && self.spans.contains_key(symbol);
             return assert!(!told, "the last id was known: {l}");
         }
+        self.story.push(format!("{symbol} gap {}..={}, {}", end("first"), end("last"), l["cause"]));
         for id in end("first")..=end("last") {
-            assert!(self.missing.insert((symbol.to_owned(), id)), "told as missing twice: {symbol} {id}");
+            let news = self.missing.insert((symbol.to_owned(), id));
+            assert!(news, "told as missing twice: {symbol} {id}\n{}", self.story.join("\n"));
         }
+    }
+
+    /// Whether nothing is missing between the first and the last told of each symbol.
+    fn is_whole(&self) -> bool {
+        self.missing.is_empty() && self.spans.values().all(|(first, last, count)| last - first + 1 == *count)
     }
 
     /// Ids between the first and the last told of each symbol that were not told.
     fn holes(&self) -> Vec<(String, u64)> {
-        let mut ends: BTreeMap<&String, (u64, u64)> = BTreeMap::new();
-        for (symbol, id) in self.trades.keys() {
-            let end = ends.entry(symbol).or_insert((*id, *id));
-            *end = (end.0.min(*id), end.1.max(*id));
-        }
-        let all = ends.into_iter().flat_map(|(symbol, (first, last))| (first..=last).map(|id| (symbol.clone(), id)));
+        let all = self.spans.iter().flat_map(|(symbol, s)| (s.0..=s.1).map(|id| (symbol.clone(), id)));
         all.filter(|key| !self.trades.contains_key(key)).collect()
     }
 }
 
-/// Every trade the emulator sent to anybody.
+/// Ids of a list in short.
+fn ranges(keys: &[(String, u64)]) -> String {
+    let mut ranges: Vec<(&str, u64, u64)> = vec![];
+    for (symbol, id) in keys {
+        match ranges.last_mut().filter(|(of, _, last)| of == symbol && last + 1 == *id) {
+            Some(range) => range.2 = *id,
+            None => ranges.push((symbol, *id, *id)),
+        }
+    }
+    ranges.iter().map(|(symbol, first, last)| format!("{symbol} {first}..={last}, ")).collect()
+}
+
+/// Every trade the emulator sent to anybody, over a socket or as an answer.
 fn sent(folder: &Path, venue: &str) -> BTreeMap<(String, u64), String> {
     let mut all = BTreeMap::new();
+    let mut add = |symbol: &str, line: &str| {
+        let (id, rest) = line.split_once(' ').expect("id, side, price, size");
+        let before = all.insert((symbol.to_owned(), id.parse().expect("an id")), rest.to_owned());
+        assert!(before.is_none_or(|b| b == rest), "the emulator contradicts itself");
+    };
     for entry in fs::read_dir(folder).expect("the journal").flatten() {
         let path = entry.path();
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if !(name.starts_with('0') && name.ends_with(".jsonl")) {
-            continue;
+        if name.starts_with('0') && name.ends_with(".jsonl") {
+            let trades = journal(&path, venue).into_iter().filter(|((kind, _), _)| kind == "trade");
+            trades.for_each(|((_, symbol), lines)| lines.iter().for_each(|line| add(&symbol, line)));
         }
-        for ((kind, symbol), lines) in journal(&path, venue) {
-            for line in lines.iter().filter(|_| kind == "trade") {
-                let (id, rest) = line.split_once(' ').expect("id, side, price, size");
-                let key = (symbol.clone(), id.parse().expect("an id"));
-                let before = all.insert(key, rest.to_owned());
-                assert!(before.is_none_or(|b| b == rest), "the emulator contradicts itself");
-            }
+    }
+    if venue == "alpaca" {
+        // An account has one session, so that nobody is sent what the feed misses.
+        for (symbol, line) in answered(&folder.join("rest.http.jsonl")) {
+            add(&symbol, &line);
         }
     }
     all
 }
 
-/// Kills the feed of one venue at random moments and compares in the end.
-fn kill_and_compare(venue: &str, ws_path: &str, pair: bool) {
-    let kills = std::env::var("ALPHAPULSE_TEST_KILLS").map_or(KILLS, |n| n.parse().expect("a number of kills"));
-    let site = Site::new("");
-    let config: toml::Table = fs::read_to_string(&site.config).expect("readable").parse().expect("TOML");
-    let listen = config["emulator"][venue]["listen"].as_str().expect("an address").to_owned();
-    let common = [
-        format!("emulator.{venue}.frames_per_second={RATE}"),
-        format!("venues.{venue}.ws_url=\"ws://{listen}{ws_path}\""),
-        format!("venues.{venue}.rest_url=\"http://{listen}\""),
-        // The emulator counts request weight as the venue does, and books would spend it all at such a rate of starts.
-        format!("venues.{venue}.streams={}", if venue == "kraken" { "[\"trade\",\"book\"]" } else { "[\"trade\"]" }),
-        format!("venues.{venue}.book_depth=10"),
-        format!("venues.{venue}.pair={pair}"),
-        "ring.slots=262144".to_owned(),
-    ];
-    let aside = tempfile::tempdir().expect("a folder");
-    let witness_paths =
-        ["state", "rings"].map(|name| format!("paths.{name}={:?}", aside.path().join(name).display().to_string()));
-    let emulator = Role::start(&site, &["emulator", venue], &common);
-    wait_for("the emulator", || std::net::TcpStream::connect(&listen).ok());
-    let feed = ["feed", venue, "--origin", "simulated"];
-    let witness = Role::start(&site, &feed, &[&common[..], &witness_paths[..]].concat());
-    let mut victim = Role::start(&site, &feed, &common);
-    wait_for("the ring", || site.rings.path().join(format!("{venue}.ring")).exists().then_some(()));
-    let tap = Tap::start(&site, &["--from", "oldest", "--type", "trade", "--venue", venue]);
-    let mut seen = Seen::default();
-    let first = tap.find("a trade", |l| {
-        seen.take(l);
-        l["type"] == "trade"
-    });
-    println!("{venue}: begins with {}", first["trade_id"]);
+/// A feed to kill.
+struct Case {
+    name: &'static str,
+    venue: &'static str,
+    ws_path: &'static str,
+    /// What is set of the venue.
+    set: &'static [&'static str],
+    /// What is set of the witness.
+    witness: &'static [&'static str],
+}
 
-    let seed = fastrand::u64(..);
-    println!("{venue}: seed {seed}");
-    let mut dice = fastrand::Rng::with_seed(seed);
-    for _ in 0..kills {
-        victim.kill();
-        // Long enough now and then for more than a page of either venue to be missed.
-        let dead = if dice.u8(..8) == 0 { dice.u64(2000..6000) } else { dice.u64(0..500) };
-        thread::sleep(Duration::from_millis(dead));
-        victim = Role::start(&site, &feed, &common);
-        thread::sleep(Duration::from_millis(dice.u64(50..1000)));
-        tap.drain().iter().for_each(|l| seen.take(l));
+impl Case {
+    fn is_contiguous(&self) -> bool {
+        self.venue != "alpaca"
     }
-    // The last run may finish what the others left.
-    let deadline = Instant::now() + PATIENCE;
-    let settled = |seen: &Seen| seen.missing.is_empty() && seen.holes().is_empty();
-    thread::sleep(Duration::from_secs(3));
-    loop {
-        tap.drain().iter().for_each(|l| seen.take(l));
-        if settled(&seen) || Instant::now() > deadline {
-            break;
+
+    /// Kills the feed at random moments and compares in the end.
+    fn kill_and_compare(&self) {
+        let Case { name, venue, .. } = self;
+        let kills = std::env::var("ALPHAPULSE_TEST_KILLS").map_or(KILLS, |n| n.parse().expect("a number of kills"));
+        let mut plant = Plant::start(self);
+        let tap = Tap::start(&plant.site, &["--from", "oldest", "--type", "trade", "--venue", venue]);
+        let mut seen = Seen { contiguous: self.is_contiguous(), ..Seen::default() };
+        tap.find("a trade", |l| {
+            seen.take(l);
+            l["type"] == "trade"
+        });
+
+        let seed = fastrand::u64(..);
+        println!("{name}: seed {seed}");
+        let mut dice = fastrand::Rng::with_seed(seed);
+        for _ in 0..kills {
+            // Long enough now and then for more than a page of any venue to be missed.
+            let dead = if dice.u8(..8) == 0 { dice.u64(2000..6000) } else { dice.u64(0..500) };
+            plant.kill_for(Duration::from_millis(dead));
+            thread::sleep(Duration::from_millis(dice.u64(50..1000)));
+            tap.drain().iter().for_each(|l| seen.take(l));
         }
-        thread::sleep(Duration::from_millis(200));
+        // The last run may finish what the others left.
+        let deadline = Instant::now() + PATIENCE;
+        thread::sleep(Duration::from_secs(3));
+        loop {
+            tap.drain().iter().for_each(|l| seen.take(l));
+            if seen.is_whole() || Instant::now() > deadline {
+                break;
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+        let journal = plant.stop();
+        tap.drain().iter().for_each(|l| seen.take(l));
+
+        let sent = sent(&journal, venue);
+        let holes = seen.holes();
+        println!(
+            "{name}: {kills} kills, {} runs, {} of them with trades of an earlier one still missing; {} trades, {} gaps, \
+             {} late; twice {}, missed {}",
+            seen.runs,
+            seen.resumed,
+            seen.trades.len(),
+            seen.gaps,
+            seen.late,
+            seen.twice.len(),
+            holes.len()
+        );
+        let story = seen.story.join("\n");
+        assert!(seen.twice.is_empty(), "told twice: {}\n{story}", ranges(&seen.twice));
+        assert!(holes.is_empty(), "missed: {}\n{story}", ranges(&holes));
+        assert!(seen.missing.is_empty(), "called missing in the end: {:?}", seen.missing);
+        for (key, line) in &seen.trades {
+            // What was traded before anybody listened may be fetched all the same.
+            let listened = sent.range((key.0.clone(), 0)..).next().is_some_and(|(first, _)| first <= key);
+            assert!(!listened || sent.get(key) == Some(line), "{key:?} {line} is not what was sent");
+        }
+        assert!(seen.late > 0, "nothing was missed, so nothing was proven");
     }
-    victim.stop();
-    witness.stop();
-    emulator.stop();
-    thread::sleep(Duration::from_millis(500));
-    tap.drain().iter().for_each(|l| seen.take(l));
+}
 
-    let sent = sent(&site.state.path().join(format!("journal-{venue}")), venue);
-    let holes = seen.holes();
-    println!(
-        "{venue}: {kills} kills, {} runs, {} of them with trades of an earlier one still missing; {} trades, {} gaps, \
-         {} late; twice {}, missed {}",
-        seen.runs,
-        seen.resumed,
-        seen.trades.len(),
-        seen.gaps,
-        seen.late,
-        seen.twice.len(),
-        holes.len()
-    );
-    assert_eq!(seen.twice, [], "told twice");
-    assert_eq!(holes, [], "missed");
-    assert!(seen.missing.is_empty(), "called missing in the end: {:?}", seen.missing);
-    for (key, line) in &seen.trades {
-        assert_eq!(sent.get(key), Some(line), "{key:?} is not what was sent");
+/// An emulator, a witness and the feed that is killed.
+struct Plant {
+    site: Site,
+    venue: &'static str,
+    set: Vec<String>,
+    emulator: Role,
+    witness: Role,
+    victim: Role,
+    /// The witness's folders.
+    _aside: tempfile::TempDir,
+}
+
+impl Plant {
+    fn start(case: &Case) -> Plant {
+        let (venue, site) = (case.venue, Site::new(""));
+        let listen = format!("127.0.0.1:{}", free_ports(1)[0]);
+        let mut set = vec![
+            format!("emulator.{venue}.listen={listen:?}"),
+            format!("emulator.{venue}.journal={:?}", site.state.path().join("journal").display().to_string()),
+            format!("emulator.{venue}.frames_per_second={RATE}"),
+            format!("venues.{venue}.ws_url=\"ws://{listen}{}\"", case.ws_path),
+            format!("venues.{venue}.rest_url=\"http://{listen}\""),
+            format!("venues.{venue}.book_depth=10"),
+            "ring.slots=262144".to_owned(),
+        ];
+        let own = |set: &[&str]| set.iter().map(|s| format!("venues.{venue}.{s}")).collect::<Vec<_>>();
+        set.extend(own(case.set));
+        let aside = tempfile::tempdir().expect("a folder");
+        let folder = |name| format!("paths.{name}={:?}", aside.path().join(name).display().to_string());
+        let witness_set = [&set[..], &["state", "rings"].map(folder), &own(case.witness)].concat();
+        let emulator = Role::start(&site, &["emulator", venue], &set);
+        wait_for("the emulator", || std::net::TcpStream::connect(&listen).ok());
+        let feed = Plant::feed(venue);
+        let witness = Role::start(&site, &feed, &witness_set);
+        let victim = Role::start(&site, &feed, &set);
+        wait_for("the ring", || site.rings.path().join(format!("{venue}.ring")).exists().then_some(()));
+        Plant { site, venue, set, emulator, witness, victim, _aside: aside }
     }
-    assert!(seen.gaps > 0 && seen.late > 0, "nothing was missed, so nothing was proven");
+
+    fn feed(venue: &'static str) -> [&'static str; 4] {
+        ["feed", venue, "--origin", "simulated"]
+    }
+
+    fn kill_for(&mut self, dead: Duration) {
+        self.victim.kill();
+        thread::sleep(dead);
+        self.victim = Role::start(&self.site, &Plant::feed(self.venue), &self.set);
+    }
+
+    /// Ends all in order; the emulator's journal.
+    fn stop(&mut self) -> std::path::PathBuf {
+        self.victim.stop();
+        self.witness.stop();
+        self.emulator.stop();
+        // The tap goes on reading.
+        thread::sleep(Duration::from_millis(500));
+        self.site.state.path().join("journal")
+    }
 }
 
-#[test]
-fn kraken_s_feed_may_be_killed_at_any_moment() {
-    kill_and_compare("kraken", "/v2", false);
+const BOOKS: &str = "streams=[\"trade\",\"book\"]";
+/// For venues that count what is asked for each book: it would all be spent at such a rate of starts.
+const TRADES: &str = "streams=[\"trade\"]";
+const DOLLARS: &str = "symbols=[\"BTC-USD\",\"ETH-USD\",\"SOL-USD\"]";
+const PAIR: &str = "pair=true";
+
+const KRAKEN: Case = Case { name: "kraken", venue: "kraken", ws_path: "/v2", set: &[BOOKS], witness: &[] };
+const BINANCE: Case = Case { name: "binance", venue: "binance", ws_path: "/stream", set: &[TRADES], witness: &[] };
+const COINBASE: Case =
+    Case { name: "coinbase exchange", venue: "coinbase", ws_path: "", set: &[BOOKS, DOLLARS], witness: &[] };
+
+/// One session an endpoint: the witness takes another one, whose readers keep the same market going.
+const COINS: Case = Case {
+    name: "alpaca crypto",
+    venue: "alpaca",
+    ws_path: "",
+    set: &[TRADES, DOLLARS],
+    witness: &["symbols=[\"AAPL\"]"],
+};
+const SHARES: Case = Case {
+    name: "alpaca stocks",
+    set: &[TRADES, "symbols=[\"AAPL\",\"SPY\"]"],
+    witness: &["choices.feed=\"sip\""],
+    ..COINS
+};
+
+macro_rules! cases {
+    ($($test:ident = $case:expr;)+) => {
+        $(#[test] fn $test() { $case.kill_and_compare(); })+
+    };
 }
 
-#[test]
-fn binance_s_feed_may_be_killed_at_any_moment() {
-    kill_and_compare("binance", "/stream", false);
-}
-
-#[test]
-fn a_pair_of_connections_changes_nothing() {
-    kill_and_compare("kraken", "/v2", true);
+cases! {
+    kraken = KRAKEN;
+    binance = BINANCE;
+    coinbase_exchange = COINBASE;
+    coinbase_advanced = Case {
+        name: "coinbase advanced",
+        set: &[BOOKS, DOLLARS, "choices.api=\"advanced\""],
+        ..COINBASE
+    };
+    alpaca_crypto = COINS;
+    alpaca_stocks = SHARES;
+    pair_of_kraken = Case { name: "kraken, pair", set: &[BOOKS, PAIR], ..KRAKEN };
+    pair_of_binance = Case { name: "binance, pair", set: &[TRADES, PAIR], ..BINANCE };
+    pair_of_coinbase_exchange = Case {
+        name: "coinbase exchange, pair",
+        set: &[BOOKS, DOLLARS, PAIR],
+        ..COINBASE
+    };
 }

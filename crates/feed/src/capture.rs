@@ -25,6 +25,9 @@ const BODY_MAX: u32 = 256 << 20;
 const LINE: u8 = 12;
 /// The session's lines.
 const SHAPE: u8 = 13;
+/// Kind of an entry that remembers an instrument with holes no gap has named: the instrument, how many, their ends,
+/// then what an entry without such has.
+const UNTOLD: u8 = 14;
 /// More lines than any session has.
 const LINES_MAX: usize = 1024;
 
@@ -126,8 +129,15 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
         }
         Input::Remember(instrument, memory) => {
             body.extend_from_slice(&instrument.0.to_le_bytes());
+            if memory.untold.is_empty() {
+                encode_memory(memory, body);
+                return 2;
+            }
+            body.extend_from_slice(&(memory.untold.len() as u32).to_le_bytes());
+            let ends = memory.untold.iter().flat_map(|(first, last)| [*first, *last]);
+            ends.for_each(|id| body.extend_from_slice(&id.to_le_bytes()));
             encode_memory(memory, body);
-            2
+            UNTOLD
         }
         Input::Connecting(to) => {
             body.extend_from_slice(to.as_bytes());
@@ -172,7 +182,7 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
 }
 
 fn encode_memory(memory: &Memory, body: &mut Vec<u8>) {
-    let Memory { trade_id, last_seen, trade_time, missing, recent } = memory;
+    let Memory { trade_id, last_seen, trade_time, missing, recent, .. } = memory;
     body.push(u8::from(trade_id.is_some()));
     body.extend_from_slice(&trade_id.unwrap_or(0).to_le_bytes());
     body.extend_from_slice(&last_seen.0.to_le_bytes());
@@ -358,6 +368,15 @@ fn decode<'a>(kind: u8, body: &'a [u8], memory: &'a mut Memory) -> Option<Input<
             *memory = decode_memory(b)?;
             Input::Remember(instrument, memory)
         }
+        UNTOLD => {
+            let instrument = InstrumentId(b.u32()?);
+            let mut untold = vec![];
+            for _ in 0..b.u32()? {
+                untold.push((b.u64()?, b.u64()?));
+            }
+            *memory = Memory { untold, ..decode_memory(b)? };
+            Input::Remember(instrument, memory)
+        }
         3 => Input::Connecting(b.rest()?),
         4 => Input::Connected,
         5 => Input::Frame(body),
@@ -396,11 +415,14 @@ mod tests {
             trade_time: UnixNanos(2),
             missing: vec![range],
             recent: vec![(UnixNanos(2), 8), (UnixNanos(1), u64::MAX)],
+            untold: vec![],
         };
+        let untold = Memory { untold: vec![(6, 6), (7, 7)], ..full.clone() };
         let inputs = [
             Input::Start { epoch: 7, pid: 9, origin: Origin::Simulated, site: "lab", build: "0.1" },
             Input::Remember(InstrumentId(5), &full),
             Input::Remember(InstrumentId(6), &bare),
+            Input::Remember(InstrumentId(7), &untold),
             Input::Connecting("wss://venue"),
             Input::Connected,
             Input::Frame(b"{\"a\":1}\n\xff"),

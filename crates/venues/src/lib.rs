@@ -56,6 +56,9 @@ pub struct Memory {
     pub trade_time: UnixNanos,
     /// Trades told as missing and not told late since.
     pub missing: Vec<trades::Missing>,
+    /// Ids (first and last) that were jumped over without a gap that names them: a run with several connections waits
+    /// with it for the others, and may end before. Where ids have holes by nature these mean nothing.
+    pub untold: Vec<(u64, u64)>,
     /// Trades told at the moment of the newest one or of an end of a missing window (around it, where ids have no
     /// order), by the venue's time, with their
     /// id or [`trades::key`]: what a venue without contiguous ids may bring again.
@@ -127,6 +130,15 @@ pub trait VenueMachine: Send {
     fn is_settled(&self) -> bool {
         true
     }
+
+    /// The trades of an instrument that are missing here and may yet be fetched, by id.
+    fn missing(&self, _instrument: InstrumentId) -> &[trades::Missing] {
+        &[]
+    }
+
+    /// Another connection is gone before it could fetch these trades of an instrument: they are to be fetched here and
+    /// told late.
+    fn take_missing(&mut self, _instrument: InstrumentId, _missing: &[trades::Missing], _now: UnixNanos) {}
 
     /// Whether a jump of an instrument's trade ids means that trades are missing.
     fn trade_ids_are_contiguous(&self) -> bool {

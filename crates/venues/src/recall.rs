@@ -26,6 +26,10 @@ struct Recalled {
     told: Vec<(UnixNanos, u64)>,
     /// Trade ids say nothing of the order.
     unordered: bool,
+    /// The highest id told as a trade or as missing.
+    high: Option<u64>,
+    /// What was jumped over and not told as a gap yet.
+    untold: Vec<Missing>,
 }
 
 /// Reads records in their order and knows in the end what a feed should remember.
@@ -77,31 +81,40 @@ impl Recalled {
                 window.since = time;
             }
         }
-        if t.id().is_some_and(|id| trades::fill(&mut m.missing, id, time)) {
-            // It was missing: whatever is behind it was told before.
-            return;
+        if let Some(id) = t.id() {
+            trades::fill(&mut self.untold, id, time);
+            if trades::fill(&mut m.missing, id, time) {
+                // Whatever is behind it was told before.
+                return;
+            }
         }
-        let newest = t.id() > m.trade_id;
+        let newest = t.id() > self.high;
         if late && !newest {
             return;
         }
         if !newest && t.id().is_some() {
             // A repeat is never told, so the venue began its ids anew (or they say nothing of the order).
             m.missing.retain(|range| range.first == 0);
+            self.untold.clear();
         }
-        if let (Some(last), Some(id)) = (m.trade_id, t.id())
-            && id > last + 1
-            && m.missing.iter().all(|range| range.last + 1 != id)
+        if let (Some(high), Some(id)) = (self.high, t.id())
+            && newest
+            && id - high > 1
         {
             // Of several connections a hole is told only when none of them fills it, and the run may end before that.
             // Where ids have holes by nature, nobody asks for it.
-            let range = Missing { first: last + 1, last: id - 1, since: m.trade_time, until: UnixNanos::ZERO };
+            let range = Missing { first: high + 1, last: id - 1, since: m.trade_time, until: UnixNanos::ZERO };
             trades::lose(&mut m.missing, range);
+            if self.untold.len() == trades::RANGES_MAX {
+                self.untold.remove(0);
+            }
+            self.untold.push(range);
         }
         for range in m.missing.iter_mut().filter(|range| range.until == UnixNanos::ZERO) {
             range.until = time;
         }
-        (m.trade_id, m.trade_time) = (t.id(), m.trade_time.max(time));
+        self.high = t.id();
+        m.trade_time = m.trade_time.max(time);
     }
 
     /// A trade with texts: of a venue whose ids have no order, or are no numbers.
@@ -131,12 +144,16 @@ impl Recalled {
             UnixNanos::ZERO => UnixNanos(g.ts_from.saturating_sub(CLOCKS_APART.as_nanos() as u64)),
             time => time,
         };
-        let (first, last) = g.range().unwrap_or((0, 0));
-        if first <= last {
-            if first > 0 {
-                trades::forget(&mut self.memory.missing, first, last);
-            }
-            trades::lose(&mut self.memory.missing, Missing { first, last, since, until: UnixNanos::ZERO });
+        let missing = &mut self.memory.missing;
+        let Some((first, last)) = g.range() else {
+            return trades::lose(missing, Missing { first: 0, last: 0, since, until: UnixNanos::ZERO });
+        };
+        trades::forget(&mut self.untold, first, last);
+        self.high = self.high.max(Some(last));
+        // What is known as missing already happened at a time that is known better than now.
+        let known: Vec<_> = missing.iter().filter(|m| m.first > 0).map(|m| (m.first, m.last)).collect();
+        for (first, last) in trades::without((first, last), &known) {
+            trades::lose(missing, Missing { first, last, since, until: UnixNanos::ZERO });
         }
     }
 
@@ -155,7 +172,9 @@ impl Recalled {
             time == m.trade_time || m.missing.iter().any(ends)
         };
         self.told.retain(|(time, _)| edge(*time));
-        Memory { recent: self.told, ..self.memory }
+        let untold = self.untold.iter().map(|range| (range.first, range.last)).collect();
+        // What follows a gap told last is news, and the gap is not told again.
+        Memory { trade_id: self.high, untold, recent: self.told, ..self.memory }
     }
 }
 
@@ -200,7 +219,8 @@ mod tests {
         trade(&mut r, Some(21), 21, Flags::EMPTY);
         let missing = vec![Missing { first: 13, last: 19, since: t(12), until: t(20) }];
         let recent = vec![(t(21), 21)];
-        let expected = Memory { trade_id: Some(21), last_seen: t(521), trade_time: t(21), missing, recent };
+        let (trade_id, last_seen, trade_time, untold) = (Some(21), t(521), t(21), vec![]);
+        let expected = Memory { trade_id, last_seen, trade_time, missing, untold, recent };
         assert_eq!(finish(r), expected);
     }
 
@@ -210,10 +230,26 @@ mod tests {
         trade(&mut r, Some(10), 10, Flags::EMPTY);
         trade(&mut r, Some(20), 20, Flags::EMPTY);
         trade(&mut r, Some(13), 13, Flags::LATE);
-        gap(&mut r, Some((14, 19)), 510);
+        trade(&mut r, Some(30), 30, Flags::EMPTY);
+        gap(&mut r, Some((14, 19)), 540);
         trade(&mut r, Some(14), 14, Flags::LATE);
-        let ranges: Vec<_> = finish(r).missing.iter().map(|m| (m.first, m.last)).collect();
-        assert_eq!(ranges, [(11, 12), (15, 19)]);
+        let m = finish(r);
+        let ranges: Vec<_> = m.missing.iter().map(|m| (m.first, m.last, m.since, m.until)).collect();
+        assert_eq!(ranges, [(11, 12, t(10), t(13)), (15, 19, t(14), t(20)), (21, 29, t(20), t(30))]);
+        assert_eq!(m.untold, [(11, 12), (21, 29)], "no gap names these");
+    }
+
+    #[test]
+    fn what_follows_a_gap_at_the_end_is_no_jump() {
+        let mut r = Recall::default();
+        trade(&mut r, Some(10), 10, Flags::EMPTY);
+        gap(&mut r, Some((11, 15)), 510);
+        trade(&mut r, Some(15), 15, Flags::LATE);
+        trade(&mut r, Some(16), 16, Flags::EMPTY);
+        gap(&mut r, Some((17, 18)), 520);
+        let m = finish(r);
+        let ranges: Vec<_> = m.missing.iter().map(|m| (m.first, m.last)).collect();
+        assert_eq!((m.trade_id, ranges, m.untold), (Some(18), vec![(11, 14), (17, 18)], vec![]));
     }
 
     #[test]

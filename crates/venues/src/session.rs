@@ -11,7 +11,7 @@ use crate::arbiter::Arbiter;
 use crate::{Counts, FrameError, Memory, Outbox, Reply, RequestId, VenueMachine};
 use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
-use wire::{ClockRecord, GapRecord, HeartbeatRecord, Origin, Status};
+use wire::{ClockRecord, GapRecord, Header, HeartbeatRecord, Origin, RecordType, Status};
 
 /// Everything that can happen to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +140,8 @@ pub struct Session {
     refresh_records_due: u64,
     /// What a machine tells before an arbiter has judged it.
     side: Outbox,
+    /// Holes that an earlier run did not live to tell, and since when, until their instruments are defined.
+    untold: Vec<(InstrumentId, Vec<(u64, u64)>, UnixNanos)>,
 }
 
 impl Session {
@@ -191,6 +193,7 @@ impl Session {
             refreshed: None,
             refresh_records_due: 0,
             side: Outbox::default(),
+            untold: vec![],
         }
     }
 
@@ -274,12 +277,31 @@ impl Session {
     ) -> Option<Quarantined> {
         let before = out.records.len();
         let bad = self.apply(line, input, now, out);
+        if !self.untold.is_empty() {
+            self.tell_untold(before, now, out);
+        }
         let told = (out.records.len() - before) as u64;
         if told > 0 {
             self.records += told;
             self.last_record = now;
         }
         bad
+    }
+
+    /// Tells the holes of an earlier run whose instruments were defined in this step, from its record `before` on.
+    #[cold]
+    fn tell_untold(&mut self, before: usize, now: UnixNanos, out: &mut Outbox) {
+        let defined: Vec<InstrumentId> = (out.records.iter().skip(before))
+            .filter_map(|words| Header::read(words).ok())
+            .filter(|header| header.record_type() == Some(RecordType::Instrument))
+            .map(|header| header.instrument())
+            .collect();
+        let (stream, cause) = (StreamKind::Trade, GapCause::Restart);
+        for (id, ranges, from) in self.untold.extract_if(.., |(id, ..)| defined.contains(id)) {
+            for range in ranges {
+                out.records.push(&GapRecord::new(self.venue, id, stream, cause, Some(range), from, now));
+            }
+        }
     }
 
     #[inline]
@@ -302,6 +324,9 @@ impl Session {
                 }
                 for group in self.groups.iter_mut().filter(|g| g.lines.len() > 1) {
                     group.memories.push((instrument, memory.clone()));
+                }
+                if !memory.untold.is_empty() && self.lines[line].machine.trade_ids_are_contiguous() {
+                    self.untold.push((instrument, memory.untold.clone(), memory.last_seen));
                 }
             }
             Input::Clock(wall) => out.records.push(&ClockRecord::new(self.venue, wall, now)),
@@ -416,8 +441,8 @@ impl Session {
         for definition in known {
             side.clear();
             machine.refresh(definition.id, now, side);
-            let last_trade = machine.last_trade(definition.id);
-            arbiter.seed(*place, &definition, &side.records, last_trade, *last_frame);
+            let trades = (machine.last_trade(definition.id), machine.missing(definition.id));
+            arbiter.seed(*place, &definition, &side.records, trades, *last_frame);
         }
         side.clear();
         arbiter.take_over(*place, *connected, machine.counts());
@@ -427,6 +452,7 @@ impl Session {
     fn on_connected(&mut self, index: usize, now: UnixNanos, out: &mut Outbox) {
         self.arbitrate(index, now);
         let line = &mut self.lines[index];
+        let group = line.group;
         self.up += usize::from(!std::mem::replace(&mut line.connected, true));
         line.last_frame = now;
         if let Some(arbiter) = &mut self.groups[line.group].arbiter {
@@ -446,6 +472,21 @@ impl Session {
             self.tell_carried(index, (StreamState::Live, Reason::Ok), &text, now, out);
         }
         self.run(index, now, out, |machine, out| machine.on_connected(now, out));
+        self.hand_on(group, now);
+    }
+
+    /// What lines that are gone did not get to fetch is fetched by one that is up.
+    fn hand_on(&mut self, group: usize, now: UnixNanos) {
+        let Group { lines: members, arbiter: Some(arbiter), .. } = &self.groups[group] else { return };
+        let Some(heir) = members.iter().copied().find(|l| self.lines[*l].connected) else { return };
+        let mut left = vec![];
+        for line in members.iter().map(|l| &self.lines[*l]).filter(|line| !line.connected) {
+            let missing = line.machine.instruments().iter().map(|i| (i.id, line.machine.missing(i.id)));
+            left.extend(missing.map(|(id, missing)| (id, arbiter.still_missing(id, missing))));
+        }
+        for (id, missing) in left.into_iter().filter(|(_, missing)| !missing.is_empty()) {
+            self.lines[heir].machine.take_missing(id, &missing, now);
+        }
     }
 
     /// The venue is down only when its last line is; what a line alone carried is told instrument by instrument.
@@ -473,6 +514,7 @@ impl Session {
             arbiter.line_down(place, now, &mut out.records);
         }
         self.settle(index, now, out);
+        self.hand_on(group, now);
     }
 
     /// The machine's part of a lost connection; who leads is decided when the arbiter knows all of it.

@@ -37,7 +37,10 @@ pub fn journal(file: &Path, venue: &str) -> Told {
         // Numbers keep their digits as text only when they are not read as floats.
         let frame: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         match venue {
+            "kraken" if frame.is_array() => kraken_v1(&frame, &mut told),
             "kraken" => kraken(line, &frame, &mut told),
+            "coinbase" => coinbase(&frame, &mut told),
+            "alpaca" => alpaca(&frame, &mut told),
             _ => binance(&frame, &mut told),
         }
     }
@@ -99,6 +102,70 @@ fn binance(frame: &Value, told: &mut Told) {
         let n = |k: &str| digits(&d[k]);
         add(told, "quote", &symbol, format!("{}x{} {}x{}", n("b"), n("B"), n("a"), n("A")));
     }
+}
+
+/// The older protocol names trades by nothing: their time, in microseconds, stands in the id's place.
+fn kraken_v1(frame: &Value, told: &mut Told) {
+    let (Some(list), true) = (frame[1].as_array(), frame[2] == "trade") else { return };
+    let symbol = frame[3].as_str().expect("a pair").replace("XBT", "BTC").replace("XDG", "DOGE").replace('/', "-");
+    for trade in list {
+        let text = |n: usize| trade[n].as_str().expect("a text");
+        let side = if text(3) == "b" { "buy" } else { "sell" };
+        let micros = text(2).replace('.', "");
+        add(told, "trade", &symbol, format!("{micros} {side} {} {}", number(text(0)), number(text(1))));
+    }
+}
+
+/// Both protocols say the maker's side.
+fn coinbase(frame: &Value, told: &mut Told) {
+    let mut trade = |t: &Value| {
+        let side = if t["side"].as_str().expect("a side").eq_ignore_ascii_case("buy") { "sell" } else { "buy" };
+        let (symbol, id) = (t["product_id"].as_str().expect("a product"), t["trade_id"].to_string());
+        let line = format!("{} {side} {} {}", id.trim_matches('"'), digits(&t["price"]), digits(&t["size"]));
+        add(told, "trade", symbol, line);
+    };
+    if frame["type"] == "match" || frame["type"] == "last_match" {
+        trade(frame);
+    } else if frame["channel"] == "market_trades" {
+        let events = frame["events"].as_array().expect("events");
+        events.iter().flat_map(|e| e["trades"].as_array().expect("trades")).for_each(trade);
+    }
+}
+
+fn alpaca(frame: &Value, told: &mut Told) {
+    let trades = frame.as_array().into_iter().flatten().filter(|m| m["T"] == "t");
+    for t in trades {
+        add(told, "trade", &alpaca_symbol(&t["S"]), alpaca_trade(t));
+    }
+}
+
+fn alpaca_symbol(symbol: &Value) -> String {
+    symbol.as_str().expect("a symbol").replace('/', "-")
+}
+
+/// Of shares the venue does not say who took.
+fn alpaca_trade(t: &Value) -> String {
+    let side = match t["tks"].as_str() {
+        Some("B") => "buy",
+        Some("S") => "sell",
+        _ => "-",
+    };
+    format!("{} {side} {} {}", t["i"], digits(&t["p"]), digits(&t["s"]))
+}
+
+/// Alpaca's trades in the answers of a journal, by symbol.
+pub fn answered(file: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(file).expect("the journal of answers");
+    let mut all = vec![];
+    for line in text.lines() {
+        let answer: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
+        for (symbol, trades) in body["trades"].as_object().into_iter().flatten() {
+            let symbol = alpaca_symbol(&Value::from(symbol.as_str()));
+            all.extend(trades.as_array().into_iter().flatten().map(|t| (symbol.clone(), alpaca_trade(t))));
+        }
+    }
+    all
 }
 
 /// The same from the lines of a tap.

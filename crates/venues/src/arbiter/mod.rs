@@ -20,6 +20,7 @@ mod streams;
 mod tests;
 mod trades;
 
+use crate::trades::Missing;
 use crate::{Counts, EventMark, Memory};
 use books::Desk;
 use model::{BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, UnixNanos, Venue};
@@ -180,19 +181,19 @@ impl Arbiter {
     }
 
     /// Takes over from a line that told without an arbiter until now: its `definition`, what a refresh of it tells, and
-    /// its last trade. Nothing is told.
+    /// its last trade and what it misses. Nothing is told.
     pub(crate) fn seed(
         &mut self,
         line: usize,
         definition: &Instrument,
         refresh: &RecordBuf,
-        last_trade: Option<u64>,
+        (last_trade, missing): (Option<u64>, &[Missing]),
         last_frame: UnixNanos,
     ) {
         let m = self.market(definition.id);
         let market = &mut self.markets[m];
         market.told = Some(definition.clone());
-        market.trades.seed(line, last_trade);
+        market.trades.seed(line, last_trade, missing);
         let view = &mut market.views[line];
         (view.defined, view.scales) = (true, (definition.price_scale, definition.size_scale));
         view.trades.at = last_trade;
@@ -267,6 +268,12 @@ impl Arbiter {
     /// The highest trade id told of each instrument.
     pub(crate) fn trades_told(&self) -> impl Iterator<Item = (InstrumentId, u64)> {
         self.markets.iter().filter_map(|m| Some((m.id, m.trades.high()?)))
+    }
+
+    /// What of an instrument's missing trades no line has brought yet.
+    pub(crate) fn still_missing(&self, id: InstrumentId, missing: &[Missing]) -> Vec<Missing> {
+        let market = self.by_id.get(&id).map(|m| &self.markets[*m]);
+        market.map_or_else(Vec::new, |market| market.trades.still_missing(missing))
     }
 
     /// How many instruments there are.

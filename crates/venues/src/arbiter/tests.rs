@@ -2,7 +2,8 @@
 //! machine tells. What the consumer sees is written the same way.
 
 use super::Arbiter;
-use crate::{Memory, Outbox};
+use crate::trades::Missing;
+use crate::{Counts, Memory, Outbox};
 use expect_test::{Expect, expect};
 use model::{
     BookState, GapCause, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side,
@@ -658,6 +659,25 @@ fn an_earlier_run_is_gone_on_from() {
         trade 11 late 5x3
         snapshot 2 at 0
         Book(Live) ok
+    "#]]
+    .assert_eq(&story.read());
+}
+
+#[test]
+fn holes_told_by_a_line_that_was_alone_are_filled_and_what_it_filled_is_not_told_again() {
+    let mut story = Story::new();
+    let hole = |first, last| Missing { first, last, ..Missing::default() };
+    let missing = vec![hole(3, 4)];
+    story.arbiter.remember(ID, &Memory { trade_id: Some(10), missing, ..Memory::default() });
+    story.arbiter.seed(0, &definition("2/4"), &RecordBuf::default(), (Some(15), &[hole(12, 13)]), story.now);
+    story.arbiter.take_over(0, true, &Counts::default());
+    for step in ["b up", "b define 2/4", "a trade 13 late", "b trade 3 late", "b trade 12 late", "b trade 16"] {
+        story.step(step);
+    }
+    expect![[r#"
+        trade 13 late 5x3
+        trade 12 late 5x3
+        trade 16 5x3
     "#]]
     .assert_eq(&story.read());
 }

@@ -59,20 +59,26 @@ pub(super) struct Trades {
 impl Trades {
     pub(super) fn remember(&mut self, memory: &Memory) {
         (self.high, self.last_recv) = (memory.trade_id, memory.last_seen);
-        // The last run told these holes; what is fetched of them is told late.
+        self.missing = self.told_before(&memory.missing);
+        self.cause = Some(GapCause::Restart);
+    }
+
+    /// Holes that were told already; what is fetched of them is told late.
+    fn told_before(&self, missing: &[crate::trades::Missing]) -> Vec<Missing> {
         let told = |m: &crate::trades::Missing| Missing {
             first: m.first,
             last: m.last,
             cause: GapCause::Restart,
-            from: memory.last_seen,
+            from: self.last_recv,
             due: UnixNanos::ZERO,
             told: true,
         };
-        self.missing = memory.missing.iter().map(told).collect();
-        self.cause = Some(GapCause::Restart);
+        missing.iter().filter(|m| m.first > 0).map(told).collect()
     }
 
-    pub(super) fn seed(&mut self, line: usize, last: Option<u64>) {
+    /// The line told its own holes, and filled those of the earlier run that it no longer misses.
+    pub(super) fn seed(&mut self, line: usize, last: Option<u64>, missing: &[crate::trades::Missing]) {
+        self.missing = self.told_before(missing);
         self.high = self.high.max(last);
         self.first_from = self.high.is_none().then_some(line);
         self.cause = None;
@@ -80,6 +86,17 @@ impl Trades {
 
     pub(super) fn high(&self) -> Option<u64> {
         self.high
+    }
+
+    /// The parts of these that no line has brought.
+    pub(super) fn still_missing(&self, missing: &[crate::trades::Missing]) -> Vec<crate::trades::Missing> {
+        let part = |m: &crate::trades::Missing, hole: &Missing| crate::trades::Missing {
+            first: m.first.max(hole.first),
+            last: m.last.min(hole.last),
+            ..*m
+        };
+        let parts = missing.iter().flat_map(|m| self.missing.iter().map(|hole| part(m, hole)));
+        parts.filter(|m| m.first > 0 && m.first <= m.last).collect()
     }
 
     /// When the next hole is given up.

@@ -12,7 +12,7 @@ use super::messages::{Hot, Quote, Scales, Trade, fast, frame_error};
 use super::subscribe::{Budget, Streams};
 use super::symbols::Wanted;
 use super::{any_order, map};
-use crate::trades::{self, Backfill, Paging, Verdict};
+use crate::trades::{self, Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Spec,
     VenueMachine, Watch,
@@ -480,6 +480,17 @@ impl VenueMachine for Machine {
 
     fn trade_ids_are_contiguous(&self) -> bool {
         self.choices.trade_ids == TradeIds::Contiguous
+    }
+
+    fn missing(&self, instrument: InstrumentId) -> &[Missing] {
+        self.instruments.index_of(instrument).map_or(&[], |k| self.symbols[k as usize].trades.ids.missing())
+    }
+
+    fn take_missing(&mut self, instrument: InstrumentId, missing: &[Missing], now: UnixNanos) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        if self.symbols[k as usize].trades.ids.take_missing(missing) {
+            self.backfill.wanted(k, now);
+        }
     }
 
     fn instruments(&self) -> &InstrumentSet {

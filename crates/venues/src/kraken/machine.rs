@@ -9,7 +9,7 @@ use super::market::{Market, Unnumbered};
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
 use super::{map, pairs, subscribe, v1, v2};
-use crate::trades::{Backfill, Paging, Verdict};
+use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
     Settings, VenueMachine, Watch,
@@ -714,6 +714,17 @@ impl VenueMachine for Kraken {
 
     fn trade_ids_are_contiguous(&self) -> bool {
         self.choices.trade_ids == TradeIds::Contiguous
+    }
+
+    fn missing(&self, instrument: InstrumentId) -> &[Missing] {
+        self.instruments.index_of(instrument).map_or(&[], |k| self.markets[k as usize].trades.missing())
+    }
+
+    fn take_missing(&mut self, instrument: InstrumentId, missing: &[Missing], now: UnixNanos) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        if self.markets[k as usize].trades.take_missing(missing) {
+            self.backfill.wanted(k, now);
+        }
     }
 
     fn instruments(&self) -> &InstrumentSet {

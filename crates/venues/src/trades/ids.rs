@@ -120,6 +120,20 @@ impl TradeIds {
         &self.missing
     }
 
+    /// Takes over what another connection did not get to fetch; whether any of it was news.
+    pub fn take_missing(&mut self, missing: &[Missing]) -> bool {
+        let known: Vec<_> = self.missing.iter().map(|m| (m.first, m.last)).collect();
+        let mut news = false;
+        for m in missing.iter().filter(|m| self.contiguous && self.last.is_some_and(|last| m.last <= last)) {
+            for (first, last) in without((m.first, m.last), &known) {
+                lose(&mut self.missing, Missing { first, last, ..*m });
+                news = true;
+            }
+        }
+        self.missing.sort_by_key(|m| m.first);
+        news
+    }
+
     /// Judges a trade of the stream and takes note of it. `time` is the venue's.
     #[inline]
     pub fn take(&mut self, id: u64, time: UnixNanos, received: UnixNanos) -> Verdict {
@@ -187,6 +201,20 @@ impl TradeIds {
     fn forget(&mut self, first: u64, last: u64) -> u64 {
         forget(&mut self.missing, first, last)
     }
+}
+
+/// The parts of a range of ids that none of the others covers.
+pub(crate) fn without((first, last): (u64, u64), others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut rest = vec![(first, last)];
+    for (from, to) in others {
+        let parts = |(first, last): (u64, u64)| {
+            let (below, above) = ((first, last.min(from.saturating_sub(1))), (first.max(to.saturating_add(1)), last));
+            [below, above].into_iter().filter(|(first, last)| first <= last)
+        };
+        let overlaps = |range: &(u64, u64)| range.0 <= *to && *from <= range.1;
+        rest = rest.into_iter().flat_map(|r| if overlaps(&r) { parts(r).collect() } else { vec![r] }).collect();
+    }
+    rest
 }
 
 /// Takes `first..=last` out of what is missing, and says how many that were.
@@ -344,7 +372,7 @@ mod tests {
         assert_eq!(take(&mut ids, 12), Verdict::Jump { first: 11, last: 11 });
         assert_eq!(ids.cause(), GapCause::Sequence);
         let missing = vec![Missing { first: 5, last: 6, since: t(4), until: t(7) }];
-        ids.remember(&Memory { trade_id: Some(12), last_seen: t(12), trade_time: t(12), missing, recent: vec![] });
+        ids.remember(&Memory { trade_id: Some(12), last_seen: t(12), trade_time: t(12), missing, ..Memory::default() });
         ids.disconnected();
         assert_eq!(ids.cause(), GapCause::Restart, "a connection lost before the first trade changes nothing");
         assert_eq!((take(&mut ids, 13), ranges(&ids)), (Verdict::Next, vec![(5, 6)]));

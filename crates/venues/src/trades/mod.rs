@@ -19,7 +19,7 @@ mod timed;
 
 pub use backfill::{Backfill, Page, Paging, Row};
 pub use ids::{Missing, TradeIds, Verdict};
-pub(crate) use ids::{fill, forget, lose};
+pub(crate) use ids::{RANGES_MAX, fill, forget, lose, without};
 pub use timed::{TimedTrades, key};
 
 use crate::Counts;

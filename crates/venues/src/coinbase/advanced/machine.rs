@@ -10,7 +10,7 @@ use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::resync::Sequence;
 use super::spec::SPEC;
 use super::{any_order, exact, fast, map, products, subscribe};
-use crate::trades::{Backfill, Paging, Verdict};
+use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings,
     VenueMachine, Watch,
@@ -451,6 +451,17 @@ impl VenueMachine for Advanced {
 
     fn trade_ids_are_contiguous(&self) -> bool {
         self.choices.trade_ids == TradeIds::Contiguous
+    }
+
+    fn missing(&self, instrument: InstrumentId) -> &[Missing] {
+        self.instruments.index_of(instrument).map_or(&[], |k| self.markets[k as usize].trades.missing())
+    }
+
+    fn take_missing(&mut self, instrument: InstrumentId, missing: &[Missing], now: UnixNanos) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        if self.markets[k as usize].trades.take_missing(missing) {
+            self.backfill.wanted(k, now);
+        }
     }
 
     fn instruments(&self) -> &InstrumentSet {

@@ -9,7 +9,7 @@ use super::products::{self, Product, Wanted};
 use super::sign::Signer;
 use super::{exact, fast, flat, map, spec, subscribe};
 use crate::coinbase::choices::{Backfill as Fetch, Choices, Level2, TradeIds, TradeTail};
-use crate::trades::{Backfill, Paging, Verdict};
+use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
     Settings, VenueMachine, Watch,
@@ -601,6 +601,17 @@ impl VenueMachine for Exchange {
 
     fn trade_ids_are_contiguous(&self) -> bool {
         self.choices.trade_ids == TradeIds::Contiguous
+    }
+
+    fn missing(&self, instrument: InstrumentId) -> &[Missing] {
+        self.instruments.index_of(instrument).map_or(&[], |k| self.markets[k as usize].trades.ids.missing())
+    }
+
+    fn take_missing(&mut self, instrument: InstrumentId, missing: &[Missing], now: UnixNanos) {
+        let Some(k) = self.instruments.index_of(instrument) else { return };
+        if self.markets[k as usize].trades.ids.take_missing(missing) {
+            self.backfill.wanted(k, now);
+        }
     }
 
     fn instruments(&self) -> &InstrumentSet {
