@@ -95,12 +95,11 @@ fn words(folder: &Path) -> Vec<String> {
     loop {
         let poll = reader.poll(4096, |entry, record| {
             let at = Envelope { epoch: entry.epoch, sequence: entry.sequence };
-            if let Some(line) = encoder.push(at, record).expect("a record whose instrument was defined before it") {
-                if let json::Line::Status(status) = line
-                    && (status.reason == Reason::Refused.name() || status.text.contains("the next try is in"))
-                {
-                    told.push(status.text);
-                }
+            if let Some(json::Line::Status(status)) =
+                encoder.push(at, record).expect("a record whose instrument was defined before it")
+                && (status.reason == Reason::Refused.name() || status.text.contains("the next try is in"))
+            {
+                told.push(status.text);
             }
         });
         match poll.expect("a sound ring") {

@@ -121,6 +121,9 @@ struct Group {
     memories: Vec<(InstrumentId, Memory)>,
 }
 
+/// An instrument's holes that the last run did not live to tell, and when its last record was received.
+type Untold = (InstrumentId, Vec<(u64, u64)>, UnixNanos);
+
 /// The lines of a venue, with the steps every venue shares.
 pub struct Session {
     lines: Vec<Line>,
@@ -141,7 +144,7 @@ pub struct Session {
     /// What a machine tells before an arbiter has judged it.
     side: Outbox,
     /// Holes that an earlier run did not live to tell, and since when, until their instruments are defined.
-    untold: Vec<(InstrumentId, Vec<(u64, u64)>, UnixNanos)>,
+    untold: Vec<Untold>,
 }
 
 impl Session {
