@@ -258,7 +258,11 @@ impl Case {
         for (key, line) in &seen.trades {
             // What was traded before anybody listened may be fetched all the same.
             let listened = sent.range((key.0.clone(), 0)..).next().is_some_and(|(first, _)| first <= key);
-            assert!(!listened || sent.get(key) == Some(line), "{key:?} {line} is not what was sent");
+            assert!(
+                !listened || sent.get(key) == Some(line),
+                "{key:?} {line} is not what was sent: {:?}",
+                sent.get(key)
+            );
         }
         assert!(seen.late > 0, "nothing was missed, so nothing was proven");
     }

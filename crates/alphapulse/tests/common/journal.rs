@@ -148,7 +148,7 @@ fn alpaca_trade(t: &Value) -> String {
     let side = match t["tks"].as_str() {
         Some("B") => "buy",
         Some("S") => "sell",
-        _ => "-",
+        _ => "none",
     };
     format!("{} {side} {} {}", t["i"], digits(&t["p"]), digits(&t["s"]))
 }

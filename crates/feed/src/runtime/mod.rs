@@ -2,7 +2,7 @@
 //!
 //! sockets -> [`Decoder`](crate::websocket::Decoder) -> [`Session::step_line`] -> [`Outbox`] -> ring. One thread, one
 //! page: everything that can wake it is in `Feed::turn`. On the good path there is no allocation, no lock and no log
-//! line. Connections are in [`links`], their replacement before the venue cuts them in [`renew`].
+//! line. Connections are in `links`, their replacement before the venue cuts them in `renew`.
 
 mod link;
 mod links;
