@@ -106,7 +106,7 @@ def main():
         log = open(os.path.join(folder, f"{name}.log"), "w")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("ALPACA_", "COINBASE_"))}
         processes[name] = subprocess.Popen([a.program, "--config", config, *args], stdin=subprocess.DEVNULL,
-                                           stdout=log, stderr=log, env=environment | KEYS)
+                                           stdout=log, stderr=log, env=environment)
 
     def role(name):
         path, end = os.path.join(folder, "run", f"{name}.json"), time.time() + 30
@@ -141,7 +141,7 @@ def main():
         with open(config, "w") as f:
             f.write(common)
         for feed in feeds:
-            start(f"feed-{feed}", "feed", feed, *([] if feed == "alpaca" else ["--origin", "simulated"]))
+            start(f"feed-{feed}", "feed", feed, "--origin", "simulated")
         metrics = {feed: role(f"feed-{feed}")["metrics"] for feed in feeds}
         start("relay", "relay")
         role("relay")
