@@ -237,14 +237,10 @@ pub(crate) fn forget(missing: &mut Vec<Missing>, first: u64, last: u64) -> u64 {
     lost
 }
 
-/// Adds a range behind those that are missing, within the bounds: the two oldest become one where they are windows of
-/// time alone, and the oldest is forgotten where its ids say what is in it.
+/// Adds a range behind those that are missing, within the bounds.
 pub(crate) fn lose(missing: &mut Vec<Missing>, range: Missing) {
     if missing.len() == RANGES_MAX {
-        let oldest = missing.remove(0);
-        if oldest.first == 0 && missing[0].first == 0 {
-            missing[0].since = oldest.since.min(missing[0].since);
-        }
+        missing.remove(0);
     }
     let first = range.first.max(range.last.saturating_sub(RANGE_TRADES_MAX - 1));
     missing.push(Missing { first, ..range });
