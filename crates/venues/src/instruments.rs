@@ -23,7 +23,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 pub(crate) fn check_pair(base: &str, quote: &str) -> Result<(), String> {
     check_name(base)?;
     check_name(quote)?;
-    check_name(&canonical_symbol(base, quote)).map_err(|problem| format!("and the other together {problem}"))
+    check_name(&canonical_symbol(base, quote)).map_err(|problem| format!("makes a symbol that {problem}"))
 }
 
 /// What a definition was.
