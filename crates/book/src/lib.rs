@@ -6,14 +6,18 @@
 //! venue's message; only whole events are judged. Knows nothing of bytes, venues' rules or trust.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod fast;
 mod half;
+mod pages;
 mod plain;
-mod sorted;
+mod ratio;
 mod window;
 
+pub use answers::{Changes, Fill, Mark, Total};
 pub use fast::Book;
 pub use plain::PlainBook;
+pub use ratio::Ratio;
 
 use model::{Price, Qty};
 
