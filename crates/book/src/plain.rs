@@ -112,6 +112,12 @@ impl PlainBook {
         best.map(|(price, size)| Level { price: *price, size: *size })
     }
 
+    /// The size at a price; 0 where nothing rests.
+    pub fn size(&self, side: Side, price: Price) -> Qty {
+        let levels = if side == Side::Buy { &self.bids } else { &self.asks };
+        levels.get(&price).copied().unwrap_or(Qty(0))
+    }
+
     /// How many levels a side has.
     pub fn depth(&self, side: Side) -> usize {
         match side {
