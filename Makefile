@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test netns fmt lint bench bench-peers bench-feeds crash soak memory books fuzz loom miri clean
+.PHONY: help run build test netns fmt lint bench bench-peers bench-feeds bench-bars crash soak memory books fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -46,6 +46,10 @@ bench-peers: ## measure beside barter-data, dbn, iceoryx2 and tungstenite
 bench-feeds: ## measure decoders beside cryptofeed, ccxt and tardis-dev
 	@cargo build --release --locked -p benches --example half
 	@python3 benches/peers/feeds/run.py "$(CARGO_TARGET_DIR)/release/examples/half"
+
+bench-bars: ## measure bars beside pandas
+	@cargo build --release --locked -p benches --example half
+	@python3 benches/peers/bars/run.py "$(CARGO_TARGET_DIR)/release/examples/half"
 
 crash: build ## kill each venue's feed 200 times in the middle of a session
 	@scripts/crash 200

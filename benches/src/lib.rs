@@ -7,7 +7,8 @@
 //! starts. Nothing here fails on a slow machine: goals are printed as met or missed.
 
 mod bare;
-mod books;
+pub mod bars;
+pub mod books;
 pub mod clock;
 mod e2e;
 mod fanout;
@@ -134,7 +135,7 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 7] = ["parse", "book", "record", "ring", "relay", "e2e", "steady"];
+pub const PARTS: [&str; 8] = ["parse", "book", "bars", "record", "ring", "relay", "e2e", "steady"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
@@ -149,6 +150,7 @@ fn measure(part: &str, options: &Options, report: &mut Report) -> Result<(), Ben
     match part {
         "parse" => parse::measure(options, report),
         "book" => books::measure(options, report),
+        "bars" => bars::measure(options, report),
         "record" => record::measure(options, report),
         "relay" => fanout::measure(options, report),
         "e2e" => e2e::measure(options, report),

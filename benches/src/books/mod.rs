@@ -14,7 +14,8 @@ use model::{Price, Qty, Side};
 use sorted::Sorted;
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use work::{Change, Work};
+use work::Change;
+pub use work::{Work, drawn};
 
 const CHANGES: usize = 100_000;
 const PASSES: usize = 10;
@@ -52,7 +53,11 @@ impl Kept for Tree {
     #[inline]
     fn set(&mut self, side: Side, price: Price, size: Qty) {
         let levels = if side == Side::Buy { &mut self.bids } else { &mut self.asks };
-        if size.0 > 0 { levels.insert(price, size) } else { levels.remove(&price) };
+        if size.0 > 0 {
+            levels.insert(price, size)
+        } else {
+            levels.remove(&price)
+        };
     }
 
     #[inline]
@@ -99,6 +104,21 @@ fn ns(book: &mut impl Kept, changes: &[Change], passes: usize) -> f64 {
         }
     }
     (clock::cpu_ns() - start) as f64 / (passes * changes.len()) as f64
+}
+
+/// Best bid and best ask of our book after each change.
+pub fn touches(work: &Work) -> Vec<[Option<(Price, Qty)>; 2]> {
+    let mut book = loaded(work);
+    let after = |(side, price, size): &Change| {
+        book.set(*side, *price, *size);
+        book.touch().map(|level| level.map(|l| (l.price, l.size)))
+    };
+    work.changes.iter().map(after).collect()
+}
+
+/// Ns a change of our book, with both bests after it.
+pub fn ours_ns(work: &Work, passes: usize) -> f64 {
+    ns(&mut loaded(work), &work.changes, passes)
 }
 
 /// One row for each of the other structures and one beside the ladder.
@@ -188,6 +208,7 @@ fn memory(work: &Work, report: &mut Report) {
     let levels = (book.depth(Side::Buy) + book.depth(Side::Sell)) as f64;
     let asked = book.bytes() as f64 / 1024.0;
     report.row(Row::figure(format!("{}: memory", work.name), Spread::of(&[asked]), "KiB"));
-    let row = Row::figure(format!("{}: memory per 1000 levels", work.name), Spread::of(&[asked * 1000.0 / levels]), "KiB");
+    let row =
+        Row::figure(format!("{}: memory per 1000 levels", work.name), Spread::of(&[asked * 1000.0 / levels]), "KiB");
     report.row(row.goal(Goal::AtMost(300.0)));
 }

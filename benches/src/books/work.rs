@@ -19,9 +19,13 @@ pub type Change = (Side, Price, Qty);
 /// A book to begin from and the changes that follow.
 #[derive(Default)]
 pub struct Work {
+    /// What it is, for a row of figures.
     pub name: String,
+    /// Bids at the beginning, best first.
     pub bids: Vec<(Price, Qty)>,
+    /// Asks at the beginning, best first.
     pub asks: Vec<(Price, Qty)>,
+    /// What follows.
     pub changes: Vec<Change>,
 }
 
@@ -86,7 +90,11 @@ pub fn moving(depth: usize, mean: f64, count: usize) -> Work {
         for _ in 0..count / steps as usize {
             let change = drawn_change(&mut random, middle, mean);
             let side = if change.0 == Side::Buy { &mut bids } else { &mut asks };
-            if change.2.0 > 0 { side.insert(change.1, change.2) } else { side.remove(&change.1) };
+            if change.2.0 > 0 {
+                side.insert(change.1, change.2)
+            } else {
+                side.remove(&change.1)
+            };
             work.changes.push(change);
         }
     }
@@ -134,7 +142,9 @@ pub fn recorded(data: Option<&Path>, product: &str) -> Result<Option<Work>, Benc
         for event in frame.events.iter().filter(|event| event.product_id == product) {
             for update in &event.updates {
                 let eight = |text: &str| text.parse::<Decimal>().ok().and_then(|d| d.at_scale(8).ok());
-                let (Some(price), Some(size)) = (eight(update.price_level), eight(update.new_quantity)) else { continue };
+                let (Some(price), Some(size)) = (eight(update.price_level), eight(update.new_quantity)) else {
+                    continue;
+                };
                 let side = if update.side == "bid" { Side::Buy } else { Side::Sell };
                 match (event.kind, side) {
                     ("snapshot", Side::Buy) => work.bids.push((Price(price), Qty(size))),

@@ -25,6 +25,12 @@ impl Trade {
     pub fn key(&self) -> TradeKey {
         TradeKey { time: self.time, id: self.id }
     }
+
+    /// All bits when this side took, none else. Who takes next cannot be predicted, so nothing branches on it.
+    #[inline]
+    fn mask(&self, side: Side) -> i64 {
+        -i64::from(self.taker == Some(side))
+    }
 }
 
 /// The order of trades: by the venue's time, then by its id, then as they came.
@@ -78,6 +84,12 @@ impl BitOr for Marks {
         Marks(self.0 | other.0)
     }
 }
+
+/// The longest run added at once, which stays in the nearest cache, and the bits of its prices and sizes: with these, sums of sizes fit 64 bits and sums
+/// of notionals 128.
+const RUN: usize = 1 << 8;
+const EVERYDAY_BITS: u32 = 50;
+const _: () = assert!(RUN.ilog2() + EVERYDAY_BITS < 63);
 
 /// What trades of a stretch of time, or of so much trading, add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,20 +188,57 @@ impl Bar {
         self.sum(trade);
     }
 
+    /// Adds trades from the first of `trades` on, as long as they come in order, end before this bar does, have a taker
+    /// that is known, and are of everyday size: how many. Two short passes whose sums stay in registers, which is
+    /// what makes it several times as fast as adding one by one.
+    pub(crate) fn add_run(&mut self, trades: &[Trade]) -> usize {
+        if self.trades == 0 {
+            return 0;
+        }
+        let (mut last, end) = (self.last, self.end);
+        let belongs = |trade: &&Trade| {
+            let key = trade.key();
+            let everyday = (trade.price.0 | trade.size.0) as u64 >> EVERYDAY_BITS == 0;
+            let next = key >= last && key.time < end && everyday && trade.taker.is_some();
+            last = key;
+            next
+        };
+        let count = trades[..trades.len().min(RUN)].iter().take_while(belongs).count();
+        let run = &trades[..count];
+        let Some(newest) = run.last() else { return 0 };
+        (self.last, self.close) = (newest.key(), newest.price);
+        let (mut high, mut low) = (self.high, self.low);
+        let (mut volume, mut bought) = (0, 0);
+        let (mut notional, mut bought_for) = (0, 0);
+        for trade in run {
+            high = high.max(trade.price);
+            low = low.min(trade.price);
+            let taken = trade.size.0 & trade.mask(Side::Buy);
+            volume += trade.size.0;
+            bought += taken;
+            notional += i128::from(trade.price.0) * i128::from(trade.size.0);
+            bought_for += i128::from(trade.price.0) * i128::from(taken);
+        }
+        (self.high, self.low) = (high, low);
+        self.volume += i128::from(volume);
+        self.buy_volume += i128::from(bought);
+        self.sell_volume += i128::from(volume - bought);
+        self.notional = self.plus(self.notional, notional);
+        self.buy_notional = self.plus(self.buy_notional, bought_for);
+        self.trades += count as u64;
+        count
+    }
+
     #[inline]
     fn sum(&mut self, trade: &Trade) {
         let (size, notional) = (i128::from(trade.size.0), trade.price.notional(trade.size).0);
         // A sum of 2^64 sizes of 64 bits fits 128.
         self.volume += size;
         self.notional = self.plus(self.notional, notional);
-        match trade.taker {
-            Some(Side::Buy) => {
-                self.buy_volume += size;
-                self.buy_notional = self.plus(self.buy_notional, notional);
-            }
-            Some(Side::Sell) => self.sell_volume += size,
-            None => {}
-        }
+        let (bought, sold) = (i128::from(trade.mask(Side::Buy)), i128::from(trade.mask(Side::Sell)));
+        self.buy_volume += size & bought;
+        self.buy_notional = self.plus(self.buy_notional, notional & bought);
+        self.sell_volume += size & sold;
         self.trades += 1;
     }
 

@@ -25,7 +25,7 @@ pub enum BarError {
 pub struct Bars {
     rule: Rule,
     open: Option<(u64, Bar)>,
-    /// The number after the last bar's that was closed: trades of bars before it are late.
+    /// The number of the open bar or, without one, of the next that may be: trades of bars before it are late.
     next: u64,
     /// Trades before this moment are missing from the stream.
     joined: UnixNanos,
@@ -73,6 +73,28 @@ impl Bars {
         }
     }
 
+    /// Takes trades as [`Bars::push`] does, one after the other, and hands each bar that is closed or amended to `told`.
+    /// Over history in memory this is several times as fast.
+    pub fn push_all(&mut self, mut trades: &[Trade], mut told: impl FnMut(Bar)) {
+        while let [trade, rest @ ..] = trades {
+            if let Some(bar) = self.push(*trade) {
+                told(bar);
+            }
+            let run = self.push_run(rest);
+            trades = &rest[run..];
+        }
+    }
+
+    /// Takes trades that belong to the open time bar: how many.
+    fn push_run(&mut self, trades: &[Trade]) -> usize {
+        let (Rule::Time(_), Some((number, bar))) = (self.rule, &mut self.open) else { return 0 };
+        let run = bar.add_run(trades);
+        if self.keep > 0 {
+            self.log.extend(trades[..run].iter().map(|trade| (*number, *trade)));
+        }
+        run
+    }
+
     #[inline]
     fn push_timed(&mut self, interval: Interval, trade: Trade) -> Option<Bar> {
         if let Some((number, bar)) = &mut self.open
@@ -92,12 +114,16 @@ impl Bars {
     #[inline(never)]
     fn turn(&mut self, interval: Interval, trade: Trade) -> Option<Bar> {
         let number = interval.number(trade.time);
-        if number < self.open.map_or(self.next, |(open, _)| open) {
+        if number < self.next {
             return Some(self.late(interval, number, trade));
         }
+        self.next = number;
         let closed = self.open.replace((number, self.begin(interval, number, &trade)));
         self.note(number, trade);
-        closed.map(|(number, bar)| self.close(number, bar))
+        closed.map(|(closed, bar)| {
+            self.keep_closed(closed, bar);
+            bar
+        })
     }
 
     /// A time bar of its first trade.
@@ -157,10 +183,14 @@ impl Bars {
 
     fn close(&mut self, number: u64, bar: Bar) -> Bar {
         self.next = number + 1;
+        self.keep_closed(number, bar);
+        bar
+    }
+
+    fn keep_closed(&mut self, number: u64, bar: Bar) {
         if self.keep > 0 {
             self.store(number, bar);
         }
-        bar
     }
 
     /// Keeps a closed bar in its place and forgets those that are too many.
@@ -271,14 +301,10 @@ impl Bars {
 ///
 /// # Errors
 /// When a limit is not above 0.
-pub fn bars_of(rule: Rule, trades: impl IntoIterator<Item = Trade>) -> Result<Vec<Bar>, RuleError> {
+pub fn bars_of(rule: Rule, trades: &[Trade]) -> Result<Vec<Bar>, RuleError> {
     let mut bars = Bars::new(rule, 0)?;
     let mut told: Vec<Bar> = vec![];
-    for trade in trades {
-        if let Some(bar) = bars.push(trade) {
-            add(&mut told, bar);
-        }
-    }
+    bars.push_all(trades, |bar| add(&mut told, bar));
     if let Some(bar) = bars.finish() {
         add(&mut told, bar);
     }

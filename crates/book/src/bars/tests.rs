@@ -98,17 +98,20 @@ proptest! {
     #[test]
     fn time_bars_are_the_groups_of_all_trades(trades in stream(), seconds in prop_oneof![Just(1u64), Just(10), Just(60)]) {
         let expected = timed_by_hand(seconds, &trades);
-        let all: Vec<Bar> = bars_of(timed(seconds), trades.iter().copied()).expect("a rule").iter().map(told).collect();
+        let all: Vec<Bar> = bars_of(timed(seconds), &trades).expect("a rule").iter().map(told).collect();
         prop_assert_eq!(&all, &expected);
         let mut live = Bars::new(timed(seconds), 1000).expect("a rule");
         let tells: Vec<Bar> = trades.iter().filter_map(|t| live.push(*t)).collect();
         prop_assert_eq!(&latest(&live, &tells), &expected);
+        let (mut batch, mut batch_tells) = (Bars::new(timed(seconds), 1000).expect("a rule"), vec![]);
+        batch.push_all(&trades, |bar| batch_tells.push(bar));
+        prop_assert_eq!((batch_tells, batch.open()), (tells, live.open()));
     }
 
     #[test]
     fn short_bars_add_up_to_long_ones_in_any_grouping(trades in stream(), cut in 0usize..100) {
-        let short = bars_of(timed(1), trades.iter().copied()).expect("a rule");
-        for long in bars_of(timed(60), trades.iter().copied()).expect("a rule") {
+        let short = bars_of(timed(1), &trades).expect("a rule");
+        for long in bars_of(timed(60), &trades).expect("a rule") {
             let parts: Vec<Bar> = short.iter().filter(|b| long.start <= b.start && b.start < long.end).copied().collect();
             let sum = |parts: &[Bar]| parts.iter().copied().reduce(|a, b| a.merge(&b));
             let (left, right) = parts.split_at(cut % parts.len());
@@ -241,6 +244,28 @@ fn a_silent_bar_is_closed_by_the_clock_and_amended_after() {
     assert_eq!(amended.marks, Marks::PARTIAL | Marks::LATE);
     assert_eq!(bars.push(buy(60_000, 3, 12, 1)), None);
     assert_eq!(bars.finish().map(|bar| bar.marks), Some(Marks::NONE));
+}
+
+#[test]
+fn a_run_of_any_trades_is_the_same_as_one_by_one() {
+    // Longer than a run at once, with unknown takers, steps back and sizes beyond the everyday here and there.
+    let each = |n: u64| {
+        let taker =
+            [Some(Side::Buy), Some(Side::Sell), Some(Side::Buy), None][if n % 997 == 0 { 3 } else { n as usize % 3 }];
+        let at = if n % 1013 == 0 { n.saturating_sub(5) } else { n };
+        let size = if n % 2003 == 0 { i64::MAX - 7 } else { 1 + (n * 7919 % 1000) as i64 };
+        trade(at, n, 1_000 + (n * 31 % 77) as i64, size, taker)
+    };
+    let trades: Vec<Trade> = (0..20_000).map(each).collect();
+    for rule in [timed(1), timed(3600), Rule::Ticks(100)] {
+        for keep in [0, 2] {
+            let mut one = Bars::new(rule, keep).expect("a rule");
+            let tells: Vec<Bar> = trades.iter().filter_map(|t| one.push(*t)).collect();
+            let (mut all, mut told) = (Bars::new(rule, keep).expect("a rule"), vec![]);
+            all.push_all(&trades, |bar| told.push(bar));
+            assert_eq!((told, all.open()), (tells, one.open()));
+        }
+    }
 }
 
 #[test]
