@@ -233,6 +233,21 @@ fn a_correction_says_so_and_restores_the_extremes() {
 }
 
 #[test]
+fn a_correction_leaves_the_ends_of_counted_bars_where_they_are() {
+    let mut bars = Bars::new(Rule::Ticks(2), 2).expect("a rule");
+    let told: Vec<Option<Bar>> = (0..5).map(|n| bars.push(buy(n * 10, n, 10 + n as i64, 1))).collect();
+    assert_eq!(told.iter().flatten().map(|b| b.trades).collect::<Vec<_>>(), [2, 2]);
+    let [amended, none] = bars.correct(buy(10, 1, 11, 1).key(), buy(10, 1, 50, 7)).expect("it is kept");
+    let amended = amended.expect("the first bar is told again");
+    assert_eq!((amended.high, amended.volume, amended.trades, none), (Price(50), 8, 2, None));
+    let cancelled = bars.cancel(buy(20, 2, 12, 1).key()).expect("it is kept").expect("told again");
+    assert_eq!((cancelled.trades, cancelled.open, cancelled.start), (1, Price(13), UnixNanos(30_000_000)));
+    // The open bar goes on with its own count.
+    assert_eq!(bars.push(buy(50, 5, 15, 1)).map(|bar| (bar.trades, bar.open)), Some((2, Price(14))));
+    assert_eq!(bars.kept().map(|bar| bar.trades).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
 fn a_silent_bar_is_closed_by_the_clock_and_amended_after() {
     let mut bars = Bars::new(timed(60), 5).expect("a rule").joined_at(UnixNanos(30 * SECOND));
     bars.push(buy(31_000, 1, 10, 1));
@@ -250,10 +265,10 @@ fn a_silent_bar_is_closed_by_the_clock_and_amended_after() {
 fn a_run_of_any_trades_is_the_same_as_one_by_one() {
     // Longer than a run at once, with unknown takers, steps back and sizes beyond the everyday here and there.
     let each = |n: u64| {
-        let taker =
-            [Some(Side::Buy), Some(Side::Sell), Some(Side::Buy), None][if n % 997 == 0 { 3 } else { n as usize % 3 }];
-        let at = if n % 1013 == 0 { n.saturating_sub(5) } else { n };
-        let size = if n % 2003 == 0 { i64::MAX - 7 } else { 1 + (n * 7919 % 1000) as i64 };
+        let taker = [Some(Side::Buy), Some(Side::Sell), Some(Side::Buy), None]
+            [if n.is_multiple_of(997) { 3 } else { n as usize % 3 }];
+        let at = if n.is_multiple_of(1013) { n.saturating_sub(5) } else { n };
+        let size = if n.is_multiple_of(2003) { i64::MAX - 7 } else { 1 + (n * 7919 % 1000) as i64 };
         trade(at, n, 1_000 + (n * 31 % 77) as i64, size, taker)
     };
     let trades: Vec<Trade> = (0..20_000).map(each).collect();
