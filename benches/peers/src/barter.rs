@@ -98,7 +98,7 @@ pub fn measure(pairs: usize, report: &mut Report) -> Result<(), Failure> {
     )?;
     let row =
         Row::speed("Binance depth of 19 levels, book kept", "barter-data 0.13.0 and its OrderBook", &measured, "ns");
-    report.row(row);
+    report.row(row.goal(Goal::AtLeast(10.0)));
     books(pairs, report)
 }
 

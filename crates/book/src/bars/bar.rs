@@ -42,6 +42,14 @@ pub struct TradeKey {
     pub id: u64,
 }
 
+impl TradeKey {
+    /// The same order in one number.
+    #[inline]
+    fn number(self) -> u128 {
+        u128::from(self.time.0) << 64 | u128::from(self.id)
+    }
+}
+
 /// What is not ordinary about a bar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(u8);
@@ -85,11 +93,11 @@ impl BitOr for Marks {
     }
 }
 
-/// The longest run added at once, which stays in the nearest cache, and the bits of its prices and sizes: with these, sums of sizes fit 64 bits and sums
-/// of notionals 128.
-const RUN: usize = 1 << 8;
+/// Trades added at once, and the bits of their prices and sizes: with these, sums of sizes fit 64 bits and sums of
+/// notionals 128.
+const BLOCK: usize = 64;
 const EVERYDAY_BITS: u32 = 50;
-const _: () = assert!(RUN.ilog2() + EVERYDAY_BITS < 63);
+const _: () = assert!(BLOCK.ilog2() + EVERYDAY_BITS < 63);
 
 /// What trades of a stretch of time, or of so much trading, add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,23 +197,52 @@ impl Bar {
     }
 
     /// Adds trades from the first of `trades` on, as long as they come in order, end before this bar does, have a taker
-    /// that is known, and are of everyday size: how many. Two short passes whose sums stay in registers, which is
-    /// what makes it several times as fast as adding one by one.
+    /// that is known, and are of everyday size: how many. Blocks are checked without a branch and added up in registers,
+    /// which is what makes it several times as fast as adding one by one.
     pub(crate) fn add_run(&mut self, trades: &[Trade]) -> usize {
+        let mut count = 0;
         if self.trades == 0 {
-            return 0;
+            return count;
         }
-        let (mut last, end) = (self.last, self.end);
-        let belongs = |trade: &&Trade| {
-            let key = trade.key();
-            let everyday = (trade.price.0 | trade.size.0) as u64 >> EVERYDAY_BITS == 0;
-            let next = key >= last && key.time < end && everyday && trade.taker.is_some();
+        for block in trades.chunks(BLOCK) {
+            let run = if self.takes_all(block) { block } else { &block[..self.takes(block)] };
+            self.sum_run(run);
+            count += run.len();
+            if run.len() < block.len() {
+                break;
+            }
+        }
+        count
+    }
+
+    /// Whether all of these can be added as a run.
+    #[inline]
+    fn takes_all(&self, block: &[Trade]) -> bool {
+        let (mut last, mut bits, mut good) = (self.last.number(), 0, true);
+        for trade in block {
+            let key = trade.key().number();
+            good &= (key >= last) & (trade.time < self.end) & trade.taker.is_some();
+            bits |= trade.price.0 | trade.size.0;
             last = key;
-            next
-        };
-        let count = trades[..trades.len().min(RUN)].iter().take_while(belongs).count();
-        let run = &trades[..count];
-        let Some(newest) = run.last() else { return 0 };
+        }
+        good && bits as u64 >> EVERYDAY_BITS == 0
+    }
+
+    /// How many of these can be added as a run.
+    #[cold]
+    fn takes(&self, block: &[Trade]) -> usize {
+        // What holds of a block holds of its beginnings.
+        let (mut least, mut most) = (0, block.len());
+        while least < most {
+            let middle = (least + most).div_ceil(2);
+            if self.takes_all(&block[..middle]) { least = middle } else { most = middle - 1 }
+        }
+        least
+    }
+
+    #[inline]
+    fn sum_run(&mut self, run: &[Trade]) {
+        let Some(newest) = run.last() else { return };
         (self.last, self.close) = (newest.key(), newest.price);
         let (mut high, mut low) = (self.high, self.low);
         let (mut volume, mut bought) = (0, 0);
@@ -225,8 +262,7 @@ impl Bar {
         self.sell_volume += i128::from(volume - bought);
         self.notional = self.plus(self.notional, notional);
         self.buy_notional = self.plus(self.buy_notional, bought_for);
-        self.trades += count as u64;
-        count
+        self.trades += run.len() as u64;
     }
 
     #[inline]
