@@ -196,8 +196,8 @@ impl Bar {
         self.sum(trade);
     }
 
-    /// Adds trades from the first of `trades` on, as long as they come in order, end before this bar does, have a taker
-    /// that is known, and are of everyday size: how many. Blocks are checked without a branch and added up in registers,
+    /// Adds trades from the first of `trades` on, as long as they come in order, before this bar ends and
+    /// are of everyday size: how many. Blocks are checked without a branch and added up in registers,
     /// which is what makes it several times as fast as adding one by one.
     pub(crate) fn add_run(&mut self, trades: &[Trade]) -> usize {
         let mut count = 0;
@@ -205,7 +205,11 @@ impl Bar {
             return count;
         }
         for block in trades.chunks(BLOCK) {
-            let run = if self.takes_all(block) { block } else { &block[..self.takes(block)] };
+            let within = match block.last() {
+                Some(last) if last.time < self.end => block,
+                _ => &block[..block.iter().take_while(|trade| trade.time < self.end).count()],
+            };
+            let run = if self.takes_all(within) { within } else { &within[..self.takes(within)] };
             self.sum_run(run);
             count += run.len();
             if run.len() < block.len() {
@@ -221,7 +225,7 @@ impl Bar {
         let (mut last, mut bits, mut good) = (self.last.number(), 0, true);
         for trade in block {
             let key = trade.key().number();
-            good &= (key >= last) & (trade.time < self.end) & trade.taker.is_some();
+            good &= (key >= last) & (trade.time < self.end);
             bits |= trade.price.0 | trade.size.0;
             last = key;
         }
@@ -231,13 +235,12 @@ impl Bar {
     /// How many of these can be added as a run.
     #[cold]
     fn takes(&self, block: &[Trade]) -> usize {
-        // What holds of a block holds of its beginnings.
-        let (mut least, mut most) = (0, block.len());
-        while least < most {
-            let middle = (least + most).div_ceil(2);
-            if self.takes_all(&block[..middle]) { least = middle } else { most = middle - 1 }
-        }
-        least
+        let mut last = self.last;
+        let next = |trade: &&Trade| {
+            let after = std::mem::replace(&mut last, trade.key()) <= trade.key();
+            after && self.takes_all(std::slice::from_ref(*trade))
+        };
+        block.iter().take_while(next).count()
     }
 
     #[inline]
@@ -245,7 +248,7 @@ impl Bar {
         let Some(newest) = run.last() else { return };
         (self.last, self.close) = (newest.key(), newest.price);
         let (mut high, mut low) = (self.high, self.low);
-        let (mut volume, mut bought) = (0, 0);
+        let (mut volume, mut bought, mut sold) = (0, 0, 0);
         let (mut notional, mut bought_for) = (0, 0);
         for trade in run {
             high = high.max(trade.price);
@@ -253,13 +256,14 @@ impl Bar {
             let taken = trade.size.0 & trade.mask(Side::Buy);
             volume += trade.size.0;
             bought += taken;
+            sold += trade.size.0 & trade.mask(Side::Sell);
             notional += i128::from(trade.price.0) * i128::from(trade.size.0);
             bought_for += i128::from(trade.price.0) * i128::from(taken);
         }
         (self.high, self.low) = (high, low);
         self.volume += i128::from(volume);
         self.buy_volume += i128::from(bought);
-        self.sell_volume += i128::from(volume - bought);
+        self.sell_volume += i128::from(sold);
         self.notional = self.plus(self.notional, notional);
         self.buy_notional = self.plus(self.buy_notional, bought_for);
         self.trades += run.len() as u64;
