@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test netns fmt lint bench bench-peers bench-feeds crash soak memory fuzz loom miri clean
+.PHONY: help run build test netns fmt lint bench bench-peers bench-feeds bench-bars crash soak memory books fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -47,6 +47,10 @@ bench-feeds: ## measure decoders beside cryptofeed, ccxt and tardis-dev
 	@cargo build --release --locked -p benches --example half
 	@python3 benches/peers/feeds/run.py "$(CARGO_TARGET_DIR)/release/examples/half"
 
+bench-bars: ## measure bars beside pandas
+	@cargo build --release --locked -p benches --example half
+	@python3 benches/peers/bars/run.py "$(CARGO_TARGET_DIR)/release/examples/half"
+
 crash: build ## kill each venue's feed 200 times in the middle of a session
 	@scripts/crash 200
 
@@ -56,6 +60,9 @@ soak: build ## 20 minutes of more than 100,000 frames a second
 memory: build ## measure five feeds with 250 deep books and the relay (at most 64 MiB)
 	@python3 scripts/memory.py $(PROGRAM) --most 65536
 	@python3 scripts/memory.py $(PROGRAM) --full
+
+books: ## the book against the plain one for 10^8 random updates (a minute or so)
+	@cargo run --release --locked -p book --example long -- 100000000
 
 fuzz: ## fuzz every decoder for a minute each (needs nightly and cargo-fuzz)
 	@scripts/fuzz.py --seconds 60

@@ -1,10 +1,13 @@
 //! Our half of a comparison with programs of other languages: `half frames SHAPE COUNT` prints frames, one a line;
 //! `half run VENUE FILE` answers each line on standard input with the processor time a frame took, in ns.
+//! `half trades COUNT` writes trades of five 64-bit words (time, id, price, size, taker), `half bars COUNT` their minute
+//! bars, and `half run-bars COUNT` answers each line on standard input with the processor time a trade took, in ns.
 //!
 //! The machine is the one `alphapulse decode` uses: instruments are learnt from the frames.
 
 use benches::frames::{Shape, frames};
-use benches::{Arena, learning_ns};
+use benches::{Arena, bars, learning_ns};
+use book::bars::{Interval, Rule};
 use std::error::Error;
 use std::io::{BufRead, Write};
 
@@ -21,8 +24,31 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(out.flush()?)
         }
         ["run", venue, file] => serve(venue.parse()?, &std::fs::read_to_string(file)?),
-        _ => Err("use: half frames SHAPE COUNT | half run VENUE FILE".into()),
+        ["trades", count] => {
+            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            for t in bars::trades(count.parse()?) {
+                let taker = t.taker.map_or(0, |side| side as u64);
+                for word in [t.time.0, t.id, t.price.0 as u64, t.size.0 as u64, taker] {
+                    out.write_all(&word.to_le_bytes())?;
+                }
+            }
+            Ok(out.flush()?)
+        }
+        ["bars", count] => Ok(print!("{}", bars::minute_lines(&bars::trades(count.parse()?)))),
+        ["run-bars", count] => serve_bars(count.parse()?),
+        _ => Err("use: half frames SHAPE COUNT | run VENUE FILE | trades COUNT | bars COUNT | run-bars COUNT".into()),
     }
+}
+
+fn serve_bars(count: usize) -> Result<(), Box<dyn Error>> {
+    let trades = bars::trades(count);
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        let took = bars::history_ns(&trades, Rule::Time(Interval::MINUTE), 0);
+        println!("{took} {count} 0");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
 }
 
 fn serve(venue: model::Venue, text: &str) -> Result<(), Box<dyn Error>> {

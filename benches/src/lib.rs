@@ -7,6 +7,8 @@
 //! starts. Nothing here fails on a slow machine: goals are printed as met or missed.
 
 mod bare;
+pub mod bars;
+pub mod books;
 pub mod clock;
 mod e2e;
 mod fanout;
@@ -133,7 +135,7 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 6] = ["parse", "record", "ring", "relay", "e2e", "steady"];
+pub const PARTS: [&str; 8] = ["parse", "book", "bars", "record", "ring", "relay", "e2e", "steady"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
@@ -147,6 +149,8 @@ pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
 fn measure(part: &str, options: &Options, report: &mut Report) -> Result<(), BenchError> {
     match part {
         "parse" => parse::measure(options, report),
+        "book" => books::measure(options, report),
+        "bars" => bars::measure(options, report),
         "record" => record::measure(options, report),
         "relay" => fanout::measure(options, report),
         "e2e" => e2e::measure(options, report),

@@ -77,7 +77,7 @@ pub(crate) fn measure(options: &Options, passes: usize, report: &mut Report) -> 
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, BenchError> {
+pub(crate) fn read(path: &Path) -> Result<String, BenchError> {
     let failed = |source| BenchError::System { what: "read a recording", source };
     let mut file = File::open(path).map_err(failed)?;
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! barter-data: a text frame through its serde models and transformers to normalised market events.
+//! barter-data: a text frame through its serde models and transformers to normalised market events; its order book.
 //!
 //! Its trades carry floats and its depth events a decimal library's numbers; ours are exact integers in a 48-byte record,
 //! with the sequence checked and, for depth, the book kept. It knows Kraken's first protocol only, so Kraken's pair
@@ -29,10 +29,11 @@ use barter_integration::{
     protocol::websocket::{WsMessage, process_text},
     subscription::SubscriptionId,
 };
+use benches::books::{drawn, ours_ns, touches};
 use benches::frames::{BINANCE_FIRST_ID, Shape, frames};
 use benches::venue::{NOW, ready};
 use benches::{Arena, Goal, Pairs, Report, Row, Spread, clock, learning_ns, machine_ns};
-use model::Venue;
+use model::{Price, Qty, Venue};
 use rust_decimal::Decimal;
 use std::hint::black_box;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -40,6 +41,7 @@ use wire::Record;
 
 const FRAMES: usize = 20_000;
 const PASSES: usize = 3;
+const CHANGES: usize = 100_000;
 
 type Trades<E, I> = StatelessTransformer<E, u32, PublicTrades, I>;
 type Depth = BinanceSpotOrderBooksL2Transformer<u32>;
@@ -96,7 +98,45 @@ pub fn measure(pairs: usize, report: &mut Report) -> Result<(), Failure> {
     )?;
     let row =
         Row::speed("Binance depth of 19 levels, book kept", "barter-data 0.13.0 and its OrderBook", &measured, "ns");
-    report.row(row);
+    report.row(row.goal(Goal::AtLeast(10.0)));
+    books(pairs, report)
+}
+
+/// Their book beside ours, one level an event, best bid and best ask after each.
+fn books(pairs: usize, report: &mut Report) -> Result<(), Failure> {
+    for (depth, mean) in [(50, 25.0), (1000, 25.0), (1000, 250.0), (5000, 250.0)] {
+        let work = drawn(depth, mean, CHANGES);
+        let level =
+            |l: &(Price, Qty)| Level { price: Decimal::new(l.0.0, 8).normalize(), amount: Decimal::new(l.1.0, 8) };
+        let side = |levels: &[(Price, Qty)]| levels.iter().map(level).collect::<Vec<_>>();
+        let start = || OrderBook::new(0, None, side(&work.bids), side(&work.asks));
+        let event = |change: &(model::Side, Price, Qty)| {
+            let levels = vec![level(&(change.1, change.2))];
+            let (bids, asks) = if change.0 == model::Side::Buy { (levels, vec![]) } else { (vec![], levels) };
+            OrderBookEvent::Update(OrderBook::new(1, None, bids, asks))
+        };
+        let events: Vec<OrderBookEvent> = work.changes.iter().map(event).collect();
+        let mut book = start();
+        for (event, ours) in events.iter().zip(touches(&work)) {
+            book.update(event);
+            let theirs = [book.bids().best(), book.asks().best()].map(|l| l.copied());
+            if theirs != ours.map(|l| l.as_ref().map(level)) {
+                return Err(format!("the touch differs: theirs {theirs:?}, ours {ours:?}").into());
+            }
+        }
+        let theirs = || {
+            let mut book = start();
+            let start = clock::cpu_ns();
+            for event in &events {
+                book.update(event);
+                black_box((book.bids().best(), book.asks().best()));
+            }
+            Ok((clock::cpu_ns() - start) as f64 / events.len() as f64)
+        };
+        let measured = Pairs::measure(pairs, theirs, || Ok(ours_ns(&work, 1)))?;
+        let row = Row::speed(format!("book: {}", work.name), "barter-data 0.13.0 OrderBook", &measured, "ns");
+        report.row(if depth == 1000 { row.goal(Goal::AtLeast(15.0)) } else { row });
+    }
     Ok(())
 }
 

@@ -1,31 +1,47 @@
-//! One side of a book: the levels near the touch in a window of slots, the rest, all of them worse, in a sorted array.
+//! One side of a book: the levels near the touch in a window of slots, the rest, all of them worse, in ordered pages.
 //!
-//! A side of few levels is the array alone, which nothing beats there and which needs no room. The window's place and
-//! step are learnt from the levels: it is laid anew when a level comes that it should hold and cannot, or when the
-//! touch has left it behind. However odd the prices, no more than speed is at stake.
+//! A side of few levels is one page alone, which needs no room. The window's place and step are learnt from the levels:
+//! it slides with the touch, levels crossing its far end one by one, and is laid anew when a level comes that is off
+//! its step or when it has become too small. However odd the prices, no more than speed is at stake.
 
+use crate::pages::Pages;
 use crate::window::{Window, slots_for};
-use crate::{Effect, Level, sorted};
+use crate::{Effect, Level};
 use model::{Price, Qty};
 
 /// From so many levels on a window is tried.
 const LEVELS_MANY: usize = 64;
 /// A window that would hold fewer levels is not worth having.
 const WINDOW_LEAST: usize = 16;
+/// After so many changes beyond the window its place is looked at: seldom enough to cost nothing, often enough that a
+/// touch which has left is followed within microseconds.
+const MISSES_MAX: usize = 64;
 
 /// One side of a book; `BID` tells which prices are better.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Half<const BID: bool> {
     window: Window<BID>,
-    /// Worst first. All are worse than the window's last slot.
-    rest: Vec<Level>,
+    /// All are worse than the window's last slot.
+    rest: Pages,
     /// Changes of `rest` since the window's place was looked at.
     misses: usize,
+    /// Changes that did something.
+    changes: u64,
+}
+
+/// A price as a number that is the larger the better, and back: it is its own inverse.
+#[inline(always)]
+fn key<const BID: bool>(price: i64) -> i64 {
+    if BID { price } else { !price }
+}
+
+fn level<const BID: bool>((k, size): (i64, i64)) -> Level {
+    Level { price: Price(key::<BID>(k)), size: Qty(size) }
 }
 
 impl<const BID: bool> Half<BID> {
     pub(crate) fn with_capacity(levels: usize) -> Half<BID> {
-        Half { rest: Vec::with_capacity(levels), ..Half::default() }
+        Half { rest: Pages::with_capacity(levels), ..Half::default() }
     }
 
     #[inline(always)]
@@ -35,10 +51,12 @@ impl<const BID: bool> Half<BID> {
 
     #[inline(always)]
     pub(crate) fn set(&mut self, price: Price, size: Qty) -> Effect {
-        match self.window.slot(price) {
+        let effect = match self.window.slot(price) {
             Some(slot) => self.window.put(slot, size),
             None => self.set_outside(price, size),
-        }
+        };
+        self.changes += u64::from(effect != Effect::Absent);
+        effect
     }
 
     /// Sets a level for which the window has no slot.
@@ -48,44 +66,92 @@ impl<const BID: bool> Half<BID> {
             if size.0 <= 0 {
                 return Effect::Absent;
             }
-            // Off the step, or better than the first slot: the window cannot stay as it is.
-            self.gather();
-            self.rest_set(price, size);
-            self.spread();
-            return Effect::Added;
+            return self.set_inside(price, size);
         }
-        let effect = self.rest_set(price, size);
+        let effect = self.rest.set(key::<BID>(price.0), size.0);
         self.misses += 1;
-        if self.misses >= self.rest.len().max(LEVELS_MANY) {
+        if self.misses >= MISSES_MAX {
             self.look();
         }
         effect
     }
 
-    #[inline(always)]
-    fn rest_set(&mut self, price: Price, size: Qty) -> Effect {
-        sorted::set(&mut self.rest, price, size, Self::better)
+    /// Adds a level that the window should hold and cannot as it lies.
+    #[cold]
+    fn set_inside(&mut self, price: Price, size: Qty) -> Effect {
+        if let Some(words) = self.window.words_to(price) {
+            self.slide_better(words);
+            if let Some(slot) = self.window.slot(price) {
+                return self.window.put(slot, size);
+            }
+        }
+        self.gather();
+        self.rest.set(key::<BID>(price.0), size.0);
+        self.spread();
+        Effect::Added
     }
 
-    /// Lays the window where it serves best now. Done so seldom that it costs each change little.
+    /// Puts the window where it serves best now.
     #[cold]
     fn look(&mut self) {
+        if !self.window.is_laid() {
+            if self.rest.len() >= LEVELS_MANY && self.misses >= self.rest.len() {
+                self.spread();
+            }
+            return;
+        }
         self.misses = 0;
-        let outgrown = || slots_for(self.depth()) > self.window.slots();
-        if self.window.is_laid() && (self.window.is_behind() || outgrown()) {
+        if self.window.count() == 0 || slots_for(self.depth()) > self.window.slots() {
             self.gather();
             self.spread();
-        } else if !self.window.is_laid() && self.rest.len() >= LEVELS_MANY {
-            self.spread();
+        } else if self.window.is_behind() {
+            self.slide_worse();
         }
+    }
+
+    /// Moves the window by so many words to better prices: what leaves it at the far end goes to the rest.
+    #[cold]
+    fn slide_better(&mut self, words: usize) {
+        let kept = self.window.slots().saturating_sub(words.saturating_mul(64));
+        while let Some(slot) = self.window.last().filter(|slot| *slot >= kept) {
+            let Level { price, size } = self.window.level(slot);
+            self.rest.push_best(key::<BID>(price.0), size.0);
+            self.window.put(slot, Qty(0));
+        }
+        self.window.slide_better(words);
+    }
+
+    /// Moves the window to where the touch went: what it reaches now comes from the rest.
+    #[cold]
+    fn slide_worse(&mut self) {
+        if self.window.slide_worse() && self.pull() {
+            return;
+        }
+        self.gather();
+        self.spread();
+    }
+
+    /// Moves the levels of the rest that the window reaches into it; `false` when one is off its step.
+    fn pull(&mut self) -> bool {
+        while let Some(best) = self.rest.best() {
+            let Level { price, size } = level::<BID>(best);
+            match self.window.slot(price) {
+                Some(slot) => self.window.put(slot, size),
+                None => return Self::better(self.window.far(), price),
+            };
+            self.rest.pop_best();
+        }
+        true
     }
 
     /// Moves all levels of the window to the rest and lifts it.
     #[cold]
     fn gather(&mut self) {
-        let kept = self.rest.len();
-        self.rest.extend(self.window.levels());
-        self.rest[kept..].reverse();
+        while let Some(slot) = self.window.last() {
+            let Level { price, size } = self.window.level(slot);
+            self.rest.push_best(key::<BID>(price.0), size.0);
+            self.window.put(slot, Qty(0));
+        }
         self.window.lift();
     }
 
@@ -93,16 +159,11 @@ impl<const BID: bool> Half<BID> {
     #[cold]
     fn spread(&mut self) {
         self.misses = 0;
-        if !self.window.lay(self.rest.iter().rev().copied(), WINDOW_LEAST) {
-            return;
+        if self.window.lay(self.rest.iter().map(level::<BID>), self.rest.len(), WINDOW_LEAST) {
+            // The step is one that all levels inside are on.
+            let whole = self.pull();
+            debug_assert!(whole, "a window is laid on a step of the levels it holds");
         }
-        while let Some(level) = self.rest.last().copied()
-            && let Some(slot) = self.window.slot(level.price)
-        {
-            self.window.put(slot, level.size);
-            self.rest.pop();
-        }
-        self.rest.shrink_to(2 * self.rest.len());
     }
 
     /// Replaces all levels. One pass where they come as venues send them, best first; else they are put in order first,
@@ -126,10 +187,22 @@ impl<const BID: bool> Half<BID> {
 
     fn load_ordered(&mut self, levels: &[(Price, Qty)]) {
         self.clear();
-        self.rest.extend(levels.iter().rev().map(|&(price, size)| Level { price, size }));
-        if self.rest.len() >= LEVELS_MANY {
-            self.spread();
+        let each = || levels.iter().map(|&(price, size)| Level { price, size });
+        let laid = levels.len() >= LEVELS_MANY && self.window.lay(each(), levels.len(), WINDOW_LEAST);
+        let inside = if laid { self.fill(levels) } else { 0 };
+        self.rest.reserve(levels.len() - inside);
+        for (price, size) in levels[inside..].iter().rev() {
+            self.rest.push_best(key::<BID>(price.0), size.0);
         }
+    }
+
+    /// Puts the levels that the window reaches into it: how many they are.
+    fn fill(&mut self, levels: &[(Price, Qty)]) -> usize {
+        for (count, (price, size)) in levels.iter().enumerate() {
+            let Some(slot) = self.window.slot(*price) else { return count };
+            self.window.put(slot, *size);
+        }
+        levels.len()
     }
 
     /// The size at a price; 0 where nothing rests.
@@ -137,7 +210,7 @@ impl<const BID: bool> Half<BID> {
     pub(crate) fn size(&self, price: Price) -> Qty {
         match self.window.slot(price) {
             Some(slot) => self.window.size(slot),
-            None => sorted::size(&self.rest, price, Self::better),
+            None => Qty(self.rest.size(key::<BID>(price.0))),
         }
     }
 
@@ -147,8 +220,9 @@ impl<const BID: bool> Half<BID> {
         if excess == 0 {
             return;
         }
+        self.changes += 1;
         let of_rest = excess.min(self.rest.len());
-        self.rest.drain(..of_rest);
+        self.rest.drop_worst(of_rest);
         for _ in of_rest..excess {
             let worst = self.window.last().expect("the levels that are not in the rest are in the window");
             self.window.put(worst, Qty(0));
@@ -159,6 +233,7 @@ impl<const BID: bool> Half<BID> {
         self.window.lift();
         self.rest.clear();
         self.misses = 0;
+        self.changes += 1;
     }
 
     #[inline]
@@ -167,29 +242,37 @@ impl<const BID: bool> Half<BID> {
     }
 
     #[inline]
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    #[inline]
     pub(crate) fn best(&self) -> Option<Level> {
         match self.window.first() {
             Some(slot) => Some(self.window.level(slot)),
-            None => self.rest.last().copied(),
+            None => self.rest.best().map(level::<BID>),
         }
     }
 
     /// The levels, best first.
     #[inline]
     pub(crate) fn levels(&self) -> impl Iterator<Item = Level> + '_ {
-        self.window.levels().chain(self.rest.iter().rev().copied())
+        self.window.levels().chain(self.rest.iter().map(level::<BID>))
     }
 
     /// Multiplies all prices and sizes by factors with which they fit.
     pub(crate) fn rescale(&mut self, price_factor: i64, size_factor: i64) {
         let laid = self.window.is_laid();
         self.gather();
-        for level in &mut self.rest {
-            level.price.0 *= price_factor;
-            level.size.0 *= size_factor;
-        }
+        self.rest.rewrite(|k, size| (key::<BID>(key::<BID>(k) * price_factor), size * size_factor));
+        self.changes += 1;
         if laid {
             self.spread();
         }
+    }
+
+    /// Bytes it has asked for.
+    pub(crate) fn bytes(&self) -> usize {
+        self.window.bytes() + self.rest.bytes()
     }
 }

@@ -1,19 +1,25 @@
 //! L2 books: what rests at each price of one instrument at one venue.
 //! levels in -> [`Book`] -> best first, depth, actions. [`PlainBook`] is the same in the simplest form that can be
-//! right, and the judge of the fast one.
+//! right, and the judge of the fast one. Trades in -> [`bars`] and [`flow`].
 //!
 //! Invariants: a level's size is positive; bids fall and asks rise from the touch. A book may look crossed inside a
 //! venue's message; only whole events are judged. Knows nothing of bytes, venues' rules or trust.
 #![forbid(unsafe_code)]
 
+mod answers;
+pub mod bars;
 mod fast;
+pub mod flow;
 mod half;
+mod pages;
 mod plain;
-mod sorted;
+mod ratio;
 mod window;
 
+pub use answers::{Changes, Fill, Mark, Total};
 pub use fast::Book;
 pub use plain::PlainBook;
+pub use ratio::Ratio;
 
 use model::{Price, Qty};
 

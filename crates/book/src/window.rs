@@ -6,9 +6,10 @@ use crate::{Effect, Level};
 use model::{Price, Qty};
 
 /// Slots of a window: enough for the levels near the touch of a book this deep, few enough that a thousand books fit a
-/// small machine. 8 KiB of sizes for a few hundred levels, 128 KiB at most, of which only pages with levels are touched.
+/// small machine. 8 KiB of sizes for a few hundred levels, 512 KiB for more than ten thousand, of which only pages with
+/// levels are touched.
 const SLOTS_MIN: usize = 1 << 10;
-const SLOTS_MAX: usize = 1 << 14;
+const SLOTS_MAX: usize = 1 << 16;
 /// Slots a level: books are sparse away from the touch.
 const SLOTS_PER_LEVEL: usize = 4;
 /// The widest step and the farthest touch for which no sum or product below can overflow.
@@ -135,11 +136,58 @@ impl<const BID: bool> Window<BID> {
         (self.span, self.count) = (0, 0);
     }
 
+    /// How many words further to better prices the window has to lie so that a price better than its first slot is
+    /// behind the slack; `None` when the price is off the step or too far out for it.
+    pub(crate) fn words_to(&self, price: Price) -> Option<usize> {
+        let away = if BID { price.0.wrapping_sub(self.near) } else { self.near.wrapping_sub(price.0) };
+        let slots = (away as u64).wrapping_mul(self.inverse).rotate_right(self.twos);
+        let fits = price.0.unsigned_abs() <= TOUCH_MAX && away > 0 && slots <= away as u64 / self.step as u64;
+        fits.then(|| (slots as usize).saturating_add(slack(self.slots())).div_ceil(64))
+    }
+
+    /// Moves by so many words to better prices. The slots that fall out at the far end are free.
+    pub(crate) fn slide_better(&mut self, words: usize) {
+        let moved = words.min(self.taken.len());
+        let kept = self.taken.len() - moved;
+        self.taken.copy_within(..kept, moved);
+        self.taken[..moved].fill(0);
+        self.sizes.copy_within(..64 * kept, 64 * moved);
+        let by = self.step * 64 * words as i64;
+        self.near = if BID { self.near + by } else { self.near - by };
+        self.count_words();
+    }
+
+    /// Moves to worse prices until the touch is behind the slack. `false`, and nothing done, when there is none in the
+    /// window or it is too far out.
+    pub(crate) fn slide_worse(&mut self) -> bool {
+        let touch = self.first().filter(|slot| self.price(*slot).0.unsigned_abs() <= TOUCH_MAX);
+        let Some(slot) = touch else { return false };
+        let words = slot.saturating_sub(slack(self.slots())) / 64;
+        let kept = self.taken.len() - words;
+        self.taken.copy_within(words.., 0);
+        self.taken[kept..].fill(0);
+        self.sizes.copy_within(64 * words.., 0);
+        let by = self.step * 64 * words as i64;
+        self.near = if BID { self.near - by } else { self.near + by };
+        self.count_words();
+        true
+    }
+
+    fn count_words(&mut self) {
+        for (words, taken) in self.words.iter_mut().zip(self.taken.chunks(64)) {
+            *words = taken.iter().enumerate().fold(0, |bits, (n, word)| bits | u64::from(*word != 0) << n);
+        }
+    }
+
     /// Lays an empty window around a touch for the prices of `levels`, which come best first and begin with the touch.
     /// Its size is by their number, and the step is the widest on which all levels inside are. `false`, and nothing
     /// done, when the window would hold fewer than `least` of them.
-    pub(crate) fn lay(&mut self, levels: impl ExactSizeIterator<Item = Level>, least: usize) -> bool {
-        let slots = slots_for(levels.len());
+    pub(crate) fn lay(&mut self, levels: impl Iterator<Item = Level>, count: usize, least: usize) -> bool {
+        // A window that is somewhat large stays: nothing is allocated while a book breathes.
+        let slots = match slots_for(count) {
+            slots if slots < self.slots() && self.slots() <= 4 * slots => self.slots(),
+            slots => slots,
+        };
         let (mut touch, mut step, mut inside) = (None, 0u64, 0);
         for Level { price: Price(price), .. } in levels {
             let away = touch.get_or_insert(price).abs_diff(price);
@@ -170,6 +218,11 @@ impl<const BID: bool> Window<BID> {
     /// Whether the touch has moved so far into the window that it should be laid again.
     pub(crate) fn is_behind(&self) -> bool {
         self.first().is_none_or(|slot| slot > 2 * slack(self.sizes.len()))
+    }
+
+    /// Bytes it has asked for.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.sizes.capacity() + self.taken.capacity()) * size_of::<u64>()
     }
 
     /// The levels, best first.
@@ -230,17 +283,16 @@ mod tests {
     #[test]
     fn a_window_is_as_large_as_its_book_needs() {
         let slots = [0, 64, 256, 257, 500, 1000, 1024, 1025, 5000, 50_000, usize::MAX].map(slots_for);
-        assert_eq!(slots, [1024, 1024, 1024, 2048, 2048, 4096, 4096, 8192, 16_384, 16_384, 16_384]);
+        assert_eq!(slots, [1024, 1024, 1024, 2048, 2048, 4096, 4096, 8192, 32_768, 65_536, 65_536]);
     }
 
     #[test]
     fn a_window_laid_again_for_more_levels_is_larger_and_empty() {
         let levels = |count: i64| (0..count).map(|n| Level { price: Price(1_000_000 - n), size: Qty(1) });
-        let levels = |count: i64| levels(count).collect::<Vec<_>>().into_iter();
         let mut window = Window::<true>::default();
         assert_eq!((window.slots(), window.is_laid()), (0, false));
-        for (count, slots) in [(100, 1024), (1000, 4096), (20_000, 16_384), (1000, 4096)] {
-            assert!(window.lay(levels(count), 16));
+        for (count, slots) in [(100, 1024), (1000, 4096), (20_000, 65_536), (1000, 4096), (500, 4096), (100, 4096)] {
+            assert!(window.lay(levels(count), count as usize, 16));
             assert_eq!((window.slots(), window.count()), (slots, 0));
             // The touch is behind the slack, and the last slot is still on the step.
             assert_eq!(window.slot(Price(1_000_000)), Some(slots / 8));
