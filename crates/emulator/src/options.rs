@@ -70,6 +70,9 @@ pub struct GeneratedSession {
     pub levels: usize,
     /// When books tell their changes.
     pub book_pace: BookPace,
+    /// Whether there are bursts at 50 times the rate, of half a second every two minutes or so, and quiet spells of
+    /// single instruments at a fiftieth; the mean rate is the same.
+    pub lively: bool,
     /// Trades of each instrument that REST and snapshots serve, the latest ones; 1,000 to [`crate::TRADES_KEPT_MAX`].
     pub trades_kept: usize,
 }
@@ -82,6 +85,7 @@ impl Default for GeneratedSession {
             instruments: 0,
             levels: 250,
             book_pace: BookPace::Venue,
+            lively: false,
             trades_kept: 20_000,
         }
     }

@@ -17,7 +17,7 @@ use crate::error::StartError;
 use crate::faults::Fault;
 use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::market::simulation::Simulation;
+use crate::market::simulation::{Setup, Simulation};
 use crate::market::{Beside, CaptureFormat, Generated, Market, Pace, Pair, Recorded, many, read_capture};
 use crate::options::{Account, EmulatedVenue, JournalOptions, Limits, Options, Rate, Session};
 use crate::stats::{Counters, Stats};
@@ -179,7 +179,7 @@ fn market(options: &Options, started: UnixNanos) -> Result<Box<dyn Market>, Star
     };
     many::check(session)?;
     let first_id = started.0 / 1_000_000_000 * IDS_PER_SECOND;
-    Ok(generated(options.venue, session, pace(options.rate), first_id))
+    Ok(generated(options.venue, session, pace(options.rate), first_id, started))
 }
 
 /// The pace of a generated session.
@@ -196,6 +196,7 @@ pub(crate) fn generated(
     session: &crate::GeneratedSession,
     pace: Pace,
     first_id: u64,
+    opens: UnixNanos,
 ) -> Box<dyn Market> {
     let specs = match venue {
         _ if !session.pairs.is_empty() => session.pairs.clone(),
@@ -206,28 +207,40 @@ pub(crate) fn generated(
     };
     let pairs: Vec<Pair> = specs.iter().map(|spec| spec.pair.clone()).collect();
     let book_pace = session.book_pace;
-    let simulate = |intervals| {
-        Simulation::new(session.seed, specs, session.levels, intervals, first_id).keeping(session.trades_kept)
+    let simulate = |intervals_s, tells_orders| {
+        let setup = Setup {
+            venue: venue.name(),
+            seed: session.seed,
+            levels: session.levels,
+            intervals_s,
+            first_id,
+            trades_kept: session.trades_kept,
+            tells_orders,
+            frames_per_s: pace.frames_per_s(),
+            lively: session.lively,
+            opens: pace.opens(opens),
+        };
+        Simulation::new(&setup, specs)
     };
     match venue {
         EmulatedVenue::Kraken => {
             let v2 = kraken::KrakenWriter::new(&pairs, book_pace);
             let v1 = kraken::v1::Writer::new(&pairs, book_pace);
-            Box::new(Generated::new(simulate(&kraken::INTERVALS_S), Beside::new(v2, v1), pace))
+            Box::new(Generated::new(simulate(&kraken::INTERVALS_S, false), Beside::new(v2, v1), pace))
         }
         EmulatedVenue::Binance => {
             let writer = binance::BinanceWriter::new(&pairs, book_pace);
-            Box::new(Generated::new(simulate(&binance::INTERVALS_S), writer, pace))
+            Box::new(Generated::new(simulate(&binance::INTERVALS_S, false), writer, pace))
         }
         EmulatedVenue::Coinbase => {
             let exchange = coinbase::exchange::Writer::new(&pairs, book_pace);
             let advanced = coinbase::advanced::Writer::new(&pairs, book_pace);
-            let simulation = simulate(&coinbase::INTERVALS_S).with_orders(session.seed);
+            let simulation = simulate(&coinbase::INTERVALS_S, true);
             Box::new(Generated::new(simulation, Beside::new(exchange, advanced), pace))
         }
         EmulatedVenue::Alpaca => {
             let writer = alpaca::Writer::new(&pairs, book_pace);
-            Box::new(Generated::new(simulate(&alpaca::INTERVALS_S), writer, pace))
+            Box::new(Generated::new(simulate(&alpaca::INTERVALS_S, false), writer, pace))
         }
     }
 }

@@ -224,7 +224,7 @@ impl MarketWriter for Writer {
         let (at, state) = (event.pair, &market.pairs()[event.pair]);
         let pair = &state.spec.pair;
         let stock = !is_crypto(&pair.symbol);
-        if let Some(trade) = &event.trade {
+        for trade in &event.trades {
             if std::mem::take(&mut self.desks[at].halted) {
                 self.desks[at].write(STATUSES, readers, log, |_, out| push_status(pair, false, event.time, out));
             }
@@ -293,7 +293,7 @@ impl MarketWriter for Writer {
         }
         self.desks[at].pending.clear();
         let mut frame = Vec::new();
-        push_snapshot(&state.spec.pair, state.book.levels(Side::Buy), state.book.levels(Side::Sell), now, &mut frame);
+        push_snapshot(&state.spec.pair, state.book().levels(Side::Buy), state.book().levels(Side::Sell), now, &mut frame);
         Joined { snapshot: Some(frame) }
     }
 }

@@ -5,10 +5,17 @@
 //! whatever the number of readers, and only where somebody reads. Knows nothing of sockets and of clocks: time is
 //! handed in.
 
+mod arrivals;
+mod bars;
 mod capture;
+mod draw;
+mod event;
+mod fair;
+mod flow;
 mod generated;
 mod log;
 pub(crate) mod many;
+mod matching;
 pub(crate) mod orders;
 mod recorded;
 pub(crate) mod simulation;
@@ -118,7 +125,7 @@ pub(crate) trait Market: Send {
     /// The live book, at most `depth` levels a side.
     fn book(&mut self, pair: usize, depth: usize) -> Option<BookView>;
     /// The live orders, where the market keeps them.
-    fn orders(&self, _: usize) -> Option<&orders::Orders> {
+    fn orders(&self, _: usize) -> Option<&matching::Matching> {
         None
     }
     /// The latest trades, oldest first.

@@ -120,13 +120,13 @@ impl MarketWriter for Writer {
         let pair = &state.spec.pair;
         let reads = |offset: usize| readers[at * CHANNELS.len() + offset] > 0;
         let batched = self.book_pace == BookPace::Batched;
-        if let Some(trade) = event.trade.filter(|_| reads(TRADES)) {
-            self.pending[at].trades.push(trade);
+        if !event.trades.is_empty() && reads(TRADES) {
+            self.pending[at].trades.extend_from_slice(&event.trades);
             if batched {
                 self.write_trades(at, event.time, pair, log);
             }
         }
-        if event.trade.is_some() && reads(CANDLES) {
+        if !event.trades.is_empty() && reads(CANDLES) {
             let begin = UnixNanos(event.time.0 - event.time.0 % (CANDLE_S * 1_000_000_000));
             // A bar's last state before its successor's first.
             if self.pending[at].bar.is_some_and(|due| due != begin) {
@@ -208,7 +208,7 @@ impl MarketWriter for Writer {
                     self.write_book(at, now, pair, log);
                 }
                 self.pending[at].changes.clear();
-                let levels = |side| state.book.levels(side).collect();
+                let levels = |side| state.book().levels(side).collect();
                 let (bids, asks) = (levels(Side::Buy), levels(Side::Sell));
                 frame = snapshot(pair, &BookView { update_id: 0, bids, asks }, now);
             }
