@@ -162,24 +162,31 @@ fn market(options: &Options, started: UnixNanos) -> Result<Box<dyn Market>, Star
         return Err(StartError::Option { name: "rate", problem });
     }
     let session = match &options.session {
-        Session::Recorded(session) => {
-            let format: &'static dyn CaptureFormat = match options.venue {
-                EmulatedVenue::Kraken => &kraken::Format,
-                EmulatedVenue::Binance => &binance::Format,
-                EmulatedVenue::Coinbase => &coinbase::Format,
-                EmulatedVenue::Alpaca => {
-                    let problem = "there are no captures of alpaca to serve; use a generated session".to_owned();
-                    return Err(StartError::Option { name: "session", problem });
-                }
-            };
-            let capture = read_capture(format, options.venue.name(), &session.paths)?;
-            return Ok(Box::new(Recorded::new(format, capture, session, options.rate)));
-        }
+        Session::Recorded(session) => return recorded(options.venue, session, options.rate),
         Session::Generated(session) => session,
     };
     many::check(session)?;
     let first_id = started.0 / 1_000_000_000 * IDS_PER_SECOND;
     Ok(generated(options.venue, session, pace(options.rate), first_id, started))
+}
+
+/// The market of captured files.
+pub(crate) fn recorded(
+    venue: EmulatedVenue,
+    session: &crate::RecordedSession,
+    rate: Rate,
+) -> Result<Box<dyn Market>, StartError> {
+    let format: &'static dyn CaptureFormat = match venue {
+        EmulatedVenue::Kraken => &kraken::Format,
+        EmulatedVenue::Binance => &binance::Format,
+        EmulatedVenue::Coinbase => &coinbase::Format,
+        EmulatedVenue::Alpaca => {
+            let problem = "there are no captures of alpaca to serve; use a generated session".to_owned();
+            return Err(StartError::Option { name: "session", problem });
+        }
+    };
+    let capture = read_capture(format, venue.name(), &session.paths)?;
+    Ok(Box::new(Recorded::new(format, capture, session, rate)))
 }
 
 /// The pace of a generated session.

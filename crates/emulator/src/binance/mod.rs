@@ -8,7 +8,7 @@ mod rest;
 pub(crate) use capture::Format;
 pub(crate) use frames::BinanceWriter;
 pub(crate) use protocol::Protocol;
-pub(crate) use rest::Rest;
+pub(crate) use rest::{Rest, depth};
 
 use model::{Price, Qty};
 

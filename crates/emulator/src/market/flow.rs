@@ -33,6 +33,11 @@ const SWEEP_LEVELS_MAX: i64 = 6;
 /// After a jump one withdrawal goes through so many levels more, and so many are laid.
 const JUMP_LEVELS_MAX: i64 = 40;
 
+/// Orders that follow a quote that went far ahead, at most.
+const FOLLOWERS_MAX: i64 = 4;
+/// Levels behind the best that see the most changes.
+const NEAR_LEVELS: usize = 5;
+
 /// How an instrument is traded, in price units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -56,8 +61,16 @@ impl Shape {
 
 /// Hundredths of a basis point.
 const GAP: i128 = 8;
-const BAND: i128 = 20;
+const BAND: i128 = 60;
 const HALF_SPREAD: i128 = 0;
+
+/// Median sizes as parts of the usual one, and how far they spread, in doublings (16 bits): of orders at the touch, of
+/// those behind it, and of takers.
+const TOUCH_SPREAD: i64 = 3 * ONE as i64 / 2;
+const DEEP_PART: i64 = 6;
+const DEEP_SPREAD: i64 = 2 * ONE as i64;
+const TAKEN_PART: i64 = 600;
+const TAKEN_SPREAD: i64 = 7 * ONE as i64 / 2;
 
 /// The traders of one instrument.
 #[derive(Clone, Debug)]
@@ -185,15 +198,23 @@ impl Flow {
         book.book().depth(side) <= SIDE_LEVELS_MIN + taken as usize
     }
 
-    /// The size of an order `rank` levels behind the touch; there it is the largest.
+    /// The size of an order `rank` levels behind the touch, where the largest stand.
     fn size(&self, rank: usize, draw: &mut Draw) -> Qty {
-        let usual = self.usual + self.usual * (rank.min(64) as i64) / 32;
-        self.rounded(usual, 3 * ONE as i64 / 2, draw)
+        match rank {
+            0 => self.rounded(self.usual, TOUCH_SPREAD, draw),
+            _ => self.rounded(self.usual / DEEP_PART, DEEP_SPREAD, draw),
+        }
+    }
+
+    /// What a taker wants, if it does not go for all it can get.
+    fn wanted(&self, draw: &mut Draw) -> i64 {
+        let (part, spread) = if self.shares { (4, 2 * ONE as i64) } else { (TAKEN_PART, TAKEN_SPREAD) };
+        self.rounded(self.usual / part, spread, draw).0
     }
 
     /// A lognormal multiple of a usual size, in lots; many traders like round numbers.
     fn rounded(&self, usual: i64, deviation: i64, draw: &mut Draw) -> Qty {
-        let times = i128::from(draw.lognormal(deviation).min(64 * ONE));
+        let times = i128::from(draw.lognormal(deviation).min(4_096 * ONE));
         let mut size = ((i128::from(usual.max(1)) * times) >> 16) as i64;
         if self.shares {
             if size >= 50 && draw.chance(700) {
@@ -234,7 +255,7 @@ impl Flow {
             room += last;
         }
         let room = if room == 0 { book.book().size(side, Price(best)).0 } else { room };
-        let wanted = self.rounded(self.usual / 4, 5 * ONE as i64 / 2, draw).0;
+        let wanted = self.wanted(draw);
         // Most takers look at what stands first and take no more.
         let oldest = book.place(side, Price(best), 0).map_or(room, |place| book.size(place).0);
         let wanted = if draw.chance(850) { wanted.min(oldest) } else { wanted };
@@ -248,6 +269,10 @@ impl Flow {
         };
         let size = (size / self.lot).max(1) * self.lot;
         book.submit(side.opposite(), limit.map(Price), Qty(size.min(room)), out);
+        // What was taken is offered again soon, where the worth still allows it.
+        if self.best(side, book) != best && draw.chance(800) {
+            self.improve(side, draw, book, out);
+        }
     }
 
     /// The best level of a side changes without a trade.
@@ -268,12 +293,9 @@ impl Flow {
         let side = if draw.chance(500) { Side::Buy } else { Side::Sell };
         let room = |side| (self.quote(side) - self.best(side, book)) * sign(side);
         let wider = if room(Side::Buy) > room(Side::Sell) { Side::Buy } else { Side::Sell };
-        if room(wider) > 0 && draw.chance(700) {
+        if room(wider) > 0 && draw.chance(850) {
             self.improve(wider, draw, book, out);
-            if draw.chance(500) {
-                self.improve(wider.opposite(), draw, book, out);
-            }
-            return;
+            return self.improve(wider.opposite(), draw, book, out);
         }
         self.alter(side, 0, draw, book, out);
     }
@@ -286,11 +308,18 @@ impl Flow {
         if ticks <= 0 {
             return;
         }
-        let ticks = if draw.chance(600) { ticks } else { draw.within(1, ticks) };
+        let ticks = if draw.chance(850) { ticks } else { draw.within(1, ticks) };
         let price = floor(best, self.tick) + ticks * self.tick * sign(side);
         // Never a taker: stale quotes of the other side stay where they are until somebody takes them.
-        if (other - price) * sign(side) > 0 && (price - best) * sign(side) > 0 {
-            book.submit(side, Some(Price(price)), self.size(0, draw), out);
+        if (other - price) * sign(side) <= 0 || (price - best) * sign(side) <= 0 {
+            return;
+        }
+        book.submit(side, Some(Price(price)), self.size(0, draw), out);
+        // Others follow a quote that went far ahead, and stand behind it.
+        let (mut behind, bare) = (price, (price - best).abs() / (2 * self.shape.gap));
+        for rank in 1..=bare.min(FOLLOWERS_MAX) {
+            behind = self.behind(side, behind, draw);
+            book.submit(side, Some(Price(behind)), self.size(rank as usize, draw), out);
         }
     }
 
@@ -365,6 +394,7 @@ impl Flow {
         let mut any = || 1 + draw.below(depth as u64 - 1) as usize;
         // Most changes are near the touch, as at real venues.
         let rank = any().min(any()).min(any());
+        let rank = if draw.chance(300) { rank.min(NEAR_LEVELS) } else { rank };
         let level = |rank: usize, book: &Matching| {
             book.book().levels(side).nth(rank).expect("the rank was drawn below the side's depth").price
         };

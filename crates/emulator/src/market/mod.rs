@@ -18,6 +18,7 @@ pub(crate) mod many;
 mod matching;
 pub(crate) mod orders;
 mod recorded;
+pub(crate) mod report;
 pub(crate) mod simulation;
 
 pub(crate) use capture::{CaptureFormat, CapturedFrame, Patch, PatchKind, read_capture, walk};
