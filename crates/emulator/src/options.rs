@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::faults::ScriptedFault;
+use crate::market::reference::InstrumentChange;
 use crate::market::simulation::SimulatedPair;
 
 /// The venues that can be emulated.
@@ -73,6 +74,10 @@ pub struct GeneratedSession {
     /// Whether there are bursts at 50 times the rate, of half a second every two minutes or so, and quiet spells of
     /// single instruments at a fiftieth; the mean rate is the same.
     pub lively: bool,
+    /// Listings, delistings and new ticks and lots at set times.
+    pub changes: Vec<InstrumentChange>,
+    /// Distance of further changes by the seed, of instruments beyond the first three; `None`: none.
+    pub changes_every: Option<Duration>,
     /// Trades of each instrument that REST and snapshots serve, the latest ones; 1,000 to [`crate::TRADES_KEPT_MAX`].
     pub trades_kept: usize,
 }
@@ -86,6 +91,8 @@ impl Default for GeneratedSession {
             levels: 250,
             book_pace: BookPace::Venue,
             lively: false,
+            changes: Vec::new(),
+            changes_every: None,
             trades_kept: 20_000,
         }
     }

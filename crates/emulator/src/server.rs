@@ -17,7 +17,8 @@ use crate::error::StartError;
 use crate::faults::Fault;
 use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::market::simulation::{Setup, Simulation};
+use crate::market::reference;
+use crate::market::simulation::{Setup, SimulatedPair, Simulation};
 use crate::market::{Beside, CaptureFormat, Generated, Market, Pace, Pair, Recorded, many, read_capture};
 use crate::options::{Account, EmulatedVenue, JournalOptions, Limits, Options, Rate, Session};
 use crate::stats::{Counters, Stats};
@@ -166,6 +167,7 @@ fn market(options: &Options, started: UnixNanos) -> Result<Box<dyn Market>, Star
         Session::Generated(session) => session,
     };
     many::check(session)?;
+    reference::check(&session.changes, &specs(options.venue, session))?;
     let first_id = started.0 / 1_000_000_000 * IDS_PER_SECOND;
     Ok(generated(options.venue, session, pace(options.rate), first_id, started))
 }
@@ -198,6 +200,17 @@ pub(crate) fn pace(rate: Rate) -> Pace {
     }
 }
 
+/// What a generated session trades.
+fn specs(venue: EmulatedVenue, session: &crate::GeneratedSession) -> Vec<SimulatedPair> {
+    match venue {
+        _ if !session.pairs.is_empty() => session.pairs.clone(),
+        EmulatedVenue::Kraken => many::pairs(kraken::default_pairs(), session.instruments),
+        EmulatedVenue::Binance => many::pairs(binance::default_pairs(), session.instruments),
+        EmulatedVenue::Coinbase => many::pairs(coinbase::default_pairs(), session.instruments),
+        EmulatedVenue::Alpaca => many::pairs(alpaca::default_pairs(), session.instruments),
+    }
+}
+
 pub(crate) fn generated(
     venue: EmulatedVenue,
     session: &crate::GeneratedSession,
@@ -205,13 +218,7 @@ pub(crate) fn generated(
     first_id: u64,
     opens: UnixNanos,
 ) -> Box<dyn Market> {
-    let specs = match venue {
-        _ if !session.pairs.is_empty() => session.pairs.clone(),
-        EmulatedVenue::Kraken => many::pairs(kraken::default_pairs(), session.instruments),
-        EmulatedVenue::Binance => many::pairs(binance::default_pairs(), session.instruments),
-        EmulatedVenue::Coinbase => many::pairs(coinbase::default_pairs(), session.instruments),
-        EmulatedVenue::Alpaca => many::pairs(alpaca::default_pairs(), session.instruments),
-    };
+    let (specs, _) = reference::in_order(specs(venue, session), &session.changes);
     let pairs: Vec<Pair> = specs.iter().map(|spec| spec.pair.clone()).collect();
     let book_pace = session.book_pace;
     let simulate = |intervals_s, tells_orders| {
@@ -226,6 +233,8 @@ pub(crate) fn generated(
             frames_per_s: pace.frames_per_s(),
             lively: session.lively,
             opens: pace.opens(opens),
+            changes: session.changes.clone(),
+            changes_every: session.changes_every,
         };
         Simulation::new(&setup, specs)
     };

@@ -293,7 +293,13 @@ impl MarketWriter for Writer {
         }
         self.desks[at].pending.clear();
         let mut frame = Vec::new();
-        push_snapshot(&state.spec.pair, state.book().levels(Side::Buy), state.book().levels(Side::Sell), now, &mut frame);
+        push_snapshot(
+            &state.spec.pair,
+            state.book().levels(Side::Buy),
+            state.book().levels(Side::Sell),
+            now,
+            &mut frame,
+        );
         Joined { snapshot: Some(frame) }
     }
 }

@@ -180,7 +180,7 @@ fn symbol_entry(pair: &Pair) -> Value {
     ]);
     json!({
         "symbol": pair.symbol,
-        "status": "TRADING",
+        "status": pair.status_text("TRADING", "BREAK"),
         "baseAsset": pair.base,
         "baseAssetPrecision": pair.size_scale,
         "quoteAsset": pair.quote,

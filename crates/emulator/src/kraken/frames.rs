@@ -139,11 +139,21 @@ impl Writer for KrakenWriter {
                 self.write_book(at, depth_at, event.time, pair, log);
             }
         }
-        for (topic, wanted) in [(TICKER_TRADES, !event.trades.is_empty()), (TICKER_BBO, event.kind != EventKind::Deep)] {
+        for (topic, wanted) in [(TICKER_TRADES, !event.trades.is_empty()), (TICKER_BBO, event.kind != EventKind::Deep)]
+        {
             if wanted && reads(topic) {
                 push_ticker("update", pair, event.time, log.pen());
                 log.commit(topic_id(at, topic));
             }
+        }
+    }
+
+    fn on_reference(&mut self, market: &Simulation, readers: &[u32], log: &mut Log) {
+        let topic = self.topics.len() - 1;
+        if readers[topic] > 0 {
+            let pair = market.pairs()[market.event().pair].spec.pair.clone();
+            push_instruments("update", &[pair], log.pen());
+            log.commit(topic as TopicId);
         }
     }
 
@@ -167,8 +177,8 @@ impl Writer for KrakenWriter {
         let mut frame = Vec::new();
         let (at, offset) = (topic as usize / TOPICS_PER_PAIR, topic as usize % TOPICS_PER_PAIR);
         let Some(state) = market.pairs().get(at) else {
-            let pairs: Vec<Pair> = market.pairs().iter().map(|state| state.spec.pair.clone()).collect();
-            push_instruments(&pairs, &mut frame);
+            let pairs: Vec<Pair> = market.listed().iter().map(|state| state.spec.pair.clone()).collect();
+            push_instruments("snapshot", &pairs, &mut frame);
             return Joined { snapshot: Some(frame) };
         };
         let pair = &state.spec.pair;
@@ -407,9 +417,9 @@ fn push_bars<'a>(kind: &str, pair: &Pair, bars: impl Iterator<Item = &'a Bar>, t
     out.extend_from_slice(b"]}");
 }
 
-/// The instrument channel's snapshot.
-pub(crate) fn push_instruments(pairs: &[Pair], out: &mut Vec<u8>) {
-    push_head("instrument", "snapshot", out);
+/// The instrument channel's snapshot, or its update of some pairs.
+pub(crate) fn push_instruments(kind: &str, pairs: &[Pair], out: &mut Vec<u8>) {
+    push_head("instrument", kind, out);
     out.extend_from_slice(b",\"data\":{\"assets\":[");
     let mut assets: Vec<&str> = pairs.iter().flat_map(|pair| [pair.base.as_str(), pair.quote.as_str()]).collect();
     assets.sort_unstable();
@@ -426,8 +436,9 @@ pub(crate) fn push_instruments(pairs: &[Pair], out: &mut Vec<u8>) {
     for (index, pair) in pairs.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
         let Pair { symbol, base, quote, price_scale, size_scale, .. } = pair;
+        let status = pair.status_text("online", "delisted");
         let text = format!(
-            "{comma}{{\"symbol\":\"{symbol}\",\"base\":\"{base}\",\"quote\":\"{quote}\",\"status\":\"online\",\
+            "{comma}{{\"symbol\":\"{symbol}\",\"base\":\"{base}\",\"quote\":\"{quote}\",\"status\":\"{status}\",\
              \"qty_precision\":{size_scale}"
         );
         out.extend_from_slice(text.as_bytes());

@@ -173,7 +173,8 @@ mod tests {
     fn bursts_come_to_all_and_quiet_to_one() {
         let (one, other) = (Arrivals::new(1, 2, SECOND, true), Arrivals::new(1, 3, SECOND, true));
         let spans: Vec<u64> = (0..100_000).map(|span| span << BURST_BITS).collect();
-        let both = |level| spans.iter().filter(|at| one.activity(**at) == level && other.activity(**at) == level).count();
+        let both =
+            |level| spans.iter().filter(|at| one.activity(**at) == level && other.activity(**at) == level).count();
         let either = |level| spans.iter().filter(|at| one.activity(**at) == level).count();
         assert!(both(BURST) * 10 > either(BURST) * 8, "{} of {}", both(BURST), either(BURST));
         assert!(both(QUIET) * 10 < either(QUIET) * 2, "{} of {}", both(QUIET), either(QUIET));

@@ -1,5 +1,5 @@
 //! Chance without state: the numbers of an event are mixed from seed, stream and the event's number.
-//! (seed, stream, number) -> [`Draw`] -> uniform, exponential, heavy-tailed and bell-shaped draws.
+//! (seed, stream, number) -> [`Draw`] -> uniform, exponential, clustered and bell-shaped draws.
 //!
 //! Integers only. A logarithm of the platform's library may differ in its last bit from build to build, and one bit
 //! is another market: logarithms and powers of two come from tables that the compiler works out with integers.
@@ -68,12 +68,6 @@ impl Draw {
         // 65 % of mean 0.2 and 35 % of mean 2.4857: 0.13 + 0.87.
         let mean = if self.chance(650) { ONE * 2 / 10 } else { ONE * 24_857 / 10_000 };
         (self.exponential() * mean) >> 16
-    }
-
-    /// At least [`ONE`], and above `x` with chance x^-(100/`root`): 100 has no mean, 50 a light tail.
-    #[inline]
-    pub(crate) fn pareto(&mut self, root: u64) -> u64 {
-        exp2((self.halvings() * root / 100).min(40 << 16) as i64)
     }
 
     /// Mean 0, deviation [`ONE`], bell-shaped.
@@ -215,8 +209,6 @@ mod tests {
         ] {
             assert!((got - expected).abs() <= expected / 50, "{name}: {got} for {expected}");
         }
-        let above = (0..DRAWS).filter(|number| Draw::new(3, 4, *number).pareto(50) > 10 * ONE).count();
-        assert!((1_700..=2_300).contains(&above), "one in a hundred beyond ten: {above}");
     }
 
     #[test]

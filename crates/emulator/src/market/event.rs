@@ -14,6 +14,8 @@ pub(crate) enum EventKind {
     Trade,
     /// Levels behind the best ones changed.
     Deep,
+    /// Nothing was traded or ordered: the instrument itself is another now.
+    Reference,
 }
 
 /// One level's change.

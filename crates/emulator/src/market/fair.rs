@@ -5,28 +5,32 @@
 //! random walk at every scale between the shortest and the longest period, there are trends, and the sum comes back to
 //! 0 for good. Time is not run through but looked up, so emulators of different venues, in processes of their own,
 //! share the factors of market and asset without a word between them. Spells of calm, of normal and of wild trading
-//! scale the noises; the venue's own factor is small, and large in short spells: then books of two venues cross.
+//! scale the noises. The venue's own factor is nothing but in short spells: then books of two venues cross.
+//!
+//! A worth stands until there is news, every two seconds or so and at the same moments at all venues, and then jumps:
+//! quotes settle at the narrowest spread in between, as real ones do.
 
 use model::{Price, UnixNanos};
 
 use super::draw::{Draw, ONE, mixed, stream};
 
-/// Logarithm of the shortest period, ns: 67 ms. A factor is a straight line within it.
+/// Logarithm of the period of the first octave, ns: 67 ms. A noise is a straight line within its period.
 const CELL_BITS: u32 = 26;
+/// Logarithm of the mean time between two pieces of news, ns: 2.1 s.
+const NEWS_BITS: u32 = 31;
 /// Logarithm of the length of a spell, ns: 34 s for markets and assets, 8.6 s for venues.
 const SPELL_BITS: u32 = 35;
 const VENUE_SPELL_BITS: u32 = 33;
-/// Periods of a factor that reaches from 67 ms to 20 hours, and of a venue's own: 1 s to 17 s.
-const PERIODS: u32 = 21;
-const VENUE_FIRST: u32 = 4;
-const VENUE_PERIODS: u32 = 5;
+/// First octave and octaves of a factor that reaches from 1 s to 20 hours, and of a venue's own: 1 s to 8.6 s, no longer than its spells.
+const WHOLE: (u32, u32) = (4, 17);
+const VENUE: (u32, u32) = (4, 4);
 /// A worth stays within half and twice the start, whatever comes.
 const MOVE_MAX: i64 = 1 << 31;
 
 /// Times out of 256 and multiples (16 bits) of the spells of a factor.
 type Spells = [(u64, u64); 3];
 const MARKET_SPELLS: Spells = [(140, ONE / 2), (88, ONE), (28, 3 * ONE)];
-const VENUE_SPELLS: Spells = [(228, ONE / 4), (18, 4 * ONE), (10, 16 * ONE)];
+const VENUE_SPELLS: Spells = [(240, 0), (10, 4 * ONE), (6, 16 * ONE)];
 
 /// How restless a factor is, parts of 2^32 over a second.
 const MARKET_STEP: i64 = 80_000;
@@ -89,7 +93,8 @@ impl Factor {
             let period = time_ns >> bits;
             let known = self.noises[index];
             if known.period != period {
-                let begin = if known.period.wrapping_add(1) == period { known.ends[1] } else { self.end(octave, period) };
+                let begin =
+                    if known.period.wrapping_add(1) == period { known.ends[1] } else { self.end(octave, period) };
                 self.noises[index] = Noise { period, ends: [begin, self.end(octave, period + 1)] };
             }
             let [begin, end] = self.noises[index].ends;
@@ -110,15 +115,15 @@ pub(crate) struct Fair {
     market: Factor,
     asset: Factor,
     venue: Factor,
-    cell: u64,
-    ends: [i64; 2],
+    /// Moments of news are the asset's, whatever the venue.
+    news: u64,
+    known: Option<(u64, Price)>,
 }
 
 impl Fair {
     /// `kind` names the market that moves all its assets: coins or stocks.
     pub(crate) fn new(seed: u64, venue: &str, kind: &str, asset: &str, symbol: &str, start: Price) -> Self {
         let key = |parts: &[&str]| mixed(seed ^ stream(parts));
-        let whole = (0, PERIODS);
         let own = stream(&["restless", asset]);
         // The first of all coins is the calmest; others are up to twice as restless.
         let shares = match asset {
@@ -128,40 +133,42 @@ impl Fair {
         Self {
             start,
             shares,
-            market: Factor::new(key(&["market", kind]), whole, MARKET_STEP, SPELL_BITS, &MARKET_SPELLS),
-            asset: Factor::new(key(&["asset", asset]), whole, ASSET_STEP, SPELL_BITS, &MARKET_SPELLS),
-            venue: Factor::new(
-                key(&["venue", venue, symbol]),
-                (VENUE_FIRST, VENUE_PERIODS),
-                VENUE_STEP,
-                VENUE_SPELL_BITS,
-                &VENUE_SPELLS,
-            ),
-            cell: u64::MAX,
-            ends: [start.0; 2],
+            market: Factor::new(key(&["market", kind]), WHOLE, MARKET_STEP, SPELL_BITS, &MARKET_SPELLS),
+            asset: Factor::new(key(&["asset", asset]), WHOLE, ASSET_STEP, SPELL_BITS, &MARKET_SPELLS),
+            venue: Factor::new(key(&["venue", venue, symbol]), VENUE, VENUE_STEP, VENUE_SPELL_BITS, &VENUE_SPELLS),
+            news: key(&["news", asset]),
+            known: None,
         }
     }
 
     fn exact(&mut self, time_ns: u64) -> i64 {
         let [market, asset] = self.shares;
-        let moved = (self.market.at(time_ns) * market + self.asset.at(time_ns) * asset) / ONE as i64
-            + self.venue.at(time_ns);
+        let moved =
+            (self.market.at(time_ns) * market + self.asset.at(time_ns) * asset) / ONE as i64 + self.venue.at(time_ns);
         let moved = moved.clamp(-MOVE_MAX, MOVE_MAX);
         self.start.0 + ((i128::from(self.start.0) * i128::from(moved)) >> 32) as i64
+    }
+
+    /// The last moment up to a time at which there was news.
+    fn news_ns(&self, time_ns: u64) -> u64 {
+        let moment = |span: u64| (span << NEWS_BITS) + (mixed(self.news ^ mixed(span)) >> (64 - NEWS_BITS));
+        let span = time_ns >> NEWS_BITS;
+        let now = moment(span);
+        if now <= time_ns { now } else { moment(span.wrapping_sub(1)) }
     }
 
     /// The worth at a time.
     #[inline]
     pub(crate) fn at(&mut self, time: UnixNanos) -> Price {
-        let cell = time.0 >> CELL_BITS;
-        if cell != self.cell {
-            let known = self.cell.wrapping_add(1) == cell;
-            let begin = if known { self.ends[1] } else { self.exact(cell << CELL_BITS) };
-            (self.cell, self.ends) = (cell, [begin, self.exact((cell + 1) << CELL_BITS)]);
+        let news_ns = self.news_ns(time.0);
+        match self.known {
+            Some((known, price)) if known == news_ns => price,
+            _ => {
+                let price = Price(self.exact(news_ns));
+                self.known = Some((news_ns, price));
+                price
+            }
         }
-        let place = (time.0 & ((1 << CELL_BITS) - 1)) as i64;
-        let way = (i128::from(self.ends[1] - self.ends[0]) * i128::from(place)) >> CELL_BITS;
-        Price(self.ends[0] + way as i64)
     }
 }
 

@@ -7,8 +7,8 @@
 use model::UnixNanos;
 
 use super::matching::Matching;
-use super::simulation::Simulation;
-use super::{Bar, BookView, Joined, Log, Market, Pair, Topic, TopicId, Trade};
+use super::simulation::{EventKind, Simulation};
+use super::{Bar, BookView, Joined, Log, Market, Pair, PairStatus, Topic, TopicId, Trade};
 
 /// Further behind than this, the market goes on from now, ns.
 const LAG_NS_MAX: u64 = 1_000_000_000;
@@ -54,6 +54,8 @@ pub(crate) trait Writer: Send {
     fn topic(&self, name: &str) -> Option<TopicId>;
     /// The simulation's last event.
     fn on_event(&mut self, market: &Simulation, readers: &[u32], log: &mut Log);
+    /// An instrument was listed or delisted or has another tick or lot: the simulation's last event.
+    fn on_reference(&mut self, _: &Simulation, _: &[u32], _: &mut Log) {}
     /// Writes what is due on the clock up to `now`; every event before `now` was seen.
     fn on_time(&mut self, now: UnixNanos, market: &Simulation, readers: &[u32], log: &mut Log);
     /// When [`Writer::on_time`] has something to do.
@@ -92,6 +94,12 @@ impl<A: Writer, B: Writer> Writer for Beside<A, B> {
         log.shifted(self.split, |log| self.second.on_event(market, second, log));
     }
 
+    fn on_reference(&mut self, market: &Simulation, readers: &[u32], log: &mut Log) {
+        let (first, second) = readers.split_at(self.split);
+        self.first.on_reference(market, first, log);
+        log.shifted(self.split, |log| self.second.on_reference(market, second, log));
+    }
+
     fn on_time(&mut self, now: UnixNanos, market: &Simulation, readers: &[u32], log: &mut Log) {
         let (first, second) = readers.split_at(self.split);
         if self.first.next_tick() <= now {
@@ -128,7 +136,7 @@ pub(crate) struct Generated<W> {
 
 impl<W: Writer> Generated<W> {
     pub(crate) fn new(simulation: Simulation, writer: W, pace: Pace) -> Self {
-        let pairs = simulation.pairs().iter().map(|state| state.spec.pair.clone()).collect();
+        let pairs = simulation.listed().iter().map(|state| state.spec.pair.clone()).collect();
         Self { simulation, writer, pairs, pace, anchor: None, ran_ns: 0 }
     }
 
@@ -147,7 +155,13 @@ impl<W: Writer> Generated<W> {
             Pace::FlatOut => UnixNanos(FLAT_OUT_BEGIN_NS + self.ran_ns),
         };
         self.simulation.step(time, worth_at);
-        self.writer.on_event(&self.simulation, readers, log);
+        let event = self.simulation.event();
+        if event.kind != EventKind::Reference {
+            return self.writer.on_event(&self.simulation, readers, log);
+        }
+        self.pairs.clear();
+        self.pairs.extend(self.simulation.listed().iter().map(|state| state.spec.pair.clone()));
+        self.writer.on_reference(&self.simulation, readers, log);
     }
 }
 
@@ -157,7 +171,10 @@ impl<W: Writer> Market for Generated<W> {
     }
 
     fn topic(&self, name: &str) -> Option<TopicId> {
-        self.writer.topic(name)
+        let topic = self.writer.topic(name)?;
+        let symbol = &self.writer.topics()[topic as usize].symbol;
+        let is_traded = |pair: &Pair| pair.symbol == *symbol && pair.status == PairStatus::Trading;
+        (symbol.is_empty() || self.pairs.iter().any(is_traded)).then_some(topic)
     }
 
     fn pairs(&self) -> &[Pair] {

@@ -249,8 +249,7 @@ impl Matching {
             let Some(maker) = self.slots.get(place as usize).copied() else { break };
             let size = left.min(maker.size);
             left -= size;
-            let trade =
-                Trade { id: self.next_trade_id, time: out.time, price, size: Qty(size), taker: taker_side };
+            let trade = Trade { id: self.next_trade_id, time: out.time, price, size: Qty(size), taker: taker_side };
             self.next_trade_id += 1;
             out.trades.push(trade);
             if self.tells {

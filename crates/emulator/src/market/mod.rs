@@ -18,6 +18,7 @@ pub(crate) mod many;
 mod matching;
 pub(crate) mod orders;
 mod recorded;
+pub(crate) mod reference;
 pub(crate) mod report;
 pub(crate) mod simulation;
 
@@ -43,6 +44,16 @@ pub(crate) struct Topic {
     pub(crate) kind: StreamKind,
 }
 
+/// Whether a pair is traded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PairStatus {
+    /// It is.
+    #[default]
+    Trading,
+    /// Not any more.
+    Delisted,
+}
+
 /// What is traded, in the venue's own spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
@@ -60,6 +71,18 @@ pub struct Pair {
     pub tick: Price,
     /// Smallest size step, in units of 10^-size_scale.
     pub lot: Qty,
+    /// Whether it is traded.
+    pub status: PairStatus,
+}
+
+impl Pair {
+    /// The venue's word for whether it is traded.
+    pub(crate) fn status_text(&self, trading: &'static str, delisted: &'static str) -> &'static str {
+        match self.status {
+            PairStatus::Trading => trading,
+            PairStatus::Delisted => delisted,
+        }
+    }
 }
 
 /// A trade as REST tells it.
@@ -111,7 +134,7 @@ pub(crate) trait Market: Send {
     fn topics(&self) -> &[Topic];
     /// The topic a client means, if there is one.
     fn topic(&self, name: &str) -> Option<TopicId>;
-    /// What is traded here.
+    /// What is or was traded here so far. Places in it stay what they are.
     fn pairs(&self) -> &[Pair];
     /// Writes what is due by `now` for topics with readers (`readers[topic]` of them).
     fn advance(&mut self, now: UnixNanos, readers: &[u32], log: &mut Log);

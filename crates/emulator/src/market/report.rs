@@ -82,7 +82,10 @@ impl Samples {
         let spread = (ask.price.0 - bid.price.0) as f64;
         self.add("spread, ticks", spread / self.tick.max(1) as f64);
         self.add("spread, bp", spread / middle * 1e4);
-        self.add("size at the touch, quote currency", (value(bid.price.0, bid.size.0) + value(ask.price.0, ask.size.0)) / 2.0);
+        self.add(
+            "size at the touch, quote currency",
+            (value(bid.price.0, bid.size.0) + value(ask.price.0, ask.size.0)) / 2.0,
+        );
         if let Some(before) = self.middle.replace(middle) {
             self.add("move in 100 ms, bp", (middle / before - 1.0).abs() * 1e4);
         }
@@ -178,7 +181,8 @@ impl Observer {
     fn on_frame(&mut self, topic: &str, frame: &[u8], now: UnixNanos, market: &mut dyn Market) {
         let Self { venue, machines, out, seen } = self;
         let machine = machines.entry(choices(topic)).or_insert_with_key(|choices| {
-            let mut machine = venues::machine(*venue, &Settings::default(), choices).expect("the choices are the venue's");
+            let mut machine =
+                venues::machine(*venue, &Settings::default(), choices).expect("the choices are the venue's");
             machine.on_connected(now, out);
             out.clear();
             machine
@@ -221,12 +225,7 @@ impl Observer {
     }
 }
 
-fn see(
-    record: &Record<'_>,
-    now: u64,
-    machine: &dyn VenueMachine,
-    seen: &mut BTreeMap<InstrumentId, Samples>,
-) {
+fn see(record: &Record<'_>, now: u64, machine: &dyn VenueMachine, seen: &mut BTreeMap<InstrumentId, Samples>) {
     let header = match record {
         Record::Trade(trade) => trade.header,
         Record::BookChange(change) => change.header,
@@ -241,7 +240,8 @@ fn see(
     let samples = seen.entry(id).or_default();
     match record {
         Record::Trade(trade) => {
-            let (price, size) = (at_scale(trade.price, instrument.price_scale), at_scale(trade.size, instrument.size_scale));
+            let (price, size) =
+                (at_scale(trade.price, instrument.price_scale), at_scale(trade.size, instrument.size_scale));
             samples.on_trade(price, size, now);
         }
         Record::BookChange(change) => {
@@ -352,7 +352,13 @@ pub(crate) fn table(generated: &BTreeMap<String, Samples>, recorded: &BTreeMap<S
     }
     for (ours, theirs) in pairs {
         let name = theirs.map_or("nothing recorded", String::as_str);
-        let _ = writeln!(out, "\n{:<36}{:>40}  |{:>40}    ratio", "", format!("generated {ours}"), format!("recorded {name}"));
+        let _ = writeln!(
+            out,
+            "\n{:<36}{:>40}  |{:>40}    ratio",
+            "",
+            format!("generated {ours}"),
+            format!("recorded {name}")
+        );
         let _ = writeln!(out, "{:<36}{heads}  |{heads}   of p50", "");
         for row in ROWS {
             let recorded = theirs.and_then(|theirs| recorded[theirs].quantiles(row));
@@ -389,7 +395,8 @@ pub(crate) fn report(
     let ours = observe(venue, &mut *generated, true, begin, length_ns);
     let mut theirs = BTreeMap::new();
     for path in captures {
-        let recorded = crate::RecordedSession { paths: vec![path.clone()], times: crate::Times::Recorded, passes: Some(1) };
+        let recorded =
+            crate::RecordedSession { paths: vec![path.clone()], times: crate::Times::Recorded, passes: Some(1) };
         let mut market = crate::server::recorded(venue, &recorded, crate::Rate::Thousandths(1_000))?;
         theirs.extend(observe(venue, &mut *market, false, begin, u64::MAX / 4));
     }

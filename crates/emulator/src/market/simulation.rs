@@ -7,6 +7,7 @@
 //! stamped with and the time at which its worth is looked up are handed in.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use book::{Book, Level};
 use model::{Price, Qty, Side, UnixNanos};
@@ -17,7 +18,8 @@ use super::draw::stream;
 use super::fair::Fair;
 use super::flow::{Flow, KINDS, TAKERS, TOUCHES, TRADES_OF_TAKER_PERCENT};
 use super::matching::Matching;
-use super::{Bar, Pair, Trade};
+use super::reference::{self, Changes, InstrumentChange};
+use super::{Bar, Pair, PairStatus, Trade};
 
 pub(crate) use super::event::{Change, Event, EventKind};
 
@@ -53,12 +55,17 @@ pub(crate) struct Setup {
     pub(crate) lively: bool,
     /// When the market opens: what its first books are laid around is worth this then.
     pub(crate) opens: UnixNanos,
+    /// What happens to instruments, and how often something does by the seed.
+    pub(crate) changes: Vec<InstrumentChange>,
+    pub(crate) changes_every: Option<Duration>,
 }
 
 /// One pair's state.
 #[derive(Debug)]
 pub(crate) struct PairState {
     pub(crate) spec: SimulatedPair,
+    /// As it was at the start.
+    first: SimulatedPair,
     pub(crate) update_id: u64,
     pub(crate) trades: VecDeque<Trade>,
     trades_kept: usize,
@@ -80,20 +87,32 @@ pub(crate) struct Simulation {
     pairs: Vec<PairState>,
     schedule: Schedule,
     event: Event,
+    changes: Changes,
+    /// Pairs from here on are not listed yet.
+    listed: usize,
 }
 
 impl Simulation {
     pub(crate) fn new(setup: &Setup, specs: Vec<SimulatedPair>) -> Self {
         let mean_ns = mean_gap_ns(setup.frames_per_s, specs.len());
         let mut event = Event::none();
+        let (specs, listed) = reference::in_order(specs, &setup.changes);
+        let changes = Changes::new(&setup.changes, &specs, setup.seed, setup.changes_every);
         let mut pairs: Vec<PairState> =
             specs.into_iter().map(|spec| PairState::new(setup, spec, mean_ns, &mut event)).collect();
-        let times = pairs.iter_mut().map(|pair| pair.schedule(0)).collect();
-        Self { pairs, schedule: Schedule::new(times), event }
+        let mut times: Vec<u64> = pairs.iter_mut().map(|pair| pair.schedule(0)).collect();
+        times[listed..].fill(u64::MAX);
+        Self { pairs, schedule: Schedule::new(times), event, changes, listed }
     }
 
+    /// Every pair that is, was or will be listed.
     pub(crate) fn pairs(&self) -> &[PairState] {
         &self.pairs
+    }
+
+    /// Those that are or were.
+    pub(crate) fn listed(&self) -> &[PairState] {
+        &self.pairs[..self.listed]
     }
 
     /// Bars of an interval, oldest first; empty where the interval is not kept.
@@ -110,17 +129,50 @@ impl Simulation {
     /// When the next event happens, ns of the market's own time.
     #[inline]
     pub(crate) fn next_ns(&self) -> u64 {
-        self.schedule.first().0
+        self.schedule.first().0.min(self.changes.next_ns())
     }
 
     /// Makes the next event happen. It is stamped with `time`; `worth_at` is when the worth is looked up.
     pub(crate) fn step(&mut self, time: UnixNanos, worth_at: UnixNanos) {
         let (now_ns, at) = self.schedule.first();
+        if self.changes.next_ns() <= now_ns {
+            return self.change(time);
+        }
         let (pair, event) = (&mut self.pairs[at], &mut self.event);
         event.begin(at, time);
         pair.act(worth_at, event);
         let next_ns = pair.schedule(now_ns);
         self.schedule.set(at, next_ns);
+    }
+}
+
+impl Simulation {
+    /// Something happens to an instrument.
+    fn change(&mut self, time: UnixNanos) {
+        let now_ns = self.changes.next_ns();
+        let pairs = &self.pairs;
+        let taken = self.changes.take(self.listed, |at| (&pairs[at].spec.pair, &pairs[at].first));
+        let (at, change) = taken.map_or((0, None), |(at, change)| (at, Some(change)));
+        self.event.begin(at, time);
+        self.event.kind = EventKind::Reference;
+        let state = &mut self.pairs[at];
+        let pair = &mut state.spec.pair;
+        match change {
+            None => {}
+            Some(reference::Change::Listing) => {
+                pair.status = PairStatus::Trading;
+                self.listed = self.listed.max(at + 1);
+                let next_ns = state.schedule(now_ns);
+                self.schedule.set(at, next_ns);
+            }
+            Some(reference::Change::Delisting) => {
+                pair.status = PairStatus::Delisted;
+                self.schedule.set(at, u64::MAX);
+            }
+            Some(reference::Change::Tick(tick)) => pair.tick = tick,
+            Some(reference::Change::Lot(lot)) => pair.lot = lot,
+        }
+        state.flow.regrid(state.spec.pair.tick, state.spec.pair.lot);
     }
 }
 
@@ -157,6 +209,7 @@ impl PairState {
             arrivals: Arrivals::new(setup.seed, own, mean_ns, setup.lively),
             events: 0,
             scheduled: 0,
+            first: spec.clone(),
             spec,
         }
     }

@@ -382,7 +382,7 @@ fn push_status(kind: &str, pair: &Pair, time: UnixNanos, out: &mut Vec<u8>) {
     push_number("base_increment", Qty(pair.lot.0).0, pair.size_scale, out);
     push_number("quote_increment", pair.tick.0, pair.price_scale, out);
     push_text("display_name", &format!("{}/{}", pair.base, pair.quote), out);
-    push_text("status", "online", out);
+    push_text("status", pair.status_text("online", "delisted"), out);
     push_text("status_message", "", out);
     push_text("min_market_funds", "1", out);
     out.extend_from_slice(b"}]}]}");

@@ -320,7 +320,7 @@ fn push_order(pair: &Pair, sequence: u64, event: &OrderEvent, time: UnixNanos, o
 }
 
 fn push_status(market: &Simulation, out: &mut Vec<u8>) {
-    let pairs: Vec<&Pair> = market.pairs().iter().map(|state| &state.spec.pair).collect();
+    let pairs: Vec<&Pair> = market.listed().iter().map(|state| &state.spec.pair).collect();
     push_type("status", out);
     let products: Vec<_> = pairs.iter().map(|pair| super::rest::product(pair)).collect();
     out.extend_from_slice(format!(",\"products\":{}", serde_json::Value::from(products)).as_bytes());
