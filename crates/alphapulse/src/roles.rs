@@ -354,6 +354,9 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
         instruments: section.instruments,
         levels: section.levels,
         trades_kept: section.trades_kept,
+        lively: section.lively,
+        tape: section.tape,
+        changes_every: (section.changes_every_s > 0).then(|| Duration::from_secs(section.changes_every_s)),
         book_pace: if section.load_mix { BookPace::Batched } else { BookPace::Venue },
         ..emulator::GeneratedSession::default()
     };

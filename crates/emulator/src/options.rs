@@ -74,6 +74,9 @@ pub struct GeneratedSession {
     /// Whether there are bursts at 50 times the rate, of half a second every two minutes or so, and quiet spells of
     /// single instruments at a fiftieth; the mean rate is the same.
     pub lively: bool,
+    /// Whether Alpaca's stock trades are marked by session (`T` outside New York's regular hours) and some are printed
+    /// late, behind later ones (`Z`, `U`).
+    pub tape: bool,
     /// Listings, delistings and new ticks and lots at set times.
     pub changes: Vec<InstrumentChange>,
     /// Distance of further changes by the seed, of instruments beyond the first three; `None`: none.
@@ -91,6 +94,7 @@ impl Default for GeneratedSession {
             levels: 250,
             book_pace: BookPace::Venue,
             lively: false,
+            tape: false,
             changes: Vec::new(),
             changes_every: None,
             trades_kept: 20_000,

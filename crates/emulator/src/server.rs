@@ -202,13 +202,15 @@ pub(crate) fn pace(rate: Rate) -> Pace {
 
 /// What a generated session trades.
 fn specs(venue: EmulatedVenue, session: &crate::GeneratedSession) -> Vec<SimulatedPair> {
-    match venue {
+    let mut specs = match venue {
         _ if !session.pairs.is_empty() => session.pairs.clone(),
         EmulatedVenue::Kraken => many::pairs(kraken::default_pairs(), session.instruments),
         EmulatedVenue::Binance => many::pairs(binance::default_pairs(), session.instruments),
         EmulatedVenue::Coinbase => many::pairs(coinbase::default_pairs(), session.instruments),
         EmulatedVenue::Alpaca => many::pairs(alpaca::default_pairs(), session.instruments),
-    }
+    };
+    specs.iter_mut().for_each(|spec| spec.pair.tape |= session.tape);
+    specs
 }
 
 pub(crate) fn generated(

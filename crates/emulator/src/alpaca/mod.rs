@@ -1,6 +1,7 @@
 //! Alpaca: stock and crypto streams in JSON or msgpack behind a login, and the data REST paths a feed asks.
 
 mod frames;
+mod hours;
 pub(crate) mod msgpack;
 mod protocol;
 mod rest;
@@ -109,6 +110,7 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             tick: Price(1),
             lot: Qty(1),
             status: PairStatus::Trading,
+            tape: false,
         },
         start_price: Price(cents),
         usual_size: Qty(shares),
@@ -123,6 +125,7 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             tick: Price(1),
             lot: Qty(1),
             status: PairStatus::Trading,
+            tape: false,
         },
         start_price: Price(start_price),
         usual_size: Qty(usual_size),

@@ -35,6 +35,7 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             tick: Price(1_000_000),
             lot: Qty(lot),
             status: PairStatus::Trading,
+            tape: false,
         },
         start_price: Price(start_cents * 1_000_000),
         usual_size: Qty(usual_size),

@@ -42,6 +42,7 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             tick: Price(1),
             lot: Qty(1),
             status: PairStatus::Trading,
+            tape: false,
         },
         start_price: Price(start_price),
         usual_size: Qty(usual_size),

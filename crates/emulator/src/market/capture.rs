@@ -314,6 +314,7 @@ impl CaptureReader<'_> {
             tick,
             lot,
             status: PairStatus::Trading,
+            tape: false,
         });
         self.scales.push([0; 4]);
         self.capture.pairs.len() - 1

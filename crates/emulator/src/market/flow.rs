@@ -39,28 +39,8 @@ const FOLLOWERS_MAX: i64 = 4;
 /// Levels behind the best that see the most changes.
 const NEAR_LEVELS: usize = 5;
 
-/// How an instrument is traded, in price units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    /// Usual distance between levels near the touch.
-    pub(crate) gap: i64,
-    /// Quotes keep so far from the worth.
-    pub(crate) half_spread: i64,
-}
-
-impl Shape {
-    /// Distances in hundredths of a basis point of the price, a tick at least; books find room above zero.
-    pub(crate) fn of(pair: &Pair, start: Price, levels: usize) -> Self {
-        let part = |hundredths: i128| (i128::from(start.0) * hundredths / 1_000_000) as i64;
-        let room = start.0 / (4 * levels.max(1) as i64);
-        let tick = pair.tick.0;
-        Self { gap: part(GAP).min(room).max(tick), half_spread: part(HALF_SPREAD) }
-    }
-}
-
-/// Hundredths of a basis point.
+/// Usual distance between levels near the touch, hundredths of a basis point of the price.
 const GAP: i128 = 8;
-const HALF_SPREAD: i128 = 0;
 
 /// Median sizes as parts of the usual one, and how far they spread, in doublings (16 bits): of orders at the touch, of
 /// those behind it, and of takers.
@@ -75,7 +55,8 @@ const TAKEN_SPREAD: i64 = 7 * ONE as i64 / 2;
 pub(crate) struct Flow {
     seed: u64,
     stream: u64,
-    shape: Shape,
+    /// Usual distance between levels near the touch, in price units.
+    gap: i64,
     levels: usize,
     tick: i64,
     lot: i64,
@@ -97,7 +78,7 @@ impl Flow {
         Self {
             seed,
             stream,
-            shape: Shape::of(pair, start, levels),
+            gap: gap(pair, start, levels),
             levels,
             tick: pair.tick.0,
             lot: pair.lot.0.max(1),
@@ -151,14 +132,14 @@ impl Flow {
     /// The best price that traders would quote on a side: bids at or below the worth, asks above it.
     fn quote(&self, side: Side) -> i64 {
         match side {
-            Side::Buy => floor(self.seen - self.shape.half_spread, self.tick),
-            Side::Sell => floor(self.seen + self.shape.half_spread, self.tick) + self.tick,
+            Side::Buy => floor(self.seen, self.tick),
+            Side::Sell => floor(self.seen, self.tick) + self.tick,
         }
     }
 
     /// The next price further from the other side, one gap away or so.
     fn behind(&self, side: Side, price: i64, draw: &mut Draw) -> i64 {
-        let ticks = draw.within(1, (2 * self.shape.gap / self.tick - 1).max(1));
+        let ticks = draw.within(1, (2 * self.gap / self.tick - 1).max(1));
         match side {
             Side::Buy => floor(price, self.tick) - ticks * self.tick,
             Side::Sell => floor(price, self.tick) + ticks * self.tick,
@@ -275,7 +256,7 @@ impl Flow {
     fn touch(&mut self, draw: &mut Draw, book: &mut Matching, out: &mut Event) {
         if let Some(side) = self.stale_side(book) {
             // After a jump more than a few levels are wrong, and as many are missing on the other side.
-            let off = (self.best(side, book) - self.seen).abs() / (8 * self.shape.gap);
+            let off = (self.best(side, book) - self.seen).abs() / (8 * self.gap);
             let off = off.min(JUMP_LEVELS_MAX);
             self.withdraw(side, draw.within(1, 4) + off, draw, book, out);
             if draw.chance(600) {
@@ -312,7 +293,7 @@ impl Flow {
         }
         book.submit(side, Some(Price(price)), self.size(0, draw), out);
         // Others follow a quote that went far ahead, and stand behind it.
-        let (mut behind, bare) = (price, (price - best).abs() / (2 * self.shape.gap));
+        let (mut behind, bare) = (price, (price - best).abs() / (2 * self.gap));
         for rank in 1..=bare.min(FOLLOWERS_MAX) {
             behind = self.behind(side, behind, draw);
             book.submit(side, Some(Price(behind)), self.size(rank as usize, draw), out);
@@ -402,7 +383,7 @@ impl Flow {
             // By distance and not by rank, so that what a move left bare fills up; few levels grow at the far end too.
             let from = match depth < target && draw.chance(400) {
                 true => level(depth - 1, book).0,
-                false => self.best(side, book) - (rank as i64 - 1) * self.shape.gap * sign(side),
+                false => self.best(side, book) - (rank as i64 - 1) * self.gap * sign(side),
             };
             let price = self.behind(side, from, draw);
             if price > 0 && book.count(side, Price(price)) < LEVEL_ORDERS_MAX {
@@ -411,6 +392,12 @@ impl Flow {
         }
         self.alter(side, rank, draw, book, out);
     }
+}
+
+/// A tick at least; so wide a book finds room above zero.
+fn gap(pair: &Pair, start: Price, levels: usize) -> i64 {
+    let part = (i128::from(start.0) * GAP / 1_000_000) as i64;
+    part.min(start.0 / (4 * levels.max(1) as i64)).max(pair.tick.0)
 }
 
 /// The next multiple of `step` at or below.

@@ -73,6 +73,8 @@ pub struct Pair {
     pub lot: Qty,
     /// Whether it is traded.
     pub status: PairStatus,
+    /// Whether a stock's trades are marked by session, and some printed late.
+    pub tape: bool,
 }
 
 impl Pair {

@@ -36,7 +36,7 @@ const SAMPLES_MIN: usize = 20;
 /// What was seen of one instrument.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
-    pub(crate) by_name: BTreeMap<&'static str, Vec<f64>>,
+    by_name: BTreeMap<&'static str, Vec<f64>>,
     book: Book,
     is_live: bool,
     tick: i64,
@@ -380,7 +380,7 @@ fn short(value: f64) -> String {
     }
 }
 
-/// Frames a second and instrument that a generated session is compared at: what was recorded of the busiest one.
+/// Runs the generated session and each capture, and writes the table.
 pub(crate) fn report(
     venue: EmulatedVenue,
     session: &crate::GeneratedSession,

@@ -95,14 +95,12 @@ pub(crate) struct Simulation {
 impl Simulation {
     pub(crate) fn new(setup: &Setup, specs: Vec<SimulatedPair>) -> Self {
         let mean_ns = mean_gap_ns(setup.frames_per_s, specs.len());
-        let mut event = Event::none();
         let (specs, listed) = reference::in_order(specs, &setup.changes);
         let changes = Changes::new(&setup.changes, &specs, setup.seed, setup.changes_every);
-        let mut pairs: Vec<PairState> =
-            specs.into_iter().map(|spec| PairState::new(setup, spec, mean_ns, &mut event)).collect();
+        let mut pairs: Vec<PairState> = specs.into_iter().map(|spec| PairState::new(setup, spec, mean_ns)).collect();
         let mut times: Vec<u64> = pairs.iter_mut().map(|pair| pair.schedule(0)).collect();
         times[listed..].fill(u64::MAX);
-        Self { pairs, schedule: Schedule::new(times), event, changes, listed }
+        Self { pairs, schedule: Schedule::new(times), event: Event::none(), changes, listed }
     }
 
     /// Every pair that is, was or will be listed.
@@ -185,7 +183,7 @@ fn mean_gap_ns(frames_per_s: u64, pairs: usize) -> u64 {
 }
 
 impl PairState {
-    fn new(setup: &Setup, spec: SimulatedPair, mean_ns: u64, event: &mut Event) -> Self {
+    fn new(setup: &Setup, spec: SimulatedPair, mean_ns: u64) -> Self {
         let Pair { symbol, base, .. } = &spec.pair;
         let own = stream(&[setup.venue, symbol]);
         let kind = if base == symbol { "stocks" } else { "coins" };
@@ -194,7 +192,7 @@ impl PairState {
         let flow = Flow::new((setup.seed, own), &spec.pair, (spec.start_price, spec.usual_size), worth, setup.levels);
         let salt = setup.seed.rotate_left(17) ^ own ^ setup.first_id.rotate_left(32);
         let mut orders = Matching::new(setup.levels, setup.first_id, salt, setup.tells_orders);
-        flow.fill(&mut orders, event);
+        flow.fill(&mut orders, &mut Event::none());
         orders.number_from(setup.first_id);
         Self {
             update_id: setup.first_id,
