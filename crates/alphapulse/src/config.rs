@@ -256,6 +256,12 @@ pub struct EmulatorConfig {
     pub levels: usize,
     /// Trades of each instrument that its REST interface serves.
     pub trades_kept: usize,
+    /// Whether the generated session has bursts at 50 times the rate and quiet spells.
+    pub lively: bool,
+    /// Whether Alpaca's stock trades are marked by session and some printed late.
+    pub tape: bool,
+    /// Seconds between two listings, delistings or changes of tick or lot; 0: none.
+    pub changes_every_s: u64,
     /// Frames a second of the generated session.
     pub frames_per_second: u32,
     /// Whether books tell their changes in the mix of the load test: 50 % quotes, 30 % trades, 20 % book updates.
@@ -414,6 +420,9 @@ impl Default for EmulatorConfig {
             instruments: 0,
             levels: emulator::GeneratedSession::default().levels,
             trades_kept: emulator::GeneratedSession::default().trades_kept,
+            lively: false,
+            tape: false,
+            changes_every_s: 0,
             frames_per_second: 200,
             load_mix: false,
             journal: PathBuf::new(),

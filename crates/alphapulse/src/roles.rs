@@ -75,6 +75,13 @@ pub struct EmulatorArgs {
     /// Start over at the end of a recorded session.
     #[arg(long = "loop")]
     pub looped: bool,
+    /// Serve nothing: print how spreads, waiting times, sizes and depth of a generated session compare with these
+    /// recorded ones (files or folders, each a session; none: the generated one alone).
+    #[arg(long, value_name = "CAPTURE", num_args = 0.., conflicts_with = "recorded")]
+    pub report: Option<Vec<PathBuf>>,
+    /// Seconds of the generated session that a report looks at.
+    #[arg(long, default_value_t = 300, requires = "report")]
+    pub seconds: u64,
     /// Shift a recorded session's times to now.
     #[arg(long)]
     pub shift_to_now: bool,
@@ -342,20 +349,30 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
         (None, None) if section.frames_per_second == 0 => Rate::FlatOut,
         (None, None) => Rate::FramesPerSecond(section.frames_per_second),
     };
+    let generated = emulator::GeneratedSession {
+        seed: section.seed,
+        instruments: section.instruments,
+        levels: section.levels,
+        trades_kept: section.trades_kept,
+        lively: section.lively,
+        tape: section.tape,
+        changes_every: (section.changes_every_s > 0).then(|| Duration::from_secs(section.changes_every_s)),
+        book_pace: if section.load_mix { BookPace::Batched } else { BookPace::Venue },
+        ..emulator::GeneratedSession::default()
+    };
+    if let Some(captures) = &args.report {
+        use std::io::Write;
+        let table = emulator::report(venue, &generated, options.rate, args.seconds, captures)?;
+        std::io::stdout().write_all(table.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     options.session = match &args.recorded {
         Some(path) => emulator::Session::Recorded(emulator::RecordedSession {
             paths: vec![path.clone()],
             times: if args.shift_to_now { Times::Now } else { Times::Recorded },
             passes: if args.looped { None } else { Some(1) },
         }),
-        None => emulator::Session::Generated(emulator::GeneratedSession {
-            seed: section.seed,
-            instruments: section.instruments,
-            levels: section.levels,
-            trades_kept: section.trades_kept,
-            book_pace: if section.load_mix { BookPace::Batched } else { BookPace::Venue },
-            ..emulator::GeneratedSession::default()
-        }),
+        None => emulator::Session::Generated(generated),
     };
     if !section.journal.as_os_str().is_empty() {
         options.journal = emulator::JournalOptions::Folder(section.journal.clone());

@@ -6,6 +6,9 @@ use crate::market::{Log, Market, Pace};
 use crate::options::{EmulatedVenue, GeneratedSession, Rate};
 use crate::server::{generated, pace};
 
+/// What a market without a clock takes for the time at which it opens.
+const OPENS: UnixNanos = UnixNanos(1_700_000_000_000_000_000);
+
 /// The frames that a generated session would send, made on this thread.
 pub struct GeneratedFrames {
     market: Box<dyn Market>,
@@ -24,7 +27,7 @@ impl GeneratedFrames {
         wanted: impl Fn(&str) -> bool,
     ) -> Self {
         let pace: Pace = pace(rate);
-        let market = generated(venue, session, pace, first_id);
+        let market = generated(venue, session, pace, first_id, OPENS);
         let readers = market.topics().iter().map(|topic| u32::from(wanted(&topic.name))).collect();
         Self { market, readers, log: Log::default() }
     }

@@ -29,9 +29,25 @@ pub use alpaca::msgpack_of;
 pub use error::{CaptureError, StartError};
 pub use faults::{Fault, ScriptError, ScriptedFault, Target, parse_script};
 pub use frames::GeneratedFrames;
-pub use market::Pair;
 pub use market::many::{INSTRUMENTS_MAX, LEVELS_MAX, LEVELS_SUM_MAX, TRADES_KEPT_MAX};
+pub use market::reference::{Change, InstrumentChange};
 pub use market::simulation::SimulatedPair;
+pub use market::{Pair, PairStatus};
+/// Spreads, waiting times, trade sizes and depth of `seconds` of a generated session as a table of quantiles, beside those
+/// of recorded sessions; each path is one, a file or a folder.
+///
+/// # Errors
+/// A session that cannot be, or a capture that cannot be read.
+pub fn report(
+    venue: EmulatedVenue,
+    session: &GeneratedSession,
+    rate: Rate,
+    seconds: u64,
+    captures: &[std::path::PathBuf],
+) -> Result<String, StartError> {
+    market::report::report(venue, session, rate, seconds, captures)
+}
+
 pub use options::{
     Account, BookPace, EmulatedVenue, GeneratedSession, JournalOptions, Limits, Options, Rate, RecordedSession,
     Session, Times, TlsIdentity,

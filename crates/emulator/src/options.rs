@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::faults::ScriptedFault;
+use crate::market::reference::InstrumentChange;
 use crate::market::simulation::SimulatedPair;
 
 /// The venues that can be emulated.
@@ -70,6 +71,16 @@ pub struct GeneratedSession {
     pub levels: usize,
     /// When books tell their changes.
     pub book_pace: BookPace,
+    /// Whether there are bursts at 50 times the rate, of half a second every two minutes or so, and quiet spells of
+    /// single instruments at a fiftieth; the mean rate is the same.
+    pub lively: bool,
+    /// Whether Alpaca's stock trades are marked by session (`T` outside New York's regular hours) and some are printed
+    /// late, behind later ones (`Z`, `U`).
+    pub tape: bool,
+    /// Listings, delistings and new ticks and lots at set times.
+    pub changes: Vec<InstrumentChange>,
+    /// Distance of further changes by the seed, of instruments beyond the first three; `None`: none.
+    pub changes_every: Option<Duration>,
     /// Trades of each instrument that REST and snapshots serve, the latest ones; 1,000 to [`crate::TRADES_KEPT_MAX`].
     pub trades_kept: usize,
 }
@@ -82,6 +93,10 @@ impl Default for GeneratedSession {
             instruments: 0,
             levels: 250,
             book_pace: BookPace::Venue,
+            lively: false,
+            tape: false,
+            changes: Vec::new(),
+            changes_every: None,
             trades_kept: 20_000,
         }
     }

@@ -17,7 +17,8 @@ use crate::error::StartError;
 use crate::faults::Fault;
 use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::market::simulation::Simulation;
+use crate::market::reference;
+use crate::market::simulation::{Setup, SimulatedPair, Simulation};
 use crate::market::{Beside, CaptureFormat, Generated, Market, Pace, Pair, Recorded, many, read_capture};
 use crate::options::{Account, EmulatedVenue, JournalOptions, Limits, Options, Rate, Session};
 use crate::stats::{Counters, Stats};
@@ -162,24 +163,32 @@ fn market(options: &Options, started: UnixNanos) -> Result<Box<dyn Market>, Star
         return Err(StartError::Option { name: "rate", problem });
     }
     let session = match &options.session {
-        Session::Recorded(session) => {
-            let format: &'static dyn CaptureFormat = match options.venue {
-                EmulatedVenue::Kraken => &kraken::Format,
-                EmulatedVenue::Binance => &binance::Format,
-                EmulatedVenue::Coinbase => &coinbase::Format,
-                EmulatedVenue::Alpaca => {
-                    let problem = "there are no captures of alpaca to serve; use a generated session".to_owned();
-                    return Err(StartError::Option { name: "session", problem });
-                }
-            };
-            let capture = read_capture(format, options.venue.name(), &session.paths)?;
-            return Ok(Box::new(Recorded::new(format, capture, session, options.rate)));
-        }
+        Session::Recorded(session) => return recorded(options.venue, session, options.rate),
         Session::Generated(session) => session,
     };
     many::check(session)?;
+    reference::check(&session.changes, &specs(options.venue, session))?;
     let first_id = started.0 / 1_000_000_000 * IDS_PER_SECOND;
-    Ok(generated(options.venue, session, pace(options.rate), first_id))
+    Ok(generated(options.venue, session, pace(options.rate), first_id, started))
+}
+
+/// The market of captured files.
+pub(crate) fn recorded(
+    venue: EmulatedVenue,
+    session: &crate::RecordedSession,
+    rate: Rate,
+) -> Result<Box<dyn Market>, StartError> {
+    let format: &'static dyn CaptureFormat = match venue {
+        EmulatedVenue::Kraken => &kraken::Format,
+        EmulatedVenue::Binance => &binance::Format,
+        EmulatedVenue::Coinbase => &coinbase::Format,
+        EmulatedVenue::Alpaca => {
+            let problem = "there are no captures of alpaca to serve; use a generated session".to_owned();
+            return Err(StartError::Option { name: "session", problem });
+        }
+    };
+    let capture = read_capture(format, venue.name(), &session.paths)?;
+    Ok(Box::new(Recorded::new(format, capture, session, rate)))
 }
 
 /// The pace of a generated session.
@@ -191,43 +200,65 @@ pub(crate) fn pace(rate: Rate) -> Pace {
     }
 }
 
-pub(crate) fn generated(
-    venue: EmulatedVenue,
-    session: &crate::GeneratedSession,
-    pace: Pace,
-    first_id: u64,
-) -> Box<dyn Market> {
-    let specs = match venue {
+/// What a generated session trades.
+fn specs(venue: EmulatedVenue, session: &crate::GeneratedSession) -> Vec<SimulatedPair> {
+    let mut specs = match venue {
         _ if !session.pairs.is_empty() => session.pairs.clone(),
         EmulatedVenue::Kraken => many::pairs(kraken::default_pairs(), session.instruments),
         EmulatedVenue::Binance => many::pairs(binance::default_pairs(), session.instruments),
         EmulatedVenue::Coinbase => many::pairs(coinbase::default_pairs(), session.instruments),
         EmulatedVenue::Alpaca => many::pairs(alpaca::default_pairs(), session.instruments),
     };
+    specs.iter_mut().for_each(|spec| spec.pair.tape |= session.tape);
+    specs
+}
+
+pub(crate) fn generated(
+    venue: EmulatedVenue,
+    session: &crate::GeneratedSession,
+    pace: Pace,
+    first_id: u64,
+    opens: UnixNanos,
+) -> Box<dyn Market> {
+    let (specs, _) = reference::in_order(specs(venue, session), &session.changes);
     let pairs: Vec<Pair> = specs.iter().map(|spec| spec.pair.clone()).collect();
     let book_pace = session.book_pace;
-    let simulate = |intervals| {
-        Simulation::new(session.seed, specs, session.levels, intervals, first_id).keeping(session.trades_kept)
+    let simulate = |intervals_s, tells_orders| {
+        let setup = Setup {
+            venue: venue.name(),
+            seed: session.seed,
+            levels: session.levels,
+            intervals_s,
+            first_id,
+            trades_kept: session.trades_kept,
+            tells_orders,
+            frames_per_s: pace.frames_per_s(),
+            lively: session.lively,
+            opens: pace.opens(opens),
+            changes: session.changes.clone(),
+            changes_every: session.changes_every,
+        };
+        Simulation::new(&setup, specs)
     };
     match venue {
         EmulatedVenue::Kraken => {
             let v2 = kraken::KrakenWriter::new(&pairs, book_pace);
             let v1 = kraken::v1::Writer::new(&pairs, book_pace);
-            Box::new(Generated::new(simulate(&kraken::INTERVALS_S), Beside::new(v2, v1), pace))
+            Box::new(Generated::new(simulate(&kraken::INTERVALS_S, false), Beside::new(v2, v1), pace))
         }
         EmulatedVenue::Binance => {
             let writer = binance::BinanceWriter::new(&pairs, book_pace);
-            Box::new(Generated::new(simulate(&binance::INTERVALS_S), writer, pace))
+            Box::new(Generated::new(simulate(&binance::INTERVALS_S, false), writer, pace))
         }
         EmulatedVenue::Coinbase => {
             let exchange = coinbase::exchange::Writer::new(&pairs, book_pace);
             let advanced = coinbase::advanced::Writer::new(&pairs, book_pace);
-            let simulation = simulate(&coinbase::INTERVALS_S).with_orders(session.seed);
+            let simulation = simulate(&coinbase::INTERVALS_S, true);
             Box::new(Generated::new(simulation, Beside::new(exchange, advanced), pace))
         }
         EmulatedVenue::Alpaca => {
             let writer = alpaca::Writer::new(&pairs, book_pace);
-            Box::new(Generated::new(simulate(&alpaca::INTERVALS_S), writer, pace))
+            Box::new(Generated::new(simulate(&alpaca::INTERVALS_S, false), writer, pace))
         }
     }
 }

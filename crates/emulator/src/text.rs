@@ -90,7 +90,7 @@ pub(crate) fn push_rfc3339_trimmed(time: UnixNanos, decimals: u8, out: &mut Vec<
 }
 
 /// Year, month and day of a day count since 1970-01-01. Years start in March here, so the leap day ends one.
-fn civil(day: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(day: u64) -> (u64, u64, u64) {
     let shifted = day + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

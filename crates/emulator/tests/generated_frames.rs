@@ -156,3 +156,39 @@ fn a_candle_s_last_state_is_told_before_the_next_begins() {
         assert_eq!(told[&start], volumes[&start], "candle {start}");
     }
 }
+
+#[test]
+fn late_prints_come_behind_later_trades_and_extended_hours_are_marked() {
+    let session = GeneratedSession { tape: true, ..session(BookPace::Venue) };
+    // A Monday, from nine in the morning to ten in New York.
+    let begin = 1_767_621_600_000_000_000_u64;
+    let rate = Rate::FramesPerSecond(20);
+    let mut frames =
+        GeneratedFrames::new(EmulatedVenue::Alpaca, &session, rate, 1_000_000, |name| name.starts_with("sip:trades:"));
+    let (mut seen, mut codes) = (BTreeMap::<String, Vec<(u64, u64)>>::new(), BTreeMap::<String, u64>::new());
+    for step in 0..3_600 {
+        frames.advance(UnixNanos(begin + step * 1_000_000_000), |_, frame| {
+            let trade = json(frame)[0].clone();
+            let (time, _) = scan::rfc3339_nanos(trade["t"].as_str().expect("a time").as_bytes()).expect("a time");
+            let has = |code: &str| trade["c"].as_array().expect("codes").iter().any(|known| known == code);
+            let regular = time >= begin + 1_800_000_000_000;
+            assert_eq!(has("T") || has("U"), !regular, "{trade}");
+            let all = seen.entry(plain(&trade["S"])).or_default();
+            let id = trade["i"].as_u64().expect("an id");
+            let newest = all.iter().max().copied().unwrap_or_default();
+            let late = has("Z") || has("U");
+            assert_eq!(id < newest.0, late, "{trade}");
+            assert!(!late || time < newest.1, "a late print has its own time: {trade}");
+            all.push((id, time));
+            for code in ["T", "U", "Z", "I", "F"].into_iter().filter(|code| has(code)) {
+                *codes.entry(code.to_owned()).or_default() += 1;
+            }
+        });
+    }
+    assert_eq!(codes.len(), 5, "{codes:?}");
+    for (symbol, all) in &mut seen {
+        all.sort_unstable();
+        let last = all.last().expect("trades").0;
+        assert!(all.windows(2).all(|two| two[0].0 + 1 == two[1].0 || two[1].0 + 3 > last), "{symbol} has a hole");
+    }
+}

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use book::Level;
 use model::{Price, Qty, Side, StreamKind, UnixNanos};
 
+use super::hours::{self, LATE_AFTER};
 use super::{
     CRYPTO_CHANNELS, CRYPTO_ID, Endpoint, ROUND_LOT, STOCK_CHANNELS, TEST_SYMBOL, is_crypto, tape, topic_name,
 };
@@ -65,6 +66,8 @@ struct PairDesk {
     /// Book changes not told yet.
     pending: Vec<Change>,
     repairs: VecDeque<Repair>,
+    /// Trades whose print comes late.
+    late: VecDeque<Trade>,
     halted: bool,
     /// Begin of the bar that a repair reached back into, and what it took out.
     amended: Option<(UnixNanos, Qty)>,
@@ -129,6 +132,7 @@ impl Writer {
                 channels,
                 pending: Vec::new(),
                 repairs: VecDeque::new(),
+                late: VecDeque::new(),
                 halted: false,
                 amended: None,
             });
@@ -224,15 +228,19 @@ impl MarketWriter for Writer {
         let (at, state) = (event.pair, &market.pairs()[event.pair]);
         let pair = &state.spec.pair;
         let stock = !is_crypto(&pair.symbol);
-        if let Some(trade) = &event.trade {
+        for trade in &event.trades {
             if std::mem::take(&mut self.desks[at].halted) {
                 self.desks[at].write(STATUSES, readers, log, |_, out| push_status(pair, false, event.time, out));
             }
-            self.desks[at].write(TRADES, readers, log, |endpoint, out| {
-                push_head("t", &pair.symbol, out);
-                push_trade_fields(pair, trade, endpoint, out);
-                out.extend_from_slice(b"}]");
-            });
+            let desk = &mut self.desks[at];
+            if stock && hours::is_late(pair, trade) {
+                desk.late.push_back(*trade);
+            } else {
+                desk.write(TRADES, readers, log, |endpoint, out| push_trade(pair, trade, endpoint, out));
+            }
+            if let Some(late) = desk.late.pop_front_if(|late| late.id + LATE_AFTER <= trade.id) {
+                desk.write(TRADES, readers, log, |endpoint, out| push_trade(pair, &late, endpoint, out));
+            }
             if stock {
                 self.write_around(at, trade, pair, readers, log);
             }
@@ -293,7 +301,13 @@ impl MarketWriter for Writer {
         }
         self.desks[at].pending.clear();
         let mut frame = Vec::new();
-        push_snapshot(&state.spec.pair, state.book.levels(Side::Buy), state.book.levels(Side::Sell), now, &mut frame);
+        push_snapshot(
+            &state.spec.pair,
+            state.book().levels(Side::Buy),
+            state.book().levels(Side::Sell),
+            now,
+            &mut frame,
+        );
         Joined { snapshot: Some(frame) }
     }
 }
@@ -344,7 +358,14 @@ fn conditions(pair: &Pair, trade: &Trade) -> String {
     let regular = if tape(&pair.symbol) == "C" { "\"@\"" } else { "\" \"" };
     let sweep = if trade.id.is_multiple_of(4) { ",\"F\"" } else { "" };
     let odd = if trade.size.0 < ROUND_LOT { ",\"I\"" } else { "" };
-    format!("[{regular}{sweep}{odd}]")
+    let tape = hours::code(pair, trade).map_or(String::new(), |code| format!(",\"{code}\""));
+    format!("[{regular}{sweep}{tape}{odd}]")
+}
+
+fn push_trade(pair: &Pair, trade: &Trade, endpoint: Endpoint, out: &mut Vec<u8>) {
+    push_head("t", &pair.symbol, out);
+    push_trade_fields(pair, trade, endpoint, out);
+    out.extend_from_slice(b"}]");
 }
 
 /// A trade's fields behind its symbol; those of REST too.

@@ -1,6 +1,7 @@
 //! Alpaca: stock and crypto streams in JSON or msgpack behind a login, and the data REST paths a feed asks.
 
 mod frames;
+mod hours;
 pub(crate) mod msgpack;
 mod protocol;
 mod rest;
@@ -13,8 +14,8 @@ pub(crate) use rest::answer;
 
 use model::{Price, Qty};
 
-use crate::market::Pair;
 use crate::market::simulation::SimulatedPair;
+use crate::market::{Pair, PairStatus};
 
 /// Bar intervals of the simulation: minute bars and the running day.
 pub(crate) const INTERVALS_S: [u64; 2] = [60, 86_400];
@@ -108,6 +109,8 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             size_scale: 0,
             tick: Price(1),
             lot: Qty(1),
+            status: PairStatus::Trading,
+            tape: false,
         },
         start_price: Price(cents),
         usual_size: Qty(shares),
@@ -121,6 +124,8 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             size_scale: 9,
             tick: Price(1),
             lot: Qty(1),
+            status: PairStatus::Trading,
+            tape: false,
         },
         start_price: Price(start_price),
         usual_size: Qty(usual_size),

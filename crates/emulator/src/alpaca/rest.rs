@@ -320,7 +320,7 @@ fn asset(pair: &Pair) -> Value {
         "exchange": if crypto { "CRYPTO" } else { "NASDAQ" },
         "symbol": pair.symbol,
         "name": format!("{}, simulated", pair.symbol),
-        "status": "active",
+        "status": pair.status_text("active", "inactive"),
         "tradable": true,
         "marginable": !crypto,
         "shortable": !crypto,

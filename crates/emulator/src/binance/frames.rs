@@ -165,7 +165,7 @@ impl Writer for BinanceWriter {
     fn on_event(&mut self, market: &Simulation, readers: &[u32], log: &mut Log) {
         let event = market.event();
         let (at, pair) = (event.pair, &market.pairs()[event.pair]);
-        if let Some(trade) = &event.trade {
+        for trade in &event.trades {
             for (offset, kind) in [(TRADE, "trade"), (AGG_TRADE, "aggTrade")] {
                 write_units(at, offset, readers, log, |unit, out| {
                     push_trade(kind, &pair.spec.pair, trade, unit.of(event.time), out);

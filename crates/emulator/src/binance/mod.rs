@@ -8,12 +8,12 @@ mod rest;
 pub(crate) use capture::Format;
 pub(crate) use frames::BinanceWriter;
 pub(crate) use protocol::Protocol;
-pub(crate) use rest::Rest;
+pub(crate) use rest::{Rest, depth};
 
 use model::{Price, Qty};
 
-use crate::market::Pair;
 use crate::market::simulation::SimulatedPair;
+use crate::market::{Pair, PairStatus};
 
 /// Bar intervals served, by name and in seconds.
 pub(crate) const INTERVALS: [(&str, u64); 4] = [("1m", 60), ("5m", 300), ("15m", 900), ("1h", 3600)];
@@ -34,6 +34,8 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             size_scale: 8,
             tick: Price(1_000_000),
             lot: Qty(lot),
+            status: PairStatus::Trading,
+            tape: false,
         },
         start_price: Price(start_cents * 1_000_000),
         usual_size: Qty(usual_size),

@@ -180,7 +180,7 @@ fn symbol_entry(pair: &Pair) -> Value {
     ]);
     json!({
         "symbol": pair.symbol,
-        "status": "TRADING",
+        "status": pair.status_text("TRADING", "BREAK"),
         "baseAsset": pair.base,
         "baseAssetPrecision": pair.size_scale,
         "quoteAsset": pair.quote,
@@ -206,7 +206,7 @@ fn symbol_entry(pair: &Pair) -> Value {
     })
 }
 
-fn depth(pair: &Pair, book: &BookView) -> String {
+pub(crate) fn depth(pair: &Pair, book: &BookView) -> String {
     let mut out = b"{\"lastUpdateId\":".to_vec();
     push_u64(book.update_id, &mut out);
     for (name, levels) in [("bids", &book.bids), ("asks", &book.asks)] {

@@ -13,7 +13,7 @@ use model::{Price, Qty, UnixNanos};
 
 use crate::http::Response;
 use crate::market::simulation::{Change, SimulatedPair};
-use crate::market::{Market, Pair};
+use crate::market::{Market, Pair, PairStatus};
 
 /// Bar intervals of the REST paths, seconds; the second is the one of Advanced Trade's channel.
 pub(crate) const INTERVALS_S: [u64; 6] = [60, 300, 900, 3600, 21_600, 86_400];
@@ -31,6 +31,8 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             size_scale: 8,
             tick: Price(1),
             lot: Qty(1),
+            status: PairStatus::Trading,
+            tape: false,
         },
         start_price: Price(start_price),
         usual_size: Qty(usual_size),

@@ -116,7 +116,7 @@ impl CaptureFormat for Format {
     fn snapshot(&self, topic: &Topic, pairs: &[Pair], book: Option<&BookView>, now: UnixNanos) -> Option<Vec<u8>> {
         if topic.kind == StreamKind::Instrument {
             let mut out = Vec::new();
-            frames::push_instruments(pairs, &mut out);
+            frames::push_instruments("snapshot", pairs, &mut out);
             return Some(out);
         }
         let pair = pairs.iter().find(|pair| pair.symbol == topic.symbol)?;

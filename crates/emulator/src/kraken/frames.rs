@@ -89,7 +89,7 @@ impl KrakenWriter {
         if bids.is_empty() && asks.is_empty() {
             return;
         }
-        let checksum = checksum(pair.book.levels(Side::Buy), pair.book.levels(Side::Sell), &mut self.digits);
+        let checksum = checksum(pair.book().levels(Side::Buy), pair.book().levels(Side::Sell), &mut self.digits);
         push_book("update", &pair.spec.pair, bids, asks, checksum, time, log.pen());
         log.commit(topic_id(at, BOOK + depth_at));
     }
@@ -118,9 +118,9 @@ impl Writer for KrakenWriter {
         let (at, pair) = (event.pair, &market.pairs()[event.pair]);
         let first = at * TOPICS_PER_PAIR;
         let reads = |topic: usize| readers[first + topic] > 0;
-        if let Some(trade) = &event.trade {
+        if !event.trades.is_empty() {
             if reads(TRADE) {
-                push_trades("update", &pair.spec.pair, std::iter::once(trade), log.pen());
+                push_trades("update", &pair.spec.pair, event.trades.iter(), log.pen());
                 log.commit(topic_id(at, TRADE));
             }
             for interval_at in (0..INTERVALS_MIN.len()).filter(|i| reads(OHLC + i)) {
@@ -139,11 +139,21 @@ impl Writer for KrakenWriter {
                 self.write_book(at, depth_at, event.time, pair, log);
             }
         }
-        for (topic, wanted) in [(TICKER_TRADES, event.trade.is_some()), (TICKER_BBO, event.kind != EventKind::Deep)] {
+        for (topic, wanted) in [(TICKER_TRADES, !event.trades.is_empty()), (TICKER_BBO, event.kind != EventKind::Deep)]
+        {
             if wanted && reads(topic) {
                 push_ticker("update", pair, event.time, log.pen());
                 log.commit(topic_id(at, topic));
             }
+        }
+    }
+
+    fn on_reference(&mut self, market: &Simulation, readers: &[u32], log: &mut Log) {
+        let topic = self.topics.len() - 1;
+        if readers[topic] > 0 {
+            let pair = market.pairs()[market.event().pair].spec.pair.clone();
+            push_instruments("update", &[pair], log.pen());
+            log.commit(topic as TopicId);
         }
     }
 
@@ -167,8 +177,8 @@ impl Writer for KrakenWriter {
         let mut frame = Vec::new();
         let (at, offset) = (topic as usize / TOPICS_PER_PAIR, topic as usize % TOPICS_PER_PAIR);
         let Some(state) = market.pairs().get(at) else {
-            let pairs: Vec<Pair> = market.pairs().iter().map(|state| state.spec.pair.clone()).collect();
-            push_instruments(&pairs, &mut frame);
+            let pairs: Vec<Pair> = market.listed().iter().map(|state| state.spec.pair.clone()).collect();
+            push_instruments("snapshot", &pairs, &mut frame);
             return Joined { snapshot: Some(frame) };
         };
         let pair = &state.spec.pair;
@@ -187,7 +197,7 @@ impl Writer for KrakenWriter {
                 }
                 let depth = DEPTHS[depth_at];
                 self.cuts[at][depth_at].worst = [worst(state, Side::Buy, depth), worst(state, Side::Sell, depth)];
-                let cut = |side| state.book.levels(side).take(depth).collect::<Vec<_>>();
+                let cut = |side| state.book().levels(side).take(depth).collect::<Vec<_>>();
                 let (bids, asks) = (cut(Side::Buy), cut(Side::Sell));
                 let checksum = checksum(bids.iter().copied(), asks.iter().copied(), &mut self.digits);
                 push_book("snapshot", pair, &bids, &asks, checksum, now, &mut frame);
@@ -207,7 +217,7 @@ fn topic_id(pair: usize, offset: usize) -> TopicId {
 
 /// The worst price among the best `depth` levels; `None` when the side has no more than those.
 pub(super) fn worst(pair: &PairState, side: Side, depth: usize) -> Option<Price> {
-    let mut rest = pair.book.levels(side);
+    let mut rest = pair.book().levels(side);
     let worst = rest.nth(depth - 1)?;
     (rest.len() > 0).then_some(worst.price)
 }
@@ -240,7 +250,7 @@ pub(super) fn tell_side(
     }
     // Levels that were behind the boundary and are not any more, because better ones went.
     let Some(old) = old else { return };
-    let levels = pair.book.levels(side);
+    let levels = pair.book().levels(side);
     let entering = levels.skip(depth.saturating_sub(changes.len() + 1)).take((changes.len() + 1).min(depth));
     for level in entering {
         if better(old, level.price) && !told.iter().any(|t| t.price == level.price) {
@@ -407,9 +417,9 @@ fn push_bars<'a>(kind: &str, pair: &Pair, bars: impl Iterator<Item = &'a Bar>, t
     out.extend_from_slice(b"]}");
 }
 
-/// The instrument channel's snapshot.
-pub(crate) fn push_instruments(pairs: &[Pair], out: &mut Vec<u8>) {
-    push_head("instrument", "snapshot", out);
+/// The instrument channel's snapshot, or its update of some pairs.
+pub(crate) fn push_instruments(kind: &str, pairs: &[Pair], out: &mut Vec<u8>) {
+    push_head("instrument", kind, out);
     out.extend_from_slice(b",\"data\":{\"assets\":[");
     let mut assets: Vec<&str> = pairs.iter().flat_map(|pair| [pair.base.as_str(), pair.quote.as_str()]).collect();
     assets.sort_unstable();
@@ -426,8 +436,9 @@ pub(crate) fn push_instruments(pairs: &[Pair], out: &mut Vec<u8>) {
     for (index, pair) in pairs.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
         let Pair { symbol, base, quote, price_scale, size_scale, .. } = pair;
+        let status = pair.status_text("online", "delisted");
         let text = format!(
-            "{comma}{{\"symbol\":\"{symbol}\",\"base\":\"{base}\",\"quote\":\"{quote}\",\"status\":\"online\",\
+            "{comma}{{\"symbol\":\"{symbol}\",\"base\":\"{base}\",\"quote\":\"{quote}\",\"status\":\"{status}\",\
              \"qty_precision\":{size_scale}"
         );
         out.extend_from_slice(text.as_bytes());

@@ -14,8 +14,8 @@ use feed::websocket::handshake::RequestHead;
 use model::{Price, Qty, UnixNanos};
 
 use crate::connection::Protocol;
-use crate::market::Pair;
 use crate::market::simulation::SimulatedPair;
+use crate::market::{Pair, PairStatus};
 use crate::options::Limits;
 
 /// Depths a book can be subscribed to.
@@ -41,6 +41,8 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             size_scale: 8,
             tick: Price(1),
             lot: Qty(1),
+            status: PairStatus::Trading,
+            tape: false,
         },
         start_price: Price(start_price),
         usual_size: Qty(usual_size),

@@ -101,7 +101,7 @@ fn asset_pair(pair: &Pair) -> Value {
         "ordermin": text(pair.lot.0, pair.size_scale),
         "costmin": "0.5",
         "tick_size": text(pair.tick.0, pair.price_scale),
-        "status": "online",
+        "status": pair.status_text("online", "delisted"),
     })
 }
 

@@ -13,7 +13,7 @@ use book::Book;
 use model::{Price, Qty, UnixNanos};
 use scan::{Json, Kind};
 
-use super::{BookView, Pair, Topic, TopicId};
+use super::{BookView, Pair, PairStatus, Topic, TopicId};
 use crate::error::CaptureError;
 
 /// Frames without a receive time follow one another at this distance, ns.
@@ -313,6 +313,8 @@ impl CaptureReader<'_> {
             size_scale: 0,
             tick,
             lot,
+            status: PairStatus::Trading,
+            tape: false,
         });
         self.scales.push([0; 4]);
         self.capture.pairs.len() - 1

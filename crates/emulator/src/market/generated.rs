@@ -1,30 +1,49 @@
 //! A market made up on the spot: the simulation, paced by the clock and written down in the venue's words.
 //!
-//! Event `n` happens at a fixed time after the start, so the frames depend on seed, index and start alone, not on when
-//! anybody looked. Nobody there, nothing happens: the market stands still without readers, and after a second without
-//! processor time it goes on from now instead of running after the clock.
+//! Events have times of the market's own; the wall's clock only says when that time began to run, so the frames depend
+//! on seed and start alone, not on when anybody looked. Nobody there, nothing happens: the market stands still without
+//! readers, and after a second without processor time it goes on from now instead of running after the clock.
 
 use model::UnixNanos;
 
-use super::orders::Orders;
-use super::simulation::{CYCLE, Simulation};
-use super::{Bar, BookView, Joined, Log, Market, Pair, Topic, TopicId, Trade};
+use super::matching::Matching;
+use super::simulation::{EventKind, Simulation};
+use super::{Bar, BookView, Joined, Log, Market, Pair, PairStatus, Topic, TopicId, Trade};
 
-/// Frames that the seven events of a cycle make when trades, quotes and batched book changes are all read:
-/// 3 trades, 5 quotes (each trade and each change at the touch), 2 book updates.
-pub(crate) const FRAMES_PER_CYCLE: u64 = 10;
 /// Further behind than this, the market goes on from now, ns.
 const LAG_NS_MAX: u64 = 1_000_000_000;
 /// Flat out, so much is written ahead of the slowest reader, bytes.
 const AHEAD_BYTES: usize = 256 << 10;
 
+/// Flat out, worths move as if so many frames a second were made, and from this time on.
+const FLAT_OUT_FRAMES_PER_S: u64 = 10_000;
+const FLAT_OUT_BEGIN_NS: u64 = 1_700_000_000_000_000_000;
+
 /// How fast events follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// So many frames a second by the mix of [`FRAMES_PER_CYCLE`].
+    /// So many frames a second when trades, quotes and batched book changes are all read.
     PerSecond(u64),
     /// As fast as the readers take them.
     FlatOut,
+}
+
+impl Pace {
+    /// The rate of the market's own time.
+    pub(crate) fn frames_per_s(self) -> u64 {
+        match self {
+            Self::PerSecond(rate) => rate,
+            Self::FlatOut => FLAT_OUT_FRAMES_PER_S,
+        }
+    }
+
+    /// When the market's own time begins, where the wall's clock says it is `now`.
+    pub(crate) fn opens(self, now: UnixNanos) -> UnixNanos {
+        match self {
+            Self::PerSecond(_) => now,
+            Self::FlatOut => UnixNanos(FLAT_OUT_BEGIN_NS),
+        }
+    }
 }
 
 /// Writes the simulation's events as one venue's frames.
@@ -35,6 +54,8 @@ pub(crate) trait Writer: Send {
     fn topic(&self, name: &str) -> Option<TopicId>;
     /// The simulation's last event.
     fn on_event(&mut self, market: &Simulation, readers: &[u32], log: &mut Log);
+    /// An instrument was listed or delisted or has another tick or lot: the simulation's last event.
+    fn on_reference(&mut self, _: &Simulation, _: &[u32], _: &mut Log) {}
     /// Writes what is due on the clock up to `now`; every event before `now` was seen.
     fn on_time(&mut self, now: UnixNanos, market: &Simulation, readers: &[u32], log: &mut Log);
     /// When [`Writer::on_time`] has something to do.
@@ -73,6 +94,12 @@ impl<A: Writer, B: Writer> Writer for Beside<A, B> {
         log.shifted(self.split, |log| self.second.on_event(market, second, log));
     }
 
+    fn on_reference(&mut self, market: &Simulation, readers: &[u32], log: &mut Log) {
+        let (first, second) = readers.split_at(self.split);
+        self.first.on_reference(market, first, log);
+        log.shifted(self.split, |log| self.second.on_reference(market, second, log));
+    }
+
     fn on_time(&mut self, now: UnixNanos, market: &Simulation, readers: &[u32], log: &mut Log) {
         let (first, second) = readers.split_at(self.split);
         if self.first.next_tick() <= now {
@@ -101,31 +128,40 @@ pub(crate) struct Generated<W> {
     writer: W,
     pairs: Vec<Pair>,
     pace: Pace,
-    /// Event `anchor.0` happens at `anchor.1`.
+    /// Nanosecond `anchor.0` of the market's time is `anchor.1` of the wall's, while the market runs.
     anchor: Option<(u64, UnixNanos)>,
-    index: u64,
+    /// Nanosecond of the market's time up to which it ran.
+    ran_ns: u64,
 }
 
 impl<W: Writer> Generated<W> {
     pub(crate) fn new(simulation: Simulation, writer: W, pace: Pace) -> Self {
-        let pairs = simulation.pairs().iter().map(|state| state.spec.pair.clone()).collect();
-        Self { simulation, writer, pairs, pace, anchor: None, index: 0 }
+        let pairs = simulation.listed().iter().map(|state| state.spec.pair.clone()).collect();
+        Self { simulation, writer, pairs, pace, anchor: None, ran_ns: 0 }
     }
 
-    /// When event `index` happens.
-    fn time_of(&self, index: u64, (first, start): (u64, UnixNanos), frames_per_s: u64) -> UnixNanos {
-        let cycle_ns = u128::from(index - first) * u128::from(FRAMES_PER_CYCLE) * 1_000_000_000;
-        let ns = cycle_ns / (CYCLE.len() as u128 * u128::from(frames_per_s));
-        UnixNanos(start.0.saturating_add(u64::try_from(ns).unwrap_or(u64::MAX)))
+    /// When the next event happens.
+    fn due(&self, (first_ns, start): (u64, UnixNanos)) -> UnixNanos {
+        UnixNanos(start.0.saturating_add(self.simulation.next_ns().saturating_sub(first_ns)))
     }
 
     fn step(&mut self, time: UnixNanos, readers: &[u32], log: &mut Log) {
         if self.writer.next_tick() <= time {
             self.writer.on_time(time, &self.simulation, readers, log);
         }
-        self.simulation.step(time);
-        self.index += 1;
-        self.writer.on_event(&self.simulation, readers, log);
+        self.ran_ns = self.simulation.next_ns();
+        let worth_at = match self.pace {
+            Pace::PerSecond(_) => time,
+            Pace::FlatOut => UnixNanos(FLAT_OUT_BEGIN_NS + self.ran_ns),
+        };
+        self.simulation.step(time, worth_at);
+        let event = self.simulation.event();
+        if event.kind != EventKind::Reference {
+            return self.writer.on_event(&self.simulation, readers, log);
+        }
+        self.pairs.clear();
+        self.pairs.extend(self.simulation.listed().iter().map(|state| state.spec.pair.clone()));
+        self.writer.on_reference(&self.simulation, readers, log);
     }
 }
 
@@ -135,7 +171,10 @@ impl<W: Writer> Market for Generated<W> {
     }
 
     fn topic(&self, name: &str) -> Option<TopicId> {
-        self.writer.topic(name)
+        let topic = self.writer.topic(name)?;
+        let symbol = &self.writer.topics()[topic as usize].symbol;
+        let is_traded = |pair: &Pair| pair.symbol == *symbol && pair.status == PairStatus::Trading;
+        (symbol.is_empty() || self.pairs.iter().any(is_traded)).then_some(topic)
     }
 
     fn pairs(&self) -> &[Pair] {
@@ -157,14 +196,14 @@ impl<W: Writer> Market for Generated<W> {
                     self.step(now, readers, log);
                 }
             }
-            Pace::PerSecond(rate) => {
-                let mut anchor = *self.anchor.get_or_insert((self.index, now));
-                if now.0.saturating_sub(self.time_of(self.index, anchor, rate).0) > LAG_NS_MAX {
-                    anchor = (self.index, now);
+            Pace::PerSecond(_) => {
+                let mut anchor = *self.anchor.get_or_insert((self.ran_ns, now));
+                if now.0.saturating_sub(self.due(anchor).0) > LAG_NS_MAX {
+                    anchor = (self.simulation.next_ns(), now);
                     self.anchor = Some(anchor);
                 }
                 loop {
-                    let time = self.time_of(self.index, anchor, rate);
+                    let time = self.due(anchor);
                     if time > now {
                         break;
                     }
@@ -178,12 +217,9 @@ impl<W: Writer> Market for Generated<W> {
     }
 
     fn next_due(&self) -> Option<UnixNanos> {
-        let anchor = self.anchor;
         match self.pace {
             Pace::FlatOut => Some(UnixNanos::ZERO),
-            Pace::PerSecond(rate) => {
-                anchor.map(|anchor| self.time_of(self.index, anchor, rate).min(self.writer.next_tick()))
-            }
+            Pace::PerSecond(_) => self.anchor.map(|anchor| self.due(anchor).min(self.writer.next_tick())),
         }
     }
 
@@ -201,7 +237,7 @@ impl<W: Writer> Market for Generated<W> {
 
     fn book(&mut self, pair: usize, depth: usize) -> Option<BookView> {
         let state = self.simulation.pairs().get(pair)?;
-        let levels = |side| state.book.levels(side).take(depth).collect();
+        let levels = |side| state.book().levels(side).take(depth).collect();
         let (bids, asks) = (levels(model::Side::Buy), levels(model::Side::Sell));
         Some(BookView { update_id: state.update_id, bids, asks })
     }
@@ -210,7 +246,7 @@ impl<W: Writer> Market for Generated<W> {
         self.simulation.pairs().get(pair).map(|state| state.trades.iter().copied().collect()).unwrap_or_default()
     }
 
-    fn orders(&self, pair: usize) -> Option<&Orders> {
+    fn orders(&self, pair: usize) -> Option<&Matching> {
         self.simulation.pairs().get(pair).and_then(|state| state.orders())
     }
 

@@ -5,12 +5,21 @@
 //! whatever the number of readers, and only where somebody reads. Knows nothing of sockets and of clocks: time is
 //! handed in.
 
+mod arrivals;
+mod bars;
 mod capture;
+mod draw;
+mod event;
+mod fair;
+mod flow;
 mod generated;
 mod log;
 pub(crate) mod many;
+mod matching;
 pub(crate) mod orders;
 mod recorded;
+pub(crate) mod reference;
+pub(crate) mod report;
 pub(crate) mod simulation;
 
 pub(crate) use capture::{CaptureFormat, CapturedFrame, Patch, PatchKind, read_capture, walk};
@@ -35,6 +44,16 @@ pub(crate) struct Topic {
     pub(crate) kind: StreamKind,
 }
 
+/// Whether a pair is traded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PairStatus {
+    /// It is.
+    #[default]
+    Trading,
+    /// Not any more.
+    Delisted,
+}
+
 /// What is traded, in the venue's own spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
@@ -52,6 +71,20 @@ pub struct Pair {
     pub tick: Price,
     /// Smallest size step, in units of 10^-size_scale.
     pub lot: Qty,
+    /// Whether it is traded.
+    pub status: PairStatus,
+    /// Whether a stock's trades are marked by session, and some printed late.
+    pub tape: bool,
+}
+
+impl Pair {
+    /// The venue's word for whether it is traded.
+    pub(crate) fn status_text(&self, trading: &'static str, delisted: &'static str) -> &'static str {
+        match self.status {
+            PairStatus::Trading => trading,
+            PairStatus::Delisted => delisted,
+        }
+    }
 }
 
 /// A trade as REST tells it.
@@ -103,7 +136,7 @@ pub(crate) trait Market: Send {
     fn topics(&self) -> &[Topic];
     /// The topic a client means, if there is one.
     fn topic(&self, name: &str) -> Option<TopicId>;
-    /// What is traded here.
+    /// What is or was traded here so far. Places in it stay what they are.
     fn pairs(&self) -> &[Pair];
     /// Writes what is due by `now` for topics with readers (`readers[topic]` of them).
     fn advance(&mut self, now: UnixNanos, readers: &[u32], log: &mut Log);
@@ -118,7 +151,7 @@ pub(crate) trait Market: Send {
     /// The live book, at most `depth` levels a side.
     fn book(&mut self, pair: usize, depth: usize) -> Option<BookView>;
     /// The live orders, where the market keeps them.
-    fn orders(&self, _: usize) -> Option<&orders::Orders> {
+    fn orders(&self, _: usize) -> Option<&matching::Matching> {
         None
     }
     /// The latest trades, oldest first.

@@ -120,13 +120,13 @@ impl MarketWriter for Writer {
         let pair = &state.spec.pair;
         let reads = |offset: usize| readers[at * CHANNELS.len() + offset] > 0;
         let batched = self.book_pace == BookPace::Batched;
-        if let Some(trade) = event.trade.filter(|_| reads(TRADES)) {
-            self.pending[at].trades.push(trade);
+        if !event.trades.is_empty() && reads(TRADES) {
+            self.pending[at].trades.extend_from_slice(&event.trades);
             if batched {
                 self.write_trades(at, event.time, pair, log);
             }
         }
-        if event.trade.is_some() && reads(CANDLES) {
+        if !event.trades.is_empty() && reads(CANDLES) {
             let begin = UnixNanos(event.time.0 - event.time.0 % (CANDLE_S * 1_000_000_000));
             // A bar's last state before its successor's first.
             if self.pending[at].bar.is_some_and(|due| due != begin) {
@@ -208,7 +208,7 @@ impl MarketWriter for Writer {
                     self.write_book(at, now, pair, log);
                 }
                 self.pending[at].changes.clear();
-                let levels = |side| state.book.levels(side).collect();
+                let levels = |side| state.book().levels(side).collect();
                 let (bids, asks) = (levels(Side::Buy), levels(Side::Sell));
                 frame = snapshot(pair, &BookView { update_id: 0, bids, asks }, now);
             }
@@ -382,7 +382,7 @@ fn push_status(kind: &str, pair: &Pair, time: UnixNanos, out: &mut Vec<u8>) {
     push_number("base_increment", Qty(pair.lot.0).0, pair.size_scale, out);
     push_number("quote_increment", pair.tick.0, pair.price_scale, out);
     push_text("display_name", &format!("{}/{}", pair.base, pair.quote), out);
-    push_text("status", "online", out);
+    push_text("status", pair.status_text("online", "delisted"), out);
     push_text("status_message", "", out);
     push_text("min_market_funds", "1", out);
     out.extend_from_slice(b"}]}]}");

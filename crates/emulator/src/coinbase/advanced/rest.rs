@@ -114,7 +114,7 @@ fn product(at: usize, market: &mut dyn Market) -> Value {
         "watched": false,
         "is_disabled": false,
         "new": false,
-        "status": "online",
+        "status": pair.status_text("online", "delisted"),
         "cancel_only": false,
         "limit_only": false,
         "post_only": false,

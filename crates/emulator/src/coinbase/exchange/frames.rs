@@ -165,7 +165,7 @@ impl MarketWriter for Writer {
                 } else if offset == LEVEL2_BATCH {
                     self.pending[at].clear();
                 }
-                let levels = |side| state.book.levels(side).collect();
+                let levels = |side| state.book().levels(side).collect();
                 let (bids, asks) = (levels(Side::Buy), levels(Side::Sell));
                 frame = snapshot(&state.spec.pair, &BookView { update_id: 0, bids, asks });
             }
@@ -264,7 +264,7 @@ fn push_ticker(state: &PairState, last: &Match, out: &mut Vec<u8>) {
 fn push_heartbeat(state: &PairState, time: UnixNanos, out: &mut Vec<u8>) {
     push_type("heartbeat", out);
     push_integer("sequence", state.orders().map_or(0, |orders| orders.sequence()), out);
-    push_integer("last_trade_id", state.next_trade_id - 1, out);
+    push_integer("last_trade_id", state.next_trade_id() - 1, out);
     push_product(&state.spec.pair, out);
     push_time(time, out);
     out.push(b'}');
@@ -320,7 +320,7 @@ fn push_order(pair: &Pair, sequence: u64, event: &OrderEvent, time: UnixNanos, o
 }
 
 fn push_status(market: &Simulation, out: &mut Vec<u8>) {
-    let pairs: Vec<&Pair> = market.pairs().iter().map(|state| &state.spec.pair).collect();
+    let pairs: Vec<&Pair> = market.listed().iter().map(|state| &state.spec.pair).collect();
     push_type("status", out);
     let products: Vec<_> = pairs.iter().map(|pair| super::rest::product(pair)).collect();
     out.extend_from_slice(format!(",\"products\":{}", serde_json::Value::from(products)).as_bytes());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::INTERVALS_S;
 use crate::http::{Response, percent_decoded};
 use crate::market::orders::{Order, levels, push_uuid};
-use crate::market::{Bar, Market, Pair, Trade};
+use crate::market::{Bar, Market, Pair, PairStatus, Trade};
 use crate::text::{push_padded, push_padded_wide, push_rfc3339};
 
 /// Trades of a page, unless asked otherwise and at most.
@@ -104,9 +104,9 @@ pub(super) fn product(pair: &Pair) -> Value {
         "post_only": false,
         "limit_only": false,
         "cancel_only": false,
-        "status": "online",
+        "status": pair.status_text("online", "delisted"),
         "status_message": "",
-        "trading_disabled": false,
+        "trading_disabled": pair.status == PairStatus::Delisted,
         "fx_stablecoin": false,
         "max_slippage_percentage": "0.02000000",
         "auction_mode": false,

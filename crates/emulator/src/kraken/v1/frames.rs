@@ -81,9 +81,9 @@ impl MarketWriter for Writer {
         let (at, state) = (event.pair, &market.pairs()[event.pair]);
         let pair = &state.spec.pair;
         let reads = |topic: usize| readers[at * TOPICS_PER_PAIR + topic] > 0;
-        if let Some(trade) = &event.trade {
+        if !event.trades.is_empty() {
             if reads(TRADE) {
-                push_trades(pair, std::iter::once(trade), log.pen());
+                push_trades(pair, event.trades.iter(), log.pen());
                 log.commit(topic_id(at, TRADE));
             }
             if reads(TICKER) {
@@ -140,7 +140,7 @@ impl MarketWriter for Writer {
                 }
                 let worst = |side| worst(state, side, depth);
                 self.cuts[at][depth_at].worst = [worst(Side::Buy), worst(Side::Sell)];
-                let cut = |side| state.book.levels(side).take(depth).collect::<Vec<_>>();
+                let cut = |side| state.book().levels(side).take(depth).collect::<Vec<_>>();
                 let book = BookView { update_id: 0, bids: cut(Side::Buy), asks: cut(Side::Sell) };
                 frame = snapshot(pair, &format!("book-{depth}"), &book, now);
             }
@@ -243,7 +243,7 @@ pub(crate) fn snapshot(pair: &Pair, channel: &str, book: &BookView, time: UnixNa
 /// One element a side that changed, the checksum in the last.
 fn push_update(state: &PairState, depth: usize, bids: &[Level], asks: &[Level], time: UnixNanos, out: &mut Vec<u8>) {
     let (pair, channel) = (&state.spec.pair, format!("book-{depth}"));
-    let checksum = checksum(pair, state.book.levels(Side::Buy), state.book.levels(Side::Sell));
+    let checksum = checksum(pair, state.book().levels(Side::Buy), state.book().levels(Side::Sell));
     push_head(&channel, pair, out);
     for (name, levels, last) in [("a", asks, bids.is_empty()), ("b", bids, true)] {
         if levels.is_empty() {
