@@ -5,6 +5,7 @@
 //! log's bound and not more. At high rates a turn lasts at least [`TURN`], so that a write carries many frames.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -155,6 +156,8 @@ pub(crate) struct Connection<'a> {
     waker: Arc<Waker>,
     drops: u64,
     crowded: bool,
+    /// Whose requests count together.
+    peer: IpAddr,
 }
 
 /// Why a connection's thread ends; the peer is told where the protocol has words for it.
@@ -174,9 +177,16 @@ impl From<io::Error> for End {
 }
 
 impl<'a> Connection<'a> {
-    pub(crate) fn new(number: u64, stream: Stream, shared: &'a Shared, waker: Arc<Waker>, crowded: bool) -> Self {
+    pub(crate) fn new(
+        number: u64,
+        stream: Stream,
+        peer: IpAddr,
+        shared: &'a Shared,
+        waker: Arc<Waker>,
+        crowded: bool,
+    ) -> Self {
         let drops = shared.drops();
-        Self { number, stream, shared, waker, drops, crowded }
+        Self { number, stream, shared, waker, drops, crowded, peer }
     }
 
     pub(crate) fn run(mut self) {
@@ -219,8 +229,8 @@ impl<'a> Connection<'a> {
             let refusal = self.shared.refusal(now).or(self.crowded.then_some((503, 1)));
             if let Some((status, wait)) = refusal {
                 self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-                let body = "{\"error\":\"the emulator refuses connections for now\"}";
-                return self.respond(&head, Response::json(status, body).header("Retry-After", wait), false, now);
+                let refused = Response::refused(self.shared.venue, &head.path, status, wait);
+                return self.respond(&head, refused, false, now);
             }
             let rest = bytes.split_off(head.head_bytes);
             bytes = rest;
@@ -304,10 +314,16 @@ impl<'a> Connection<'a> {
             EmulatedVenue::Kraken => kraken::answer(head, &mut *hub.market, now),
             EmulatedVenue::Binance => {
                 let mut rest = self.shared.binance_rest.lock().expect("no holder of this lock panics");
-                rest.answer(head, &mut *hub.market, now)
+                rest.answer(head, self.peer, &mut *hub.market, now)
             }
-            EmulatedVenue::Coinbase => coinbase::answer(head, &mut *hub.market, now),
-            EmulatedVenue::Alpaca => alpaca::answer(head, &self.shared.account, &mut *hub.market, now),
+            EmulatedVenue::Coinbase => {
+                let left = self.shared.take_request(self.peer, coinbase::limit(&self.shared.limits), now);
+                coinbase::answer(head, left, &mut *hub.market, now)
+            }
+            EmulatedVenue::Alpaca => {
+                let left = self.shared.take_request(self.peer, alpaca::limit(&self.shared.limits), now);
+                alpaca::answer(head, &self.shared.account, left, &mut *hub.market, now)
+            }
         }
     }
 
@@ -333,7 +349,6 @@ impl<'a> Connection<'a> {
     }
 
     fn upgrade(&mut self, head: &RequestHead, early: &[u8], now: UnixNanos) -> Result<(), End> {
-        let not_found = || Response::json(404, "{\"error\":\"no stream endpoint at this path\"}");
         let (limits, account) = (&self.shared.limits, &self.shared.account);
         let protocol: Option<Box<dyn Protocol>> = match self.shared.venue {
             EmulatedVenue::Kraken => kraken::at(head, self.number, limits, now),
@@ -343,7 +358,10 @@ impl<'a> Connection<'a> {
                 alpaca::Protocol::at(head, self.number, account, &self.shared.alpaca_sessions, limits, now)
             }
         };
-        let Some(protocol) = protocol else { return self.respond(head, not_found(), false, now) };
+        let Some(protocol) = protocol else {
+            self.shared.unknown_path(&head.path);
+            return self.respond(head, Response::page(404), false, now);
+        };
         let key = match head.upgrade_key() {
             Ok(key) => key,
             Err(error) => {

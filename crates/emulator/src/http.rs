@@ -1,5 +1,9 @@
 //! The little of HTTP/1.1 that a venue's REST side needs: an answer with headers and a body.
 
+use serde_json::json;
+
+use crate::options::EmulatedVenue;
+
 /// Told in every answer, the upgrade's included: nothing served here is real.
 pub(crate) const SERVER: (&str, &str) = ("Server", "alphapulse-emulator");
 
@@ -10,11 +14,55 @@ pub(crate) struct Response {
     pub(crate) body: String,
     /// Nothing is served at this path: worth a line in the log.
     pub(crate) unknown_path: bool,
+    content_type: &'static str,
 }
+
+const JSON: &str = "application/json;charset=UTF-8";
+const HTML: &str = "text/html";
 
 impl Response {
     pub(crate) fn json(status: u16, body: impl Into<String>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), unknown_path: false }
+        Self { status, headers: Vec::new(), body: body.into(), unknown_path: false, content_type: JSON }
+    }
+
+    /// What the web server in front of a venue says where the venue itself is not asked.
+    pub(crate) fn page(status: u16) -> Self {
+        let title = format!("{status} {}", reason(status));
+        let body = format!(
+            "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
+             <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+        );
+        Self { content_type: HTML, ..Self::json(status, body) }
+    }
+
+    /// The same, for a path at which nothing is served.
+    pub(crate) fn unknown(self) -> Self {
+        Self { unknown_path: true, ..self }
+    }
+
+    /// A venue that serves nobody for now: status 429, 418 or 503 in its own words.
+    pub(crate) fn refused(venue: EmulatedVenue, path: &str, status: u16, wait_s: u64) -> Self {
+        let busy = status != 503;
+        let body = match venue {
+            EmulatedVenue::Kraken if busy => json!({"error": ["EGeneral:Too many requests"]}),
+            EmulatedVenue::Kraken => json!({"error": ["EService:Unavailable"]}),
+            EmulatedVenue::Binance if busy => {
+                let text = "Way too many requests; please use WebSocket Streams for live updates to avoid bans.";
+                json!({"code": -1003, "msg": text})
+            }
+            EmulatedVenue::Binance => {
+                json!({"code": -1008, "msg": "Server is currently overloaded with other requests. \
+                                             Please try again in a few minutes."})
+            }
+            EmulatedVenue::Coinbase if busy && path.starts_with("/api/v3/brokerage") => {
+                json!({"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]})
+            }
+            EmulatedVenue::Coinbase if busy => json!({"message": "Public rate limit exceeded"}),
+            EmulatedVenue::Coinbase => json!({"message": "Service unavailable"}),
+            EmulatedVenue::Alpaca if busy => json!({"message": "too many requests."}),
+            EmulatedVenue::Alpaca => json!({"message": "service unavailable"}),
+        };
+        Self::json(status, body.to_string()).header("Retry-After", wait_s)
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -29,7 +77,8 @@ impl Response {
         }
         let connection = if keep_alive { "keep-alive" } else { "close" };
         head.push_str(&format!(
-            "Content-Type: application/json;charset=UTF-8\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n",
+            "Content-Type: {}\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n",
+            self.content_type,
             self.body.len()
         ));
         out.extend_from_slice(head.as_bytes());
@@ -41,8 +90,11 @@ pub(crate) fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        422 => "Unprocessable Entity",
         418 => "I'm a teapot",
         429 => "Too Many Requests",
         503 => "Service Unavailable",

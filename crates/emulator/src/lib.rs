@@ -22,8 +22,10 @@ mod kraken;
 mod market;
 mod options;
 mod outgoing;
+mod requests;
 mod server;
 mod stats;
+mod sums;
 mod text;
 
 pub use alpaca::msgpack_of;

@@ -184,6 +184,10 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// Binance's request weight a minute.
     pub weight_per_minute: u32,
+    /// Coinbase's REST requests a second and address; half as many more may come at once.
+    pub requests_per_s: u32,
+    /// Alpaca's REST requests a minute and address.
+    pub requests_per_minute: u32,
     /// Coinbase wants the first subscription within this time.
     pub subscribe_within: Duration,
     /// Alpaca wants the login within this time.
@@ -201,6 +205,8 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             heartbeat: Duration::from_secs(1),
             weight_per_minute: 6000,
+            requests_per_s: 10,
+            requests_per_minute: 200,
             subscribe_within: Duration::from_secs(5),
             auth_within: Duration::from_secs(10),
         }

@@ -4,6 +4,7 @@ mod frames;
 pub(crate) mod msgpack;
 mod protocol;
 mod rest;
+mod trading;
 
 pub use msgpack::msgpack_of;
 
@@ -11,10 +12,14 @@ pub(crate) use frames::Writer;
 pub(crate) use protocol::{Protocol, Sessions};
 pub(crate) use rest::answer;
 
+use std::time::Duration;
+
 use model::{Price, Qty};
 
 use crate::market::Pair;
 use crate::market::simulation::SimulatedPair;
+use crate::options::Limits;
+use crate::requests::Limit;
 
 /// Bar intervals of the simulation: minute bars and the running day.
 pub(crate) const INTERVALS_S: [u64; 2] = [60, 86_400];
@@ -86,6 +91,12 @@ fn is_crypto(symbol: &str) -> bool {
 
 fn topic_name(endpoint: Endpoint, channel: &str, symbol: &str) -> String {
     format!("{}:{channel}:{symbol}", endpoint.name())
+}
+
+/// The limit of REST requests: so many a minute, all of them at once if need be.
+pub(crate) fn limit(limits: &Limits) -> Limit {
+    let rate = limits.requests_per_minute.max(1);
+    Limit { burst: rate, every: Duration::from_secs(60) / rate }
 }
 
 /// The tape a stock is reported on.
