@@ -217,30 +217,76 @@ def differs(sent, got):
     return None
 
 
-def compare(name, venue, market, folder):
-    """Counts of what was compared, problems, and the client's own known differences."""
-    frames, answers, problems = journal(folder)
-    truths = {"kraken": kraken, "coinbase": coinbase, "binance": binance, "alpaca": alpaca}
-    dropped = {}
-    if name == "cryptofeed-coinbase":
-        truth = coinbase(frames, answers, dropped)
-    else:
-        truth = truths[venue](frames, answers)
-    counts = {"trade": 0, "book": 0, "quote": 0, "answer": 0}
-    got = (event for event in records(folder, venue) if event[0] != "answer")
+def differences(truth, got, most):
+    """Up to `most` differences of two rows of events, and how many of each kind were equal."""
+    told, counts = [], {"trade": 0, "book": 0, "quote": 0}
     for sent, event in zip_longest(truth, got, fillvalue=NONE):
-        problem = differs(sent, event)
-        if problem:
-            problems.append(problem)
-            if len(problems) >= TOLD_MAX:
+        if problem := differs(sent, event):
+            told.append(problem)
+            if len(told) >= most:
                 break
         else:
             counts[sent[0]] += 1
+    return told, counts
+
+
+def spoiled(events, kind, at, how):
+    """The events, with what `how` makes of the one of a kind in place `at`."""
+    for event in events:
+        if event[0] == kind:
+            at -= 1
+            if at == -1:
+                yield from how(event)
+                continue
+        yield event
+
+
+def grown(event):
+    """The event with a larger size, or in a quote a larger price."""
+    kind, symbol, what = event
+    if kind == "trade":
+        return kind, symbol, (*what[:2], what[2] + 1, *what[3:])
+    if kind == "quote":
+        return kind, symbol, (what[0] + 1, *what[1:])
+    depth, (bids, asks) = what
+    return kind, symbol, (depth, [[(bids[0][0], bids[0][1] + 1), *bids[1:]], asks])
+
+
+# What a comparison must see, or it is worth nothing.
+SPOILS = [
+    ("a trade less", "trade", lambda event: []),
+    ("a trade twice", "trade", lambda event: [event, event]),
+    ("another size of a trade", "trade", lambda event: [grown(event)]),
+    ("another level of a book", "book", lambda event: [grown(event)]),
+    ("another quote", "quote", lambda event: [grown(event)]),
+]
+
+
+def compare(name, venue, market, folder):
+    """Counts of what was compared, problems, and the client's own known differences."""
+    _, answers, problems = journal(folder)
+    dropped = {}
+
+    def truth():
+        frames = journal(folder)[0]
+        if name == "cryptofeed-coinbase":
+            dropped.clear()
+            return coinbase(frames, answers, dropped)
+        return {"kraken": kraken, "coinbase": coinbase, "binance": binance, "alpaca": alpaca}[venue](frames, answers)
+
+    def got():
+        return (event for event in records(folder, venue) if event[0] != "answer")
+
+    told, counts = differences(truth(), got(), TOLD_MAX)
+    problems += told
+    known = [f"{count} {what} dropped by the client" for what, count in sorted(dropped.items()) if count]
+    if name == "cryptofeed-coinbase" and not dropped.get("snapshot asks"):
+        problems.append("there was no snapshot whose asks cryptofeed drops")
     for kind in ("trade", "book"):
         if counts[kind] == 0 and not (kind == "book" and market == "stocks"):
             problems.append(f"not one {kind} was compared")
-    if name == "cryptofeed-coinbase" and not dropped.get("snapshot asks"):
-        problems.append("there was no snapshot whose asks cryptofeed drops")
-    known = [f"{count} {what} dropped by the client" for what, count in sorted(dropped.items())]
+    for what, kind, how in SPOILS if not told else []:
+        if counts[kind] and not differences(truth(), spoiled(got(), kind, counts[kind] // 2, how), 1)[0]:
+            problems.append(f"the comparison does not see {what}")
     counts["answer"] = len(answers)
     return {**{f"{kind}s": count for kind, count in counts.items()}, "known": known, "problems": problems}

@@ -54,6 +54,11 @@ CLIENTS = {
     "alpaca-py-stocks": ("alpaca-py", "alpaca_client.py", "alpaca", "stocks", ALPACA, []),
     "alpaca-py-crypto": ("alpaca-py", "alpaca_client.py", "alpaca", "crypto", ALPACA, []),
 }
+PIP = ["--disable-pip-version-check", "--no-deps", "--retries", "1", "--timeout", "20"]
+# Venues that are known to compress for clients that offer it.
+COMPRESSED = {"coinbase": "deflate = true\n", "alpaca": "deflate = true\n"}
+# One installation of a package at a time.
+INSTALLING = {package: threading.Lock() for package, *_ in CLIENTS.values()}
 # What makes a line of a client's log an error: its level, or a stack trace.
 ERROR = re.compile(r"WARNING|ERROR|CRITICAL|Traceback|Exception|Error\b")
 
@@ -70,7 +75,7 @@ def python_of(package):
         draft = Path(tempfile.mkdtemp(prefix=f"{package}-", dir=cache))
         try:
             venv.create(draft, with_pip=True)
-            install = [draft / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+            install = [draft / "bin/python", "-m", "pip", "install", "-q", *PIP]
             subprocess.run([*install, "-r", pinned], check=True, capture_output=True, text=True, timeout=600)
             try:
                 draft.rename(folder)
@@ -167,7 +172,7 @@ def inside(name, program, python, seconds, folder):
     config.write_text(
         f'[paths]\nstate = "{folder}/state"\nrings = "{folder}/rings"\n\n[metrics]\nbase_port = 0\n\n'
         f'[emulator.{venue}]\nlisten = "127.0.0.1:443"\ntls = true\nframes_per_second = 250\n'
-        f'levels = 150\njournal = "{folder}/journal"\n'
+        f'levels = 150\njournal = "{folder}/journal"\n{COMPRESSED.get(venue, "")}'
     )
     emulator_log = open(folder / "emulator.log", "w")
     emulator = subprocess.Popen([program, "--config", config, "emulator", venue], stdout=emulator_log, stderr=emulator_log)
@@ -213,7 +218,9 @@ def run(name, namespace, program, seconds, work):
     folder = work / name
     folder.mkdir()
     try:
-        python = python_of(CLIENTS[name][0])
+        package = CLIENTS[name][0]
+        with INSTALLING[package]:
+            python = python_of(package)
     except (OSError, subprocess.SubprocessError) as error:
         why = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         return "SKIPPED", f"client {name}: its packages cannot be installed: {why[-1] if why else error}"
