@@ -4,7 +4,8 @@
 //! An emulator, a witness (a second feed with a ring of its own, so that the market goes on while the first is dead),
 //! the feed that is killed, and a reader of its ring. In the end the reader's trades are compared with the emulator's
 //! journal. The emulator numbers each symbol's trades without holes, also where the venue's ids mean nothing, so that a
-//! missing one shows. `ALPHAPULSE_TEST_KILLS` sets how often; `make crash` kills 200 times.
+//! missing one shows. Kraken's older protocol sends no ids: a trade is known by its microsecond and its place within it.
+//! `ALPHAPULSE_TEST_KILLS` sets how often; `make crash` kills 200 times.
 
 mod common;
 
@@ -67,6 +68,8 @@ impl Drop for Role {
 struct Seen {
     /// A jump of ids is a gap that names them.
     contiguous: bool,
+    /// The venue sends ids.
+    numbered: bool,
     /// Trades by symbol and id: side, price, size.
     trades: BTreeMap<(String, u64), String>,
     /// Of each symbol the first and the last id and how many trades there are.
@@ -103,14 +106,23 @@ impl Seen {
 
     fn trade(&mut self, l: &Value) {
         let text = |k: &str| l[k].as_str().unwrap_or_else(|| panic!("{k} in {l}"));
-        let id: u64 = text("trade_id").parse().expect("an id");
+        let id: u64 = if self.numbered {
+            text("trade_id").parse().expect("an id")
+        } else {
+            assert!(l["trade_id"].is_null(), "an id nobody sent: {l}");
+            let first = place(l["ts_event"].as_u64().expect("a time") / 1000);
+            let taken = |id: &u64| self.trades.contains_key(&(text("symbol").to_owned(), *id));
+            (first..).find(|id| !taken(id)).expect("few trades of one microsecond")
+        };
         let line = format!("{} {} {}", l["side"].as_str().unwrap_or("-"), number(text("price")), number(text("size")));
         let key = (text("symbol").to_owned(), id);
         self.late += u64::from(l["late"] == true);
         if self.missing.remove(&key) {
             assert_eq!(l["late"], true, "it was told as missing before: {l}");
         }
-        if let Some((_, last, _)) = self.spans.get(&key.0).filter(|span| span.1 + 1 < id) {
+        if !self.numbered {
+            // Times say nothing of what is between them.
+        } else if let Some((_, last, _)) = self.spans.get(&key.0).filter(|span| span.1 + 1 < id) {
             self.story.push(format!("{} jumps from {last} to {id}", key.0));
         } else if l["late"] == true && !self.trades.contains_key(&(key.0.clone(), id - 1)) {
             self.story.push(format!("{} {id} is late", key.0));
@@ -144,7 +156,12 @@ impl Seen {
     }
 
     /// Ids between the first and the last told of each symbol that were not told.
-    fn holes(&self) -> Vec<(String, u64)> {
+    fn holes(&self, sent: &BTreeMap<(String, u64), String>) -> Vec<(String, u64)> {
+        if !self.numbered {
+            let within =
+                |(symbol, id): &&(String, u64)| self.spans.get(symbol).is_some_and(|s| (s.0..=s.1).contains(id));
+            return sent.keys().filter(within).filter(|key| !self.trades.contains_key(key)).cloned().collect();
+        }
         let all = self.spans.iter().flat_map(|(symbol, s)| (s.0..=s.1).map(|id| (symbol.clone(), id)));
         all.filter(|key| !self.trades.contains_key(key)).collect()
     }
@@ -162,12 +179,19 @@ fn ranges(keys: &[(String, u64)]) -> String {
     ranges.iter().map(|(symbol, first, last)| format!("{symbol} {first}..={last}, ")).collect()
 }
 
+/// The first of the numbers that stand for the trades of a microsecond.
+fn place(micros: u64) -> u64 {
+    micros * 64
+}
+
 /// Every trade the emulator sent to anybody, over a socket or as an answer.
-fn sent(folder: &Path, venue: &str) -> BTreeMap<(String, u64), String> {
+fn sent(folder: &Path, venue: &str, numbered: bool) -> BTreeMap<(String, u64), String> {
     let mut all = BTreeMap::new();
-    let mut add = |symbol: &str, line: &str| {
+    let mut add = |symbol: &str, line: &str, nth: u64| {
         let (id, rest) = line.split_once(' ').expect("id, side, price, size");
-        let before = all.insert((symbol.to_owned(), id.parse().expect("an id")), rest.to_owned());
+        let id: u64 = id.parse().expect("an id");
+        let id = if numbered { id } else { place(id) + nth };
+        let before = all.insert((symbol.to_owned(), id), rest.to_owned());
         assert!(before.is_none_or(|b| b == rest), "the emulator contradicts itself");
     };
     for entry in fs::read_dir(folder).expect("the journal").flatten() {
@@ -175,13 +199,20 @@ fn sent(folder: &Path, venue: &str) -> BTreeMap<(String, u64), String> {
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         if name.starts_with('0') && name.ends_with(".jsonl") {
             let trades = journal(&path, venue).into_iter().filter(|((kind, _), _)| kind == "trade");
-            trades.for_each(|((_, symbol), lines)| lines.iter().for_each(|line| add(&symbol, line)));
+            for ((_, symbol), lines) in trades {
+                let (mut time, mut nth) = ("", 0);
+                for line in &lines {
+                    let of = line.split(' ').next().unwrap_or_default();
+                    (time, nth) = (of, if of == time { nth + 1 } else { 0 });
+                    add(&symbol, line, nth);
+                }
+            }
         }
     }
     if venue == "alpaca" {
         // An account has one session, so that nobody is sent what the feed misses.
         for (symbol, line) in answered(&folder.join("rest.http.jsonl")) {
-            add(&symbol, &line);
+            add(&symbol, &line, 0);
         }
     }
     all
@@ -200,7 +231,11 @@ struct Case {
 
 impl Case {
     fn is_contiguous(&self) -> bool {
-        self.venue != "alpaca"
+        self.venue != "alpaca" && self.is_numbered()
+    }
+
+    fn is_numbered(&self) -> bool {
+        !self.set.contains(&V1)
     }
 
     /// Kills the feed at random moments and compares in the end.
@@ -209,7 +244,7 @@ impl Case {
         let kills = std::env::var("ALPHAPULSE_TEST_KILLS").map_or(KILLS, |n| n.parse().expect("a number of kills"));
         let mut plant = Plant::start(self);
         let tap = Tap::start(&plant.site, &["--from", "oldest", "--type", "trade", "--venue", venue]);
-        let mut seen = Seen { contiguous: self.is_contiguous(), ..Seen::default() };
+        let mut seen = Seen { contiguous: self.is_contiguous(), numbered: self.is_numbered(), ..Seen::default() };
         tap.find("a trade", |l| {
             seen.take(l);
             l["type"] == "trade"
@@ -228,9 +263,15 @@ impl Case {
         // The last run may finish what the others left.
         let deadline = Instant::now() + PATIENCE;
         thread::sleep(Duration::from_secs(3));
+        let mut fetched = (seen.late, Instant::now());
         loop {
             tap.drain().iter().for_each(|l| seen.take(l));
-            if seen.is_whole() || Instant::now() > deadline {
+            if fetched.0 < seen.late {
+                fetched = (seen.late, Instant::now());
+            }
+            // Without ids nothing says that all is there but that nothing comes any more.
+            let done = if seen.numbered { seen.is_whole() } else { fetched.1.elapsed() > Duration::from_secs(5) };
+            if done || Instant::now() > deadline {
                 break;
             }
             thread::sleep(Duration::from_millis(200));
@@ -238,8 +279,8 @@ impl Case {
         let journal = plant.stop();
         tap.drain().iter().for_each(|l| seen.take(l));
 
-        let sent = sent(&journal, venue);
-        let holes = seen.holes();
+        let sent = sent(&journal, venue, seen.numbered);
+        let holes = seen.holes(&sent);
         println!(
             "{name}: {kills} kills, {} runs, {} of them with trades of an earlier one still missing; {} trades, {} gaps, \
              {} late; twice {}, missed {}",
@@ -288,6 +329,8 @@ impl Plant {
             format!("emulator.{venue}.listen={listen:?}"),
             format!("emulator.{venue}.journal={:?}", site.state.path().join("journal").display().to_string()),
             format!("emulator.{venue}.frames_per_second={RATE}"),
+            // The market outlives every wait for a request: what is missing in the end was lost, not forgotten.
+            format!("emulator.{venue}.trades_kept=200000"),
             format!("venues.{venue}.ws_url=\"ws://{listen}{}\"", case.ws_path),
             format!("venues.{venue}.rest_url=\"http://{listen}\""),
             format!("venues.{venue}.book_depth=10"),
@@ -333,6 +376,8 @@ const BOOKS: &str = "streams=[\"trade\",\"book\"]";
 const TRADES: &str = "streams=[\"trade\"]";
 const DOLLARS: &str = "symbols=[\"BTC-USD\",\"ETH-USD\",\"SOL-USD\"]";
 const PAIR: &str = "pair=true";
+/// Trades without ids.
+const V1: &str = "choices.api=\"v1\"";
 
 const KRAKEN: Case = Case { name: "kraken", venue: "kraken", ws_path: "/v2", set: &[BOOKS], witness: &[] };
 const BINANCE: Case = Case { name: "binance", venue: "binance", ws_path: "/stream", set: &[TRADES], witness: &[] };
@@ -362,6 +407,7 @@ macro_rules! cases {
 
 cases! {
     kraken = KRAKEN;
+    kraken_v1 = Case { name: "kraken v1", ws_path: "", set: &[TRADES, V1], ..KRAKEN };
     binance = BINANCE;
     coinbase_exchange = COINBASE;
     coinbase_advanced = Case {
