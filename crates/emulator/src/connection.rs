@@ -20,6 +20,7 @@ use crate::hub::{Hub, Lapped, Pull};
 use crate::market::{Market, TopicId};
 use crate::options::EmulatedVenue;
 use crate::outgoing::Outgoing;
+use crate::requests::Part;
 use crate::server::Shared;
 use crate::stats::ConnectionStats;
 use crate::{alpaca, binance, coinbase, kraken};
@@ -229,8 +230,8 @@ impl<'a> Connection<'a> {
             let refusal = self.shared.refusal(now).or(self.crowded.then_some((503, 1)));
             if let Some((status, wait)) = refusal {
                 self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-                let refused = Response::refused(self.shared.venue, &head.path, status, wait);
-                return self.respond(&head, refused, false, now);
+                let body = "{\"error\":\"the emulator refuses connections for now\"}";
+                return self.respond(&head, Response::json(status, body).header("Retry-After", wait), false, now);
             }
             let rest = bytes.split_off(head.head_bytes);
             bytes = rest;
@@ -317,11 +318,12 @@ impl<'a> Connection<'a> {
                 rest.answer(head, self.peer, &mut *hub.market, now)
             }
             EmulatedVenue::Coinbase => {
-                let left = self.shared.take_request(self.peer, coinbase::limit(&self.shared.limits), now);
+                let left = self.shared.take_request((self.peer, Part::Data), coinbase::limit(&self.shared.limits), now);
                 coinbase::answer(head, left, &mut *hub.market, now)
             }
             EmulatedVenue::Alpaca => {
-                let left = self.shared.take_request(self.peer, alpaca::limit(&self.shared.limits), now);
+                let (part, limit) = alpaca::limit(&head.path, &self.shared.account, &self.shared.limits);
+                let left = self.shared.take_request((self.peer, part), limit, now);
                 alpaca::answer(head, &self.shared.account, left, &mut *hub.market, now)
             }
         }

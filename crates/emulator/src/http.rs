@@ -1,9 +1,5 @@
 //! The little of HTTP/1.1 that a venue's REST side needs: an answer with headers and a body.
 
-use serde_json::json;
-
-use crate::options::EmulatedVenue;
-
 /// Told in every answer, the upgrade's included: nothing served here is real.
 pub(crate) const SERVER: (&str, &str) = ("Server", "alphapulse-emulator");
 
@@ -38,31 +34,6 @@ impl Response {
     /// The same, for a path at which nothing is served.
     pub(crate) fn unknown(self) -> Self {
         Self { unknown_path: true, ..self }
-    }
-
-    /// A venue that serves nobody for now: status 429, 418 or 503 in its own words.
-    pub(crate) fn refused(venue: EmulatedVenue, path: &str, status: u16, wait_s: u64) -> Self {
-        let busy = status != 503;
-        let body = match venue {
-            EmulatedVenue::Kraken if busy => json!({"error": ["EGeneral:Too many requests"]}),
-            EmulatedVenue::Kraken => json!({"error": ["EService:Unavailable"]}),
-            EmulatedVenue::Binance if busy => {
-                let text = "Way too many requests; please use WebSocket Streams for live updates to avoid bans.";
-                json!({"code": -1003, "msg": text})
-            }
-            EmulatedVenue::Binance => {
-                json!({"code": -1008, "msg": "Server is currently overloaded with other requests. \
-                                             Please try again in a few minutes."})
-            }
-            EmulatedVenue::Coinbase if busy && path.starts_with("/api/v3/brokerage") => {
-                json!({"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]})
-            }
-            EmulatedVenue::Coinbase if busy => json!({"message": "Public rate limit exceeded"}),
-            EmulatedVenue::Coinbase => json!({"message": "Service unavailable"}),
-            EmulatedVenue::Alpaca if busy => json!({"message": "too many requests."}),
-            EmulatedVenue::Alpaca => json!({"message": "service unavailable"}),
-        };
-        Self::json(status, body.to_string()).header("Retry-After", wait_s)
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl ToString) -> Self {

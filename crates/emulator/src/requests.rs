@@ -18,6 +18,15 @@ pub(crate) struct Limit {
     pub(crate) every: Duration,
 }
 
+/// What is counted together: some venues count parts of themselves apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// All of a venue, or its market data.
+    Data,
+    /// Where orders are made.
+    Trading,
+}
+
 /// What is left of a limit after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Left {
@@ -34,12 +43,12 @@ pub(crate) struct Left {
 /// Who asked how much. A request costs its share of the time after which the bucket is full again.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    full: BTreeMap<IpAddr, UnixNanos>,
+    full: BTreeMap<(IpAddr, Part), UnixNanos>,
 }
 
 impl Requests {
     /// Takes a request.
-    pub(crate) fn take(&mut self, from: IpAddr, limit: Limit, now: UnixNanos) -> Left {
+    pub(crate) fn take(&mut self, from: (IpAddr, Part), limit: Limit, now: UnixNanos) -> Left {
         if self.full.len() >= ADDRESSES_MAX {
             self.full.retain(|_, full| *full > now);
         }
@@ -64,7 +73,7 @@ mod tests {
     #[test]
     fn a_burst_is_served_and_then_one_after_the_other() {
         let limit = Limit { burst: 3, every: Duration::from_millis(100) };
-        let (mut requests, one) = (Requests::default(), IpAddr::from([127, 0, 0, 1]));
+        let (mut requests, one) = (Requests::default(), (IpAddr::from([127, 0, 0, 1]), Part::Data));
         let start = UnixNanos(1_000_000_000_000);
         let mut at = |ms: u64| requests.take(one, limit, start.after(Duration::from_millis(ms)));
         let left: Vec<_> = (0..4).map(|_| at(0).remaining).collect();
@@ -72,7 +81,8 @@ mod tests {
         assert_eq!(at(0).wait, Duration::from_millis(100));
         assert_eq!((at(99).remaining, at(100).remaining, at(101).remaining), (None, Some(0), None));
         assert_eq!(at(10_000).remaining, Some(2), "no more than the burst is saved up");
-        let other = requests.take(IpAddr::from([127, 0, 0, 2]), limit, start);
-        assert_eq!(other.remaining, Some(2), "another address has its own");
+        for other in [(IpAddr::from([127, 0, 0, 2]), Part::Data), (one.0, Part::Trading)] {
+            assert_eq!(requests.take(other, limit, start).remaining, Some(2), "{other:?} has its own");
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::market::simulation::Simulation;
 use crate::market::{Beside, CaptureFormat, Generated, Market, Pace, Pair, Recorded, many, read_capture};
 use crate::options::{Account, EmulatedVenue, JournalOptions, Limits, Options, Rate, Session};
-use crate::requests::{Left, Limit, Requests};
+use crate::requests::{Left, Limit, Part, Requests};
 use crate::stats::{Counters, Stats};
 use crate::{alpaca, binance, coinbase, kraken};
 
@@ -61,7 +61,7 @@ impl Shared {
     }
 
     /// Counts a request against the limit of its address.
-    pub(crate) fn take_request(&self, from: IpAddr, limit: Limit, now: UnixNanos) -> Left {
+    pub(crate) fn take_request(&self, from: (IpAddr, Part), limit: Limit, now: UnixNanos) -> Left {
         self.requests.lock().expect("no holder of this lock panics").take(from, limit, now)
     }
 

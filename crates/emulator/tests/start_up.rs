@@ -208,12 +208,17 @@ fn alpaca_tells_clock_calendar_account_and_snapshots() {
 fn alpacas_limit_is_a_minutes() {
     let mut options = Options::new(EmulatedVenue::Alpaca);
     options.limits.requests_per_minute = 3;
+    options.account.sip = false;
     let server = Server::start(options).expect("a server");
     let answers: Vec<_> = (0..5).map(|_| get_with(server.addr(), "/v2/clock", KEYS)).collect();
     let (_, head, body) = answers.iter().find(|(status, ..)| *status == 429).expect("a limit");
     assert!(head.contains("X-RateLimit-Remaining: 0") && head.contains("Retry-After: "), "{head}");
     assert_eq!(body, r#"{"code":42910000,"message":"rate limit exceeded"}"#);
-    let (_, _, body) = get_with(server.addr(), "/v2/stocks/trades/latest?symbols=AAPL", KEYS);
+    // Data are counted apart.
+    let data: Vec<_> =
+        (0..5).map(|_| get_with(server.addr(), "/v2/stocks/trades/latest?symbols=AAPL&feed=iex", KEYS)).collect();
+    assert_eq!(data[0].0, 200, "{}", data[0].2);
+    let (_, _, body) = data.iter().find(|(status, ..)| *status == 429).expect("a limit");
     assert_eq!(body, r#"{"message":"too many requests."}"#);
 }
 
