@@ -262,7 +262,7 @@ impl<'a> Connection<'a> {
                 Err(error) => {
                     let mut out = Vec::new();
                     Response::json(400, format!("{{\"error\":{}}}", serde_json::json!(error.to_string())))
-                        .write(false, &mut out);
+                        .write(false, false, &mut out);
                     self.stream.send(&out)?;
                     return Ok(None);
                 }
@@ -331,7 +331,9 @@ impl<'a> Connection<'a> {
 
     fn respond(&mut self, head: &RequestHead, response: Response, keep: bool, now: UnixNanos) -> Result<(), End> {
         let mut out = Vec::new();
-        response.write(keep, &mut out);
+        let offered = head.header("Accept-Encoding").unwrap_or_default();
+        let takes_gzip = self.shared.deflate && offered.split([',', ';']).any(|name| name.trim() == "gzip");
+        response.write(keep, takes_gzip, &mut out);
         if let Some(journal) = &self.shared.journal {
             let query = head.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
             let url = format!("{}{query}", head.path);

@@ -1,5 +1,12 @@
 //! The little of HTTP/1.1 that a venue's REST side needs: an answer with headers and a body.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// Shorter bodies are sent as they are.
+const GZIP_FROM: usize = 512;
 /// Told in every answer, the upgrade's included: nothing served here is real.
 pub(crate) const SERVER: (&str, &str) = ("Server", "alphapulse-emulator");
 
@@ -41,20 +48,32 @@ impl Response {
         self
     }
 
-    pub(crate) fn write(&self, keep_alive: bool, out: &mut Vec<u8>) {
+    /// Writes head and body, compressed if the client takes that and it is worth it.
+    pub(crate) fn write(&self, keep_alive: bool, takes_gzip: bool, out: &mut Vec<u8>) {
+        let packed = (takes_gzip && self.body.len() >= GZIP_FROM).then(|| gzip(self.body.as_bytes()));
+        let body = packed.as_deref().unwrap_or(self.body.as_bytes());
         let mut head = format!("HTTP/1.1 {} {}\r\n{}: {}\r\n", self.status, reason(self.status), SERVER.0, SERVER.1);
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if packed.is_some() {
+            head.push_str("Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n");
         }
         let connection = if keep_alive { "keep-alive" } else { "close" };
         head.push_str(&format!(
             "Content-Type: {}\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n",
             self.content_type,
-            self.body.len()
+            body.len()
         ));
         out.extend_from_slice(head.as_bytes());
-        out.extend_from_slice(self.body.as_bytes());
+        out.extend_from_slice(body);
     }
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let written = encoder.write_all(body).and_then(|()| encoder.finish());
+    written.expect("memory takes all that is written to it")
 }
 
 pub(crate) fn reason(status: u16) -> &'static str {

@@ -241,7 +241,7 @@ pub struct Options {
     pub script: Vec<ScriptedFault>,
     /// Limits.
     pub limits: Limits,
-    /// Whether messages are compressed for clients that offer it.
+    /// Whether messages and REST answers are compressed for clients that offer it.
     pub deflate: bool,
     /// The account of venues that ask for keys.
     pub account: Account,

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use common::{connect, get, get_with, next, say, units};
@@ -220,6 +222,35 @@ fn alpacas_limit_is_a_minutes() {
     assert_eq!(data[0].0, 200, "{}", data[0].2);
     let (_, _, body) = data.iter().find(|(status, ..)| *status == 429).expect("a limit");
     assert_eq!(body, r#"{"message":"too many requests."}"#);
+}
+
+#[test]
+fn answers_are_compressed_for_clients_that_take_it() {
+    for deflate in [true, false] {
+        let server = Server::start(Options { deflate, ..Options::new(EmulatedVenue::Binance) }).expect("a server");
+        let plain = get(server.addr(), "/api/v3/depth?symbol=BTCUSDT").2;
+        let ask = |accepted: &str, path: &str| {
+            let mut socket = TcpStream::connect(server.addr()).expect("the emulator listens");
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {accepted}\r\nConnection: close\r\n\r\n");
+            socket.write_all(request.as_bytes()).expect("a request");
+            let mut answer = Vec::new();
+            socket.read_to_end(&mut answer).expect("an answer");
+            let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+            (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end..].to_vec())
+        };
+        let (head, body) = ask("br;q=1.0, gzip;q=0.8", "/api/v3/depth?symbol=BTCUSDT");
+        assert_eq!(head.contains("Content-Encoding: gzip"), deflate, "{head}");
+        let mut text = String::new();
+        match deflate {
+            true => drop(flate2::read::GzDecoder::new(body.as_slice()).read_to_string(&mut text).expect("gzip")),
+            false => text = String::from_utf8(body).expect("text"),
+        }
+        assert_eq!(text, plain);
+        for (accepted, path) in [("identity", "/api/v3/depth?symbol=BTCUSDT"), ("gzip", "/api/v3/ping")] {
+            assert!(!ask(accepted, path).0.contains("Content-Encoding"), "{accepted} {path}");
+        }
+    }
 }
 
 /// Keeps the paths that were logged as not served.

@@ -262,17 +262,29 @@ SPOILS = [
 ]
 
 
+def truth_of(name, venue, folder, dropped):
+    """The events that a client's callbacks must give; `dropped` counts what it is known to leave out."""
+    frames, answers, _ = journal(folder)
+    if name == "cryptofeed-coinbase":
+        dropped.clear()
+        return coinbase(frames, answers, dropped)
+    return {"kraken": kraken, "coinbase": coinbase, "binance": binance, "alpaca": alpaca}[venue](frames, answers)
+
+
+def outstanding(name, venue, folder):
+    """How many events of those sent are not among the records yet."""
+    written = (json.loads(line)["k"] for line in open(folder / "records.jsonl") if line.endswith("\n"))
+    came = sum(kind != "answer" for kind in written)
+    return sum(1 for _ in truth_of(name, venue, folder, {})) - came
+
+
 def compare(name, venue, market, folder):
     """Counts of what was compared, problems, and the client's own known differences."""
     _, answers, problems = journal(folder)
     dropped = {}
 
     def truth():
-        frames = journal(folder)[0]
-        if name == "cryptofeed-coinbase":
-            dropped.clear()
-            return coinbase(frames, answers, dropped)
-        return {"kraken": kraken, "coinbase": coinbase, "binance": binance, "alpaca": alpaca}[venue](frames, answers)
+        return truth_of(name, venue, folder, dropped)
 
     def got():
         return (event for event in records(folder, venue) if event[0] != "answer")

@@ -36,8 +36,8 @@ import compare
 HERE = Path(__file__).resolve().parent
 # How long the start of an emulator, a client's way to its stream and an end may take.
 START_S, STREAM_S, END_S = 30, 90, 30
-# A client that wrote nothing for so long has read everything.
-QUIET_S = 1.5
+# A client that has read everything may go on for so long.
+QUIET_S = 1
 
 KRAKEN = ["ws.kraken.com", "api.kraken.com"]
 BINANCE = ["stream.binance.com", "api.binance.com"]
@@ -201,9 +201,11 @@ def inside(name, program, python, seconds, folder):
     errors = [line for line in log.read_text(errors="replace").splitlines() if ERROR.search(line)]
     status = end(emulator, "the emulator")
     problems += [f"the emulator: {status}"] if status != 0 else []
-    size = -1
-    while size != (size := records.stat().st_size):
-        time.sleep(QUIET_S)
+    # All of it was sent; what the client has not read yet it will. What comes then was never sent.
+    read_by = time.monotonic() + END_S
+    while compare.outstanding(name, venue, folder) > 0 and time.monotonic() < read_by:
+        time.sleep(0.5)
+    time.sleep(QUIET_S)
     if client.poll() is None:
         end(client, "the client")
     problems += [f"its log: {line}" for line in errors[:3]]
