@@ -277,6 +277,31 @@ mod tests {
     }
 
     #[test]
+    fn all_that_a_crash_loop_told_is_known_where_ids_have_no_order() {
+        let mut r = Recall::default();
+        let (stream, cause) = (StreamKind::Trade, GapCause::Restart);
+        let ms = |n: u64| UnixNanos(1_000_000_000_000 + n * 1_000_000);
+        let mut live = vec![];
+        for run in 0..100 {
+            let begin = ms(run * 500);
+            r.push(GapRecord::new(Venue::Alpaca, ID, stream, cause, None, begin, begin).as_words());
+            for n in 0..10 {
+                let (time, id) = (ms(run * 500 + 200 + n), 1000 * run + n);
+                let (side, source) = (Some(Side::Buy), SideSource::ExplicitTaker);
+                let flags = Flags::EMPTY;
+                let (price, size) = (Price(1), Qty(2));
+                let t = TradeRecord::new(Venue::Alpaca, ID, side, source, flags, time, time, price, size, Some(id));
+                r.push(t.as_words());
+                live.push((time, id));
+            }
+        }
+        let m = finish(r);
+        let (first, last) = (m.missing[0], m.missing[m.missing.len() - 1]);
+        assert_eq!((m.missing.len(), last.until), (trades::RANGES_MAX, ms(99 * 500 + 200)));
+        assert_eq!(m.recent, live, "from {first:?}");
+    }
+
+    #[test]
     fn a_window_without_ids_goes_on_behind_what_was_told_late() {
         let mut r = Recall::default();
         trade(&mut r, None, 10, Flags::EMPTY);

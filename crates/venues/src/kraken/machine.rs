@@ -323,9 +323,9 @@ impl Kraken {
         let definition = self.instruments.get(k);
         let mut market = Market::new(definition, self.choices.trade_ids == TradeIds::Contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
-            match self.speaks() {
-                Api::V2 => market.trades.remember(memory),
-                Api::V1 => market.unnumbered.remember(memory),
+            market.trades.remember(memory);
+            if self.speaks() == Api::V1 {
+                market.unnumbered.remember(memory);
             }
             market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
         }

@@ -1,7 +1,7 @@
 //! What is kept of one instrument: its trades' ids, its book and its open bars.
 
 use super::checksum::{Checksum, Divisors};
-use crate::trades::{TimedTrades, TradeIds};
+use crate::trades::{Holes, TimedTrades, TradeIds};
 use book::Book;
 use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
 
@@ -90,6 +90,11 @@ impl Market {
             },
             bars: vec![],
         }
+    }
+
+    /// The missing trades that are to be fetched first.
+    pub fn holes(&self) -> &dyn Holes {
+        if self.trades.missing().is_empty() { &self.unnumbered } else { &self.trades }
     }
 
     /// The venue writes numbers with so many decimals, which are at most our scales.

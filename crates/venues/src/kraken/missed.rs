@@ -3,7 +3,6 @@
 //! The older protocol's trades have no ids: rows are known by time, price, size and side, to the microsecond that the
 //! stream tells (digits below are taken as cut off, as the venue does not say), and told without an id.
 
-use super::choices::Api;
 use super::machine::Kraken;
 use super::map;
 use super::messages::{Target, TradeMessage};
@@ -91,32 +90,27 @@ fn unnumbered(row: Row) -> Row {
 impl Kraken {
     /// Asks for missed trades when that is due.
     pub(super) fn ask_missed(&mut self, now: UnixNanos, out: &mut Outbox) {
-        let api = self.speaks();
         let Kraken { backfill, markets, instruments, .. } = self;
         let symbol = |k: Known| instruments.get(k).venue_symbol.as_str();
         let path = |page: &Page| Ok((path(symbol(page.instrument), page), WEIGHT));
-        match api {
-            Api::V2 => backfill.ask(now, out, |k| &markets[k as usize].trades, path),
-            Api::V1 => backfill.ask(now, out, |k| &markets[k as usize].unnumbered, path),
-        }
+        backfill.ask(now, out, |k| markets[k as usize].holes(), path);
     }
 
     /// The answer to a request for missed trades.
     pub(super) fn on_missed(&mut self, request: RequestId, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox) {
         let Some((page, body)) = self.backfill.answer(request, &reply, now) else { return };
-        let (api, m) = (self.speaks(), &mut self.markets[page.instrument as usize]);
+        let (numbered, m) = (page.first > 0, &mut self.markets[page.instrument as usize]);
         let rows = body.and_then(rows);
-        let rows = match api {
-            Api::V2 => self.backfill.settle(&page, rows, &mut m.trades, &mut self.counts, now),
-            Api::V1 => {
-                let rows = rows.map(|rows| rows.into_iter().map(unnumbered).collect());
-                self.backfill.settle(&page, rows, &mut m.unnumbered, &mut self.counts, now)
-            }
+        let rows = if numbered {
+            self.backfill.settle(&page, rows, &mut m.trades, &mut self.counts, now)
+        } else {
+            let rows = rows.map(|rows| rows.into_iter().map(unnumbered).collect());
+            self.backfill.settle(&page, rows, &mut m.unnumbered, &mut self.counts, now)
         };
-        self.tell_late(page.instrument, &rows, now, out);
+        self.tell_late(page.instrument, &rows, numbered, now, out);
     }
 
-    fn tell_late(&mut self, k: Known, rows: &[Row], now: UnixNanos, out: &mut Outbox) {
+    fn tell_late(&mut self, k: Known, rows: &[Row], numbered: bool, now: UnixNanos, out: &mut Outbox) {
         let m = &self.markets[k as usize];
         let (price, size) = Row::scales(rows, m.price_scale, m.size_scale);
         if (price, size) != (m.price_scale, m.size_scale) && self.can_widen(k, price, size) {
@@ -130,7 +124,7 @@ impl Kraken {
                 self.counts.trades_lost += 1;
                 continue;
             };
-            let id = (self.speaks() == Api::V2).then_some(r.id);
+            let id = numbered.then_some(r.id);
             let trade = TradeMessage { target: Target::Known(k), side, price, size, id, time: r.time };
             let flags = Flags::LATE | Flags::LAST.when(n + 1 == rows.len());
             map::trade(m, &trade, flags, now, &mut out.records);
