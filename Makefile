@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test netns fmt lint bench bench-peers bench-feeds bench-bars crash soak memory books fuzz loom miri clean
+.PHONY: help run build test clients netns fmt lint bench bench-peers bench-feeds bench-bars crash soak memory books fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -26,6 +26,9 @@ build: ## build the program
 test: ## run every test
 	@scripts/setup
 	@scripts/test
+
+clients: build ## run cryptofeed, alpaca-py, coinbase-advanced-py and Binance's connector against the emulator, 5 minutes each
+	@python3 crates/emulator/tests/clients/run.py $(PROGRAM) --seconds 300
 
 netns: ## cut and restore the link between two machines (network namespaces; needs root)
 	@cargo test --locked -p alphapulse --test netns -- --nocapture

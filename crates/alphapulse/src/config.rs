@@ -268,7 +268,9 @@ pub struct EmulatorConfig {
     pub load_mix: bool,
     /// Folder for the journal of what it sent; empty: none.
     pub journal: PathBuf,
-    /// Certificate chain to serve TLS with (PEM); empty: plain.
+    /// Whether it serves TLS under a certificate of its own, made in the state folder at the first run.
+    pub tls: bool,
+    /// Certificate chain to serve TLS with instead (PEM); empty: plain, unless `tls` says otherwise.
     pub tls_certificate: PathBuf,
     /// Its private key (PEM).
     pub tls_key: PathBuf,
@@ -426,6 +428,7 @@ impl Default for EmulatorConfig {
             frames_per_second: 200,
             load_mix: false,
             journal: PathBuf::new(),
+            tls: false,
             tls_certificate: PathBuf::new(),
             tls_key: PathBuf::new(),
             deflate: false,

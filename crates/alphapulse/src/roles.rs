@@ -129,6 +129,13 @@ fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions>
             simulated_urls(config, venue)?
         }
     };
+    let mut extra_roots = config.tls.extra_roots.clone();
+    if args.origin == OriginArg::Simulated
+        && let Some(section) = config.emulator.get(venue.name())
+        && let Some(identity) = own_identity(config, section)?
+    {
+        extra_roots.push(identity.authority);
+    }
     let capture = (!section.capture.as_os_str().is_empty())
         .then(|| section.capture.join(format!("{venue}_{}.inputs", clock::wall_ns() / 1_000_000)));
     Ok(FeedOptions {
@@ -156,7 +163,7 @@ fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions>
         ring_slots: config.ring.slots,
         state_dir: config.paths.state.clone(),
         capture,
-        tls: TlsOptions { extra_roots: config.tls.extra_roots.clone() },
+        tls: TlsOptions { extra_roots },
         backoff: BackoffConfig {
             base: Duration::from_millis(config.reconnect.base_ms),
             cap: Duration::from_millis(config.reconnect.cap_ms),
@@ -377,7 +384,10 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
     if !section.journal.as_os_str().is_empty() {
         options.journal = emulator::JournalOptions::Folder(section.journal.clone());
     }
-    if !section.tls_certificate.as_os_str().is_empty() {
+    if let Some(identity) = own_identity(config, &section)? {
+        tracing::info!(authority = %identity.authority.display(), "TLS under a CA of one's own; let clients trust it");
+        options.tls = Some(identity.server);
+    } else if !section.tls_certificate.as_os_str().is_empty() {
         options.tls =
             Some(emulator::TlsIdentity { certificate: section.tls_certificate.clone(), key: section.tls_key.clone() });
     }
@@ -404,6 +414,12 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// The certificate of the emulators' own, where a section asks for it. All of a state folder share one.
+fn own_identity(config: &Config, section: &EmulatorConfig) -> anyhow::Result<Option<emulator::LocalIdentity>> {
+    let own = section.tls && section.tls_certificate.as_os_str().is_empty();
+    Ok(own.then(|| emulator::LocalIdentity::at(&config.paths.state.join("emulator-tls"))).transpose()?)
+}
+
 /// The WebSocket and REST addresses of a venue's emulator: the venue's own paths at the emulator's address.
 pub fn emulator_urls(
     venue: Venue,
@@ -411,7 +427,7 @@ pub fn emulator_urls(
     section: &EmulatorConfig,
 ) -> anyhow::Result<(String, String)> {
     let spec = venues::spec(venue, choices)?;
-    let s = if section.tls_certificate.as_os_str().is_empty() { "" } else { "s" };
+    let s = if section.tls || !section.tls_certificate.as_os_str().is_empty() { "s" } else { "" };
     let at = |scheme: &str, url: &str| format!("{scheme}{s}://{}{}", section.listen, config::path(url));
     Ok((at("ws", spec.ws_url), at("http", spec.rest_url)))
 }

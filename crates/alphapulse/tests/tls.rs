@@ -63,3 +63,22 @@ fn an_unknown_issuer_is_named_and_nothing_is_believed() {
     });
     assert!(tap.drain().iter().all(|l| l["type"] != "trade"), "data came over a connection nobody vouched for");
 }
+
+#[test]
+fn the_emulators_own_certificate_needs_no_configuration() {
+    let site = Site::new("");
+    let text = fs::read_to_string(&site.config).expect("the configuration");
+    fs::write(&site.config, text.replace("\njournal = ", "\ntls = true\njournal = ")).expect("written");
+    let up = Up::start(&site, &[]);
+    wait_for("rings", || site.rings.path().join("binance.ring").exists().then_some(()));
+    let tap = Tap::start(&site, &["--from", "oldest"]);
+    let mut missing = vec![("kraken", "trade"), ("binance", "trade")];
+    while !missing.is_empty() {
+        let line = tap.find(&format!("{missing:?}"), |_| true);
+        missing.retain(|(venue, kind)| !(line["venue"] == *venue && line["type"] == *kind));
+        if line["state"] == "connecting" {
+            assert!(line["text"].as_str().is_some_and(|t| t.starts_with("wss://")), "{line}");
+        }
+    }
+    assert_eq!(up.stop(), Some(0));
+}

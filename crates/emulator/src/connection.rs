@@ -5,6 +5,7 @@
 //! log's bound and not more. At high rates a turn lasts at least [`TURN`], so that a write carries many frames.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::hub::{Hub, Lapped, Pull};
 use crate::market::{Market, TopicId};
 use crate::options::EmulatedVenue;
 use crate::outgoing::Outgoing;
+use crate::requests::Part;
 use crate::server::Shared;
 use crate::stats::ConnectionStats;
 use crate::{alpaca, binance, coinbase, kraken};
@@ -155,6 +157,8 @@ pub(crate) struct Connection<'a> {
     waker: Arc<Waker>,
     drops: u64,
     crowded: bool,
+    /// Whose requests count together.
+    peer: IpAddr,
 }
 
 /// Why a connection's thread ends; the peer is told where the protocol has words for it.
@@ -174,9 +178,16 @@ impl From<io::Error> for End {
 }
 
 impl<'a> Connection<'a> {
-    pub(crate) fn new(number: u64, stream: Stream, shared: &'a Shared, waker: Arc<Waker>, crowded: bool) -> Self {
+    pub(crate) fn new(
+        number: u64,
+        stream: Stream,
+        peer: IpAddr,
+        shared: &'a Shared,
+        waker: Arc<Waker>,
+        crowded: bool,
+    ) -> Self {
         let drops = shared.drops();
-        Self { number, stream, shared, waker, drops, crowded }
+        Self { number, stream, shared, waker, drops, crowded, peer }
     }
 
     pub(crate) fn run(mut self) {
@@ -251,7 +262,7 @@ impl<'a> Connection<'a> {
                 Err(error) => {
                     let mut out = Vec::new();
                     Response::json(400, format!("{{\"error\":{}}}", serde_json::json!(error.to_string())))
-                        .write(false, &mut out);
+                        .write(false, false, &mut out);
                     self.stream.send(&out)?;
                     return Ok(None);
                 }
@@ -304,16 +315,25 @@ impl<'a> Connection<'a> {
             EmulatedVenue::Kraken => kraken::answer(head, &mut *hub.market, now),
             EmulatedVenue::Binance => {
                 let mut rest = self.shared.binance_rest.lock().expect("no holder of this lock panics");
-                rest.answer(head, &mut *hub.market, now)
+                rest.answer(head, self.peer, &mut *hub.market, now)
             }
-            EmulatedVenue::Coinbase => coinbase::answer(head, &mut *hub.market, now),
-            EmulatedVenue::Alpaca => alpaca::answer(head, &self.shared.account, &mut *hub.market, now),
+            EmulatedVenue::Coinbase => {
+                let left = self.shared.take_request((self.peer, Part::Data), coinbase::limit(&self.shared.limits), now);
+                coinbase::answer(head, left, &mut *hub.market, now)
+            }
+            EmulatedVenue::Alpaca => {
+                let (part, limit) = alpaca::limit(&head.path, &self.shared.account, &self.shared.limits);
+                let left = self.shared.take_request((self.peer, part), limit, now);
+                alpaca::answer(head, &self.shared.account, left, &mut *hub.market, now)
+            }
         }
     }
 
     fn respond(&mut self, head: &RequestHead, response: Response, keep: bool, now: UnixNanos) -> Result<(), End> {
         let mut out = Vec::new();
-        response.write(keep, &mut out);
+        let offered = head.header("Accept-Encoding").unwrap_or_default();
+        let takes_gzip = self.shared.deflate && offered.split([',', ';']).any(|name| name.trim() == "gzip");
+        response.write(keep, takes_gzip, &mut out);
         if let Some(journal) = &self.shared.journal {
             let query = head.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
             let url = format!("{}{query}", head.path);
@@ -333,7 +353,6 @@ impl<'a> Connection<'a> {
     }
 
     fn upgrade(&mut self, head: &RequestHead, early: &[u8], now: UnixNanos) -> Result<(), End> {
-        let not_found = || Response::json(404, "{\"error\":\"no stream endpoint at this path\"}");
         let (limits, account) = (&self.shared.limits, &self.shared.account);
         let protocol: Option<Box<dyn Protocol>> = match self.shared.venue {
             EmulatedVenue::Kraken => kraken::at(head, self.number, limits, now),
@@ -343,7 +362,10 @@ impl<'a> Connection<'a> {
                 alpaca::Protocol::at(head, self.number, account, &self.shared.alpaca_sessions, limits, now)
             }
         };
-        let Some(protocol) = protocol else { return self.respond(head, not_found(), false, now) };
+        let Some(protocol) = protocol else {
+            self.shared.unknown_path(&head.path);
+            return self.respond(head, Response::page(404), false, now);
+        };
         let key = match head.upgrade_key() {
             Ok(key) => key,
             Err(error) => {

@@ -51,6 +51,14 @@ pub enum StartError {
     /// The certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The certificate of one's own cannot be made or is not whole.
+    #[error("cannot use the certificate in {}: {source}; make the folder writable, or remove the folder for a new one", path.display())]
+    Identity {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The recording cannot be served.
     #[error(transparent)]
     Capture(#[from] CaptureError),

@@ -208,6 +208,10 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// Binance's request weight a minute.
     pub weight_per_minute: u32,
+    /// Coinbase's REST requests a second and address; half as many more may come at once.
+    pub requests_per_s: u32,
+    /// Alpaca's REST requests a minute and address.
+    pub requests_per_minute: u32,
     /// Coinbase wants the first subscription within this time.
     pub subscribe_within: Duration,
     /// Alpaca wants the login within this time.
@@ -225,6 +229,8 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             heartbeat: Duration::from_secs(1),
             weight_per_minute: 6000,
+            requests_per_s: 10,
+            requests_per_minute: 200,
             subscribe_within: Duration::from_secs(5),
             auth_within: Duration::from_secs(10),
         }
@@ -250,7 +256,7 @@ pub struct Options {
     pub script: Vec<ScriptedFault>,
     /// Limits.
     pub limits: Limits,
-    /// Whether messages are compressed for clients that offer it.
+    /// Whether messages and REST answers are compressed for clients that offer it.
     pub deflate: bool,
     /// The account of venues that ask for keys.
     pub account: Account,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -21,6 +21,7 @@ use crate::market::reference;
 use crate::market::simulation::{Setup, SimulatedPair, Simulation};
 use crate::market::{Beside, CaptureFormat, Generated, Market, Pace, Pair, Recorded, many, read_capture};
 use crate::options::{Account, EmulatedVenue, JournalOptions, Limits, Options, Rate, Session};
+use crate::requests::{Left, Limit, Part, Requests};
 use crate::stats::{Counters, Stats};
 use crate::{alpaca, binance, coinbase, kraken};
 
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) account: Account,
     pub(crate) binance_rest: Mutex<binance::Rest>,
     pub(crate) alpaca_sessions: alpaca::Sessions,
+    requests: Mutex<Requests>,
     pub(crate) counters: Counters,
     pub(crate) journal: Option<Journal>,
     stop: AtomicBool,
@@ -57,6 +59,11 @@ impl Shared {
         if known.len() < UNKNOWN_PATHS_MAX && known.insert(path.to_owned()) {
             tracing::warn!(venue = self.venue.name(), path, "the emulator serves nothing at this path");
         }
+    }
+
+    /// Counts a request against the limit of its address.
+    pub(crate) fn take_request(&self, from: (IpAddr, Part), limit: Limit, now: UnixNanos) -> Left {
+        self.requests.lock().expect("no holder of this lock panics").take(from, limit, now)
     }
 
     pub(crate) fn stopping(&self) -> bool {
@@ -135,6 +142,7 @@ impl Server {
             deflate: options.deflate,
             account: options.account,
             alpaca_sessions: alpaca::Sessions::default(),
+            requests: Mutex::new(Requests::default()),
             hub: Mutex::new(Hub::new(market, options.script, started)),
             counters: Counters::default(),
             journal,
@@ -352,8 +360,8 @@ impl Acceptor {
     }
 
     fn accept(&mut self) {
-        let socket = match self.listener.accept() {
-            Ok((socket, _)) => socket,
+        let (socket, peer) = match self.listener.accept() {
+            Ok((socket, peer)) => (socket, peer.ip()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => {
                 // Out of descriptors, most likely: give the others time to end rather than spin.
@@ -369,7 +377,7 @@ impl Acceptor {
             let shared = Arc::clone(&self.shared);
             let name = format!("{}-{number}", self.shared.venue.name());
             std::thread::Builder::new().name(name).spawn(move || {
-                Connection::new(number, stream, &shared, waker, crowded).run();
+                Connection::new(number, stream, peer, &shared, waker, crowded).run();
                 shared.wakers.lock().expect("no holder of this lock panics").remove(&number);
             })
         });

@@ -4,18 +4,20 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Client, Levels, connect, get, next, say, units};
+use common::{Client, Levels, connect, get, get_with, next, say, units};
 use emulator::{BookPace, EmulatedVenue, Fault, GeneratedSession, Handle, Options, Rate, Server, Session, Target};
 use model::StreamKind;
 use serde_json::{Value, json};
 
 fn server(book_pace: BookPace) -> Handle {
     let session = GeneratedSession { seed: 22, levels: 60, book_pace, ..GeneratedSession::default() };
-    let options = Options {
+    let mut options = Options {
         session: Session::Generated(session),
         rate: Rate::FramesPerSecond(3000),
         ..Options::new(EmulatedVenue::Coinbase)
     };
+    // No test here is about it.
+    options.limits.requests_per_s = 1000;
     Server::start(options).expect("a server")
 }
 
@@ -237,7 +239,18 @@ fn rest_tells_products_books_trades_and_time() {
     let (status, products) = read("/market/products");
     assert_eq!((status, &products["num_products"]), (200, &json!(3)));
     assert_eq!(products["products"][0]["alias_to"], json!(["BTC-USDC"]));
-    assert_eq!(read("/products/BTC-USD").1["price_increment"], "0.01");
+    assert_eq!(read("/market/products/BTC-USD").1["price_increment"], "0.01");
+    let signed =
+        |target: &str| get_with(server.addr(), &format!("/api/v3/brokerage{target}"), "Authorization: Bearer x\r\n");
+    for target in ["/products/BTC-USD", "/best_bid_ask?product_ids=BTC-USD&product_ids=ETH-USD", "/accounts"] {
+        let (status, _, body) = get(server.addr(), &format!("/api/v3/brokerage{target}"));
+        assert_eq!((status, body.trim()), (401, "Unauthorized"), "{target} is for keys");
+        let (status, head, _) = signed(target);
+        assert!(status == 200 && head.contains("x-ratelimit-remaining: "), "{head}");
+    }
+    let best: Value =
+        serde_json::from_str(&signed("/best_bid_ask?product_ids=BTC-USD&product_ids=ETH-USD").2).expect("JSON");
+    assert_eq!(best["pricebooks"].as_array().map(Vec::len), Some(2));
     let book = read("/market/product_book?product_id=BTC-USD&limit=3").1;
     let bids = book["pricebook"]["bids"].as_array().expect("bids");
     assert!(

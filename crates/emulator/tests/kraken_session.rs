@@ -47,6 +47,12 @@ fn every_checksum_of_every_depth_verifies() {
                 assert_eq!(frame["type"], if updates == 0 && book.len() == (0, 0) { "snapshot" } else { "update" });
                 book.apply(&text);
                 assert_eq!(frame["data"][0]["checksum"], book.crc(), "depth {depth} update {updates}: {text}");
+                for side in ["bids", "asks"] {
+                    let levels = frame["data"][0][side].as_array().expect("levels");
+                    let mut behind = levels.iter().skip_while(|level| level["qty"] == 0.0);
+                    // As in every capture: a reader may cut its book to the depth after each level.
+                    assert!(behind.all(|level| level["qty"] != 0.0), "a level is taken out late: {text}");
+                }
                 updates += i32::from(frame["type"] == "update");
             }
             assert!(book.len().0 <= depth && book.len().1 <= depth);

@@ -5,6 +5,7 @@ mod hours;
 pub(crate) mod msgpack;
 mod protocol;
 mod rest;
+mod trading;
 
 pub use msgpack::msgpack_of;
 
@@ -12,10 +13,14 @@ pub(crate) use frames::Writer;
 pub(crate) use protocol::{Protocol, Sessions};
 pub(crate) use rest::answer;
 
+use std::time::Duration;
+
 use model::{Price, Qty};
 
 use crate::market::simulation::SimulatedPair;
 use crate::market::{Pair, PairStatus};
+use crate::options::{Account, Limits};
+use crate::requests::{Limit, Part};
 
 /// Bar intervals of the simulation: minute bars and the running day.
 pub(crate) const INTERVALS_S: [u64; 2] = [60, 86_400];
@@ -23,6 +28,8 @@ pub(crate) const INTERVALS_S: [u64; 2] = [60, 86_400];
 pub(crate) const TEST_SYMBOL: &str = "FAKEPACA";
 /// Crypto trade ids are above 2^53 at the venue: a reader that takes them for floats must fail here.
 const CRYPTO_ID: u64 = 3_447_000_000_000_000_000;
+/// How much more data a paid plan may ask for: 10,000 requests a minute instead of 200.
+const PAID_DATA: u32 = 50;
 /// Shares of a round lot, in which stock quotes are counted.
 const ROUND_LOT: i64 = 100;
 
@@ -87,6 +94,16 @@ fn is_crypto(symbol: &str) -> bool {
 
 fn topic_name(endpoint: Endpoint, channel: &str, symbol: &str) -> String {
     format!("{}:{channel}:{symbol}", endpoint.name())
+}
+
+/// The limit of a request: so many a minute, all of them at once if need be. A plan with the consolidated feed has more
+/// requests for data; orders have their own.
+pub(crate) fn limit(path: &str, account: &Account, limits: &Limits) -> (Part, Limit) {
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let part = if trading::is_trading(&parts) { Part::Trading } else { Part::Data };
+    let paid = part == Part::Data && account.sip;
+    let rate = limits.requests_per_minute.max(1).saturating_mul(if paid { PAID_DATA } else { 1 });
+    (part, Limit { burst: rate, every: Duration::from_secs(60) / rate })
 }
 
 /// The tape a stock is reported on.

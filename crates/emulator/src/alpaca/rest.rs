@@ -9,38 +9,66 @@ use model::UnixNanos;
 use serde_json::{Value, json};
 
 use super::frames::{push_bar_fields, push_book_fields, push_quote, push_trade_fields};
+use super::trading::{self, is_trading};
 use super::{Endpoint, INTERVALS_S, is_crypto};
 use crate::http::{Response, percent_decoded};
 use crate::market::{Bar, Market, Pair, Trade};
 use crate::options::Account;
+use crate::requests::Left;
 use crate::text::push_padded;
 
 /// Entries of a page, unless asked otherwise and at most.
 const PAGE_DEFAULT: usize = 1000;
 const PAGE_MAX: usize = 10_000;
 
-type Failure = (u16, String);
+pub(super) type Failure = (u16, String);
+/// What is said of a path at which there is nothing.
+const UNKNOWN: &str = "endpoint not found.";
 
 /// Answers one request.
-pub(crate) fn answer(head: &RequestHead, account: &Account, market: &mut dyn Market, now: UnixNanos) -> Response {
-    match allowed(head, account).and_then(|()| route(head, account, market, now)) {
+pub(crate) fn answer(
+    head: &RequestHead,
+    account: &Account,
+    left: Left,
+    market: &mut dyn Market,
+    now: UnixNanos,
+) -> Response {
+    let parts: Vec<String> = head.path.split('/').skip(1).map(percent_decoded).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let done = match left.remaining {
+        None if is_trading(&parts) => Err((429, "rate limit exceeded".to_owned())),
+        None => Err((429, "too many requests.".to_owned())),
+        Some(_) => allowed(head, account).and_then(|()| route(&parts, head, account, market, now)),
+    };
+    let response = match done {
         Ok(body) => Response::json(200, body),
         Err((status, message)) => {
             let body = match status {
                 401 => json!({"code": 40_110_000, "message": message}),
+                404 if is_trading(&parts) => json!({"code": 40_410_000, "message": message}),
+                422 => json!({"code": 42_210_000, "message": message}),
+                429 if is_trading(&parts) => json!({"code": 42_910_000, "message": message}),
                 _ => json!({"message": message}),
             };
-            Response { unknown_path: status == 404, ..Response::json(status, body.to_string()) }
+            let response = Response::json(status, body.to_string());
+            let response = if message == UNKNOWN { response.unknown() } else { response };
+            if status == 429 { response.header("Retry-After", left.wait.as_secs() + 1) } else { response }
         }
-    }
+    };
+    response
+        .header("X-RateLimit-Limit", left.limit)
+        .header("X-RateLimit-Remaining", left.remaining.unwrap_or(0))
+        .header("X-RateLimit-Reset", left.full.0 / 1_000_000_000 + 1)
 }
 
 fn allowed(head: &RequestHead, account: &Account) -> Result<(), Failure> {
     let keys = head.header("APCA-API-KEY-ID").zip(head.header("APCA-API-SECRET-KEY"));
+    let basic = head.header("Authorization").and_then(trading::basic);
+    let keys = keys.map(|(key, secret)| (key.to_owned(), secret.to_owned())).or(basic);
     let bearer = head.header("Authorization").and_then(|value| value.strip_prefix("Bearer "));
-    match (keys, bearer) {
+    match (&keys, bearer) {
         (None, None) => Err((401, "request is not authorized".to_owned())),
-        (Some((key, secret)), _) if key == account.key && secret == account.secret => Ok(()),
+        (Some((key, secret)), _) if *key == account.key && *secret == account.secret => Ok(()),
         (None, Some(token)) if token == account.secret => Ok(()),
         _ => Err((403, "forbidden.".to_owned())),
     }
@@ -59,6 +87,7 @@ fn parse<'a>(parts: &[&'a str]) -> Option<Asked<'a>> {
     match *parts {
         ["v2", "stocks", what] => asked(false, what, false, None),
         ["v2", "stocks", what @ ("trades" | "quotes" | "bars"), "latest"] => asked(false, what, true, None),
+        ["v2", "stocks", symbol, "snapshot"] => asked(false, "snapshots", false, Some(symbol)),
         ["v2", "stocks", symbol, what] => asked(false, what, false, Some(symbol)),
         ["v2", "stocks", symbol, what, "latest"] => asked(false, what, true, Some(symbol)),
         ["v1beta3", "crypto", "us", what] => asked(true, what, false, None),
@@ -67,14 +96,24 @@ fn parse<'a>(parts: &[&'a str]) -> Option<Asked<'a>> {
     }
 }
 
-fn route(head: &RequestHead, account: &Account, market: &mut dyn Market, now: UnixNanos) -> Result<String, Failure> {
-    let parts: Vec<String> = head.path.split('/').skip(1).map(percent_decoded).collect();
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    if let ["v2", "assets", rest @ ..] = parts.as_slice() {
-        return assets(head, rest, market);
+fn route(
+    parts: &[&str],
+    head: &RequestHead,
+    account: &Account,
+    market: &mut dyn Market,
+    now: UnixNanos,
+) -> Result<String, Failure> {
+    match parts {
+        ["v2", "assets", rest @ ..] => return assets(head, rest, market),
+        ["v2", rest @ ..] => {
+            if let Some(done) = trading::answer(rest, head, now) {
+                return done;
+            }
+        }
+        _ => {}
     }
-    let unknown = || (404, "endpoint not found.".to_owned());
-    let asked = parse(&parts).ok_or_else(unknown)?;
+    let unknown = || (404, UNKNOWN.to_owned());
+    let asked = parse(parts).ok_or_else(unknown)?;
     let endpoint = endpoint(head, &asked, account)?;
     let pairs = chosen(head, &asked, endpoint, market)?;
     match (asked.what, asked.latest) {
@@ -95,6 +134,7 @@ fn route(head: &RequestHead, account: &Account, market: &mut dyn Market, now: Un
                 all.map(|bar| (bar.begin.0, object(|out| push_bar_fields(pair, &bar, out)))).collect()
             })
         }
+        ("snapshots", false) => Ok(snapshots(&asked, endpoint, market, &pairs, now)),
         (what, true) => latest(&asked, what, endpoint, market, &pairs, now).ok_or_else(unknown),
         _ => Err(unknown()),
     }
@@ -270,6 +310,46 @@ fn latest(
             format!("{{\"{what}\":{{{}}}}}", lists.join(","))
         }
     })
+}
+
+/// Latest trade and quote, and the bars of the minute and of the day.
+fn snapshots(
+    asked: &Asked<'_>,
+    endpoint: Endpoint,
+    market: &mut dyn Market,
+    pairs: &[usize],
+    now: UnixNanos,
+) -> String {
+    let mut all = Vec::new();
+    for at in pairs {
+        let view = market.book(*at, 1).unwrap_or_default();
+        let pair = &market.pairs()[*at];
+        let trade = market.trades(*at).last().map(|t| object(|out| push_trade_fields(pair, t, endpoint, out)));
+        let best = view.bids.first().zip(view.asks.first());
+        let quote =
+            best.map(|(bid, ask)| object(|out| push_quote(pair, [*bid, *ask], view.update_id, endpoint, now, out)));
+        let bar = |seconds, from_end: usize| {
+            let bars = market.bars(*at, seconds);
+            let bar = bars.len().checked_sub(from_end).and_then(|index| bars.get(index));
+            bar.map(|bar| object(|out| push_bar_fields(pair, bar, out)))
+        };
+        let parts = [
+            ("latestTrade", trade),
+            ("latestQuote", quote),
+            ("minuteBar", bar(INTERVALS_S[0], 1)),
+            ("dailyBar", bar(INTERVALS_S[1], 1)),
+            ("prevDailyBar", bar(INTERVALS_S[1], 2)),
+        ];
+        let known = parts.into_iter().filter_map(|(name, part)| part.map(|part| format!("\"{name}\":{part}")));
+        all.push((pair.symbol.clone(), known.collect::<Vec<_>>().join(",")));
+    }
+    if let Some(symbol) = asked.symbol {
+        let fields = all.first().filter(|(_, fields)| !fields.is_empty()).map(|(_, fields)| format!(",{fields}"));
+        return format!("{{\"symbol\":{}{}}}", json!(symbol), fields.unwrap_or_default());
+    }
+    let lists: Vec<String> = all.iter().map(|(symbol, fields)| format!("{}:{{{fields}}}", json!(symbol))).collect();
+    // Crypto has the list in a field of its own, stocks are the list.
+    if asked.crypto { format!("{{\"snapshots\":{{{}}}}}", lists.join(",")) } else { format!("{{{}}}", lists.join(",")) }
 }
 
 fn token(symbol: &str, id: u64) -> String {

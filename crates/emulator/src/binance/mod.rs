@@ -4,6 +4,7 @@ mod capture;
 mod frames;
 mod protocol;
 mod rest;
+mod tickers;
 
 pub(crate) use capture::Format;
 pub(crate) use frames::BinanceWriter;

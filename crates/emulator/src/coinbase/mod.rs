@@ -1,6 +1,7 @@
 //! Coinbase: the Exchange feed and Advanced Trade, two protocols over one market on one port.
 
 pub(crate) mod advanced;
+mod app;
 mod capture;
 pub(crate) mod exchange;
 mod protocol;
@@ -8,12 +9,17 @@ mod protocol;
 pub(crate) use capture::Format;
 pub(crate) use protocol::Protocol;
 
+use std::time::Duration;
+
 use feed::websocket::handshake::RequestHead;
 use model::{Price, Qty, UnixNanos};
+use serde_json::json;
 
 use crate::http::Response;
 use crate::market::simulation::{Change, SimulatedPair};
 use crate::market::{Market, Pair, PairStatus};
+use crate::options::Limits;
+use crate::requests::{Left, Limit};
 
 /// Bar intervals of the REST paths, seconds; the second is the one of Advanced Trade's channel.
 pub(crate) const INTERVALS_S: [u64; 6] = [60, 300, 900, 3600, 21_600, 86_400];
@@ -40,12 +46,40 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
     vec![pair("BTC", 6_400_000, 25_000_013), pair("ETH", 300_000, 400_000_031), pair("SOL", 15_000, 9_000_000_017)]
 }
 
+/// The limit of REST requests: the venue's rate, and half as many more at once.
+pub(crate) fn limit(limits: &Limits) -> Limit {
+    let rate = limits.requests_per_s.max(1);
+    Limit { burst: rate + rate / 2, every: Duration::from_secs(1) / rate }
+}
+
 /// Answers one REST request of either protocol: their paths have nothing in common.
-pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Response {
-    match head.path.strip_prefix("/api/v3/brokerage") {
-        Some(path) => advanced::answer(path, head, market, now),
-        None => exchange::answer(head, market, now),
+pub(crate) fn answer(head: &RequestHead, left: Left, market: &mut dyn Market, now: UnixNanos) -> Response {
+    let wait = left.wait.as_secs() + 1;
+    match (head.path.strip_prefix("/api/v3/brokerage"), left.remaining) {
+        (Some(path), Some(_)) => advanced::limited(advanced::answer(path, head, market, now), left, now),
+        (Some(_), None) => {
+            let body = json!({"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]});
+            let response = Response::json(429, body.to_string()).header("Retry-After", wait);
+            advanced::limited(response, left, now)
+        }
+        (None, Some(_)) if head.path.starts_with("/v2/") => app::answer(head, market),
+        (None, Some(_)) => exchange::answer(head, market, now),
+        (None, None) => {
+            let body = json!({"message": "Public rate limit exceeded"});
+            Response::json(429, body.to_string()).header("Retry-After", wait)
+        }
     }
+}
+
+/// Every asset that is traded, in the order of first mention, and whether it is money of a state.
+fn assets(pairs: &[Pair]) -> Vec<(String, bool)> {
+    let mut assets: Vec<(String, bool)> = Vec::new();
+    for name in pairs.iter().flat_map(|pair| [&pair.base, &pair.quote]) {
+        if !assets.iter().any(|(known, _)| known == name) {
+            assets.push((name.clone(), ["USD", "EUR", "GBP"].contains(&name.as_str())));
+        }
+    }
+    assets
 }
 
 /// Keeps the last of several changes of one price.

@@ -248,6 +248,9 @@ pub(super) fn tell_side(
             told.push(Level { price: change.price, size: last });
         }
     }
+    // The venue takes levels out before it puts others in (all captures): a reader that cuts its book to the depth at
+    // every level would lose its worst one otherwise.
+    told.sort_by_key(|level| level.size.0 != 0);
     // Levels that were behind the boundary and are not any more, because better ones went.
     let Some(old) = old else { return };
     let levels = pair.book().levels(side);

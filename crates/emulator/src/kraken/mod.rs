@@ -4,6 +4,7 @@ mod capture;
 mod frames;
 mod protocol;
 mod rest;
+mod tickers;
 pub(crate) mod v1;
 
 pub(crate) use capture::Format;
@@ -80,7 +81,7 @@ pub(crate) fn result_key(pair: &Pair) -> String {
     if base.len() == 4 && quote.len() == 4 { format!("{base}{quote}") } else { altname(pair) }
 }
 
-fn legacy(asset: &str) -> &str {
+pub(crate) fn legacy(asset: &str) -> &str {
     match asset {
         "BTC" => "XBT",
         "DOGE" => "XDG",

@@ -4,7 +4,7 @@ use feed::websocket::handshake::RequestHead;
 use model::UnixNanos;
 use serde_json::{Map, Value, json};
 
-use super::{altname, asset_key, result_key, wsname};
+use super::{altname, asset_key, result_key, tickers, wsname};
 use crate::http::{Response, percent_decoded};
 use crate::market::{Market, Pair};
 use crate::text::{push_padded, push_rfc3339};
@@ -14,6 +14,18 @@ const DEPTH_DEFAULT: usize = 100;
 const DEPTH_MAX: usize = 500;
 /// Trades of an answer at most, and unless asked otherwise.
 const TRADES_MAX: usize = 1000;
+
+/// Methods for keys that clients ask at their start.
+const PRIVATE: [&str; 8] = [
+    "GetWebSocketsToken",
+    "Balance",
+    "BalanceEx",
+    "TradeBalance",
+    "OpenOrders",
+    "ClosedOrders",
+    "OpenPositions",
+    "TradesHistory",
+];
 
 /// Answers one request.
 pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Response {
@@ -31,33 +43,49 @@ pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos
             push_rfc3339(now, 0, &mut time);
             ok(json!({"status": "online", "timestamp": String::from_utf8_lossy(&time)}))
         }
+        "/0/public/Assets" => tickers::assets(head, market.pairs()),
+        "/0/public/Ticker" => tickers::ticker(head, market, now),
+        "/0/public/OHLC" => match pair_of(head, market) {
+            Ok(at) => tickers::bars(head, at, market),
+            Err(error) => failed(error),
+        },
+        "/0/public/Spread" => match pair_of(head, market) {
+            Ok(at) => tickers::spread(at, market, now),
+            Err(error) => failed(error),
+        },
+        // Nobody has a key here. The venue looks at the key before it looks at anything else.
+        path if PRIVATE.iter().any(|name| path.strip_prefix("/0/private/") == Some(name)) => failed("EAPI:Invalid key"),
         "/0/public/AssetPairs" => asset_pairs(head, market.pairs()),
         "/0/public/Depth" => depth(head, market, now),
         "/0/public/Trades" => trades(head, market),
-        _ => {
-            let response = Response::json(200, failed("EGeneral:Unknown method"));
-            return Response { unknown_path: true, ..response };
-        }
+        path if path.starts_with("/0/") => return Response::json(200, failed("EGeneral:Unknown method")).unknown(),
+        _ => return Response::page(404).unknown(),
     };
     Response::json(200, body)
 }
 
-fn ok(result: Value) -> String {
+/// The pair that a request must name, or the error's name.
+fn pair_of(head: &RequestHead, market: &dyn Market) -> Result<usize, &'static str> {
+    let asked = head.query_value("pair").map(percent_decoded).ok_or("EGeneral:Invalid arguments")?;
+    market.pairs().iter().position(|pair| is_meant(pair, &asked)).ok_or("EQuery:Unknown asset pair")
+}
+
+pub(super) fn ok(result: Value) -> String {
     json!({"error": [], "result": result}).to_string()
 }
 
-fn failed(error: &str) -> String {
+pub(super) fn failed(error: &str) -> String {
     json!({"error": [error]}).to_string()
 }
 
-fn text(mantissa: i64, scale: u8) -> String {
+pub(super) fn text(mantissa: i64, scale: u8) -> String {
     let mut out = Vec::new();
     push_padded(mantissa, scale, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Whether a client means this pair: clients say `XBTUSD`, `XXBTZUSD`, `XBT/USD`, `BTC/USD` or `BTCUSD`.
-fn is_meant(pair: &Pair, asked: &str) -> bool {
+pub(super) fn is_meant(pair: &Pair, asked: &str) -> bool {
     let plain = pair.symbol.replace('/', "");
     [altname(pair), result_key(pair), wsname(pair), pair.symbol.clone(), plain].iter().any(|name| name == asked)
 }
@@ -106,9 +134,9 @@ fn asset_pair(pair: &Pair) -> Value {
 }
 
 fn depth(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> String {
-    let asked = head.query_value("pair").map(percent_decoded).unwrap_or_default();
-    let Some(at) = market.pairs().iter().position(|pair| is_meant(pair, &asked)) else {
-        return failed("EQuery:Unknown asset pair");
+    let at = match pair_of(head, market) {
+        Ok(at) => at,
+        Err(error) => return failed(error),
     };
     let count = head.query_value("count").map_or(Some(DEPTH_DEFAULT), |count| count.parse().ok());
     let Some(count) = count.filter(|count| (1..=DEPTH_MAX).contains(count)) else {
@@ -130,9 +158,9 @@ fn depth(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> String 
 
 /// The oldest trades behind `since` (ns), or without it the latest: always in rising order.
 fn trades(head: &RequestHead, market: &mut dyn Market) -> String {
-    let asked = head.query_value("pair").map(percent_decoded).unwrap_or_default();
-    let Some(at) = market.pairs().iter().position(|pair| is_meant(pair, &asked)) else {
-        return failed("EQuery:Unknown asset pair");
+    let at = match pair_of(head, market) {
+        Ok(at) => at,
+        Err(error) => return failed(error),
     };
     let number = |name: &str, default: u64| head.query_value(name).map_or(Some(default), |text| text.parse().ok());
     let Some(count) = number("count", TRADES_MAX as u64).filter(|n| (1..=TRADES_MAX as u64).contains(n)) else {

@@ -6,7 +6,7 @@ mod rest;
 mod session;
 
 pub(crate) use frames::{Writer, snapshot};
-pub(crate) use rest::answer;
+pub(crate) use rest::{answer, limited};
 pub(crate) use session::Session;
 
 /// Channels with a product, in the order of a product's topics.

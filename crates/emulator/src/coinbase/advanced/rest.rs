@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use super::frames::side_word;
 use crate::http::{Response, percent_decoded};
 use crate::market::{Bar, Market, Pair, Trade};
+use crate::requests::Left;
+use crate::sums::last_day;
 use crate::text::{push_padded_wide, push_rfc3339, push_rfc3339_trimmed};
 
 /// Trades of an answer, unless asked otherwise and at most.
@@ -27,31 +29,56 @@ const GRANULARITIES: [(&str, u64); 6] = [
 
 type Answer = Result<Value, (u16, &'static str, String)>;
 
+/// Says how many requests are left.
+pub(crate) fn limited(response: Response, left: Left, now: UnixNanos) -> Response {
+    response
+        .header("x-ratelimit-limit", left.limit)
+        .header("x-ratelimit-remaining", left.remaining.unwrap_or(0))
+        .header("x-ratelimit-reset", left.full.since(now).as_secs() + 1)
+}
+
 /// Answers one request; `path` is what follows `/api/v3/brokerage`.
 pub(crate) fn answer(path: &str, head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Response {
-    let path = path.strip_prefix("/market").unwrap_or(path);
-    let parts: Vec<String> = path.split('/').skip(1).map(percent_decoded).collect();
+    let public = path.strip_prefix("/market");
+    let parts: Vec<String> = public.unwrap_or(path).split('/').skip(1).map(percent_decoded).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let known = !matches!(parts.as_slice(), ["time" | "product_book"] | ["products", ..]);
+    let signed = head.header("Authorization").or(head.header("CB-ACCESS-SIGN")).is_some();
     let answer = match parts.as_slice() {
         ["time"] => {
             let (seconds, millis) = (now.0 / 1_000_000_000, now.0 / 1_000_000);
             Ok(json!({"iso": stamp(now, 0), "epochSeconds": seconds.to_string(), "epochMillis": millis.to_string()}))
         }
-        ["products"] => products(market),
-        ["products", id] => find(id, market).map(|at| product(at, market)),
+        // The same without `/market` are for keys, whichever they are.
+        [..] if public.is_none() && !signed => return Response::json(401, "Unauthorized\n"),
+        ["products"] => products(head, market, now),
+        ["products", id] => find(id, market).map(|at| product(at, market, now)),
         ["products", id, "ticker"] => find(id, market).and_then(|at| trades(head, at, market)),
         ["products", id, "candles"] => find(id, market).and_then(|at| candles(head, at, market)),
         ["product_book"] => product_book(head, market, now),
-        _ => Err((404, "NOT_FOUND", format!("the emulator does not serve {}", head.path))),
+        ["best_bid_ask"] if public.is_none() => best_bid_ask(head, market, now),
+        // An account in which nothing is and nothing happens.
+        ["accounts"] => Ok(json!({"accounts": [], "has_next": false, "cursor": "", "size": 0})),
+        ["orders", "historical", "batch"] => Ok(json!({"orders": [], "has_next": false, "cursor": ""})),
+        ["orders", "historical", "fills"] => Ok(json!({"fills": [], "cursor": ""})),
+        ["transaction_summary"] => Ok(json!({
+            "total_volume": 0, "total_fees": 0, "advanced_trade_only_volume": 0, "advanced_trade_only_fees": 0,
+            "fee_tier": {"pricing_tier": "Advanced 1", "usd_from": "0", "usd_to": "1000", "taker_fee_rate": "0.012",
+                         "maker_fee_rate": "0.006"},
+        })),
+        _ => {
+            let message = format!("the emulator does not serve {}", head.path);
+            return failure(404, "NOT_FOUND", &message).unknown();
+        }
     };
     match answer {
         Ok(body) => Response::json(200, body.to_string()),
-        Err((status, error, message)) => {
-            let body = json!({"error": error, "error_details": message, "message": message});
-            Response { unknown_path: known, ..Response::json(status, body.to_string()) }
-        }
+        Err((status, error, message)) => failure(status, error, &message),
     }
+}
+
+fn failure(status: u16, error: &str, message: &str) -> Response {
+    let body = json!({"error": error, "error_details": message, "message": message});
+    Response::json(status, body.to_string())
 }
 
 fn find(id: &str, market: &dyn Market) -> Result<usize, (u16, &'static str, String)> {
@@ -86,14 +113,26 @@ fn stamp(time: UnixNanos, decimals: u8) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn products(market: &mut dyn Market) -> Answer {
-    let list: Vec<Value> = (0..market.pairs().len()).map(|at| product(at, market)).collect();
+/// Ids named in a query, which may name several.
+fn named<'a>(head: &'a RequestHead, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    let pairs = head.query.as_deref().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(move |(key, _)| *key == name).map(|(_, value)| percent_decoded(value))
+}
+
+fn products(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Answer {
+    let spot = head.query_value("product_type").is_none_or(|kind| kind == "SPOT");
+    let ids: Vec<String> = named(head, "product_ids").collect();
+    let (limit, offset) = (query::<usize>(head, "limit")?, query::<usize>(head, "offset")?.unwrap_or(0));
+    let wanted = |at: &usize| spot && (ids.is_empty() || ids.contains(&market.pairs()[*at].symbol));
+    let chosen: Vec<usize> = (0..market.pairs().len()).filter(wanted).collect();
+    let page = chosen.iter().skip(offset).take(limit.unwrap_or(usize::MAX));
+    let list: Vec<Value> = page.map(|at| product(*at, market, now)).collect();
     Ok(json!({"num_products": list.len(), "products": list}))
 }
 
-fn product(at: usize, market: &mut dyn Market) -> Value {
+fn product(at: usize, market: &mut dyn Market, now: UnixNanos) -> Value {
     let pair = market.pairs()[at].clone();
-    let day = market.bars(at, 86_400).last().copied();
+    let day = last_day(at, market, now);
     let price = market.trades(at).last().map_or(String::new(), |trade| text(trade.price.0, pair.price_scale));
     let (tick, lot) = (text(pair.tick.0, pair.price_scale), text(pair.lot.0, pair.size_scale));
     json!({
@@ -139,6 +178,20 @@ fn product_book(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> 
     let id = head.query_value("product_id").map(percent_decoded).unwrap_or_default();
     let at = find(&id, market)?;
     let limit = query::<usize>(head, "limit")?.unwrap_or(usize::MAX);
+    Ok(json!({"pricebook": pricebook(at, limit, market, now)}))
+}
+
+fn best_bid_ask(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Answer {
+    let asked: Vec<String> = named(head, "product_ids").collect();
+    let all = asked.is_empty().then(|| (0..market.pairs().len()).collect());
+    let chosen: Vec<usize> = match all {
+        Some(all) => all,
+        None => asked.iter().map(|id| find(id, market)).collect::<Result<_, _>>()?,
+    };
+    Ok(json!({"pricebooks": Value::from_iter(chosen.into_iter().map(|at| pricebook(at, 1, market, now)))}))
+}
+
+fn pricebook(at: usize, limit: usize, market: &mut dyn Market, now: UnixNanos) -> Value {
     let view = market.book(at, limit).unwrap_or_default();
     let pair = &market.pairs()[at];
     let side = |levels: &[book::Level]| -> Vec<Value> {
@@ -146,8 +199,7 @@ fn product_book(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> 
         levels.iter().map(level).collect()
     };
     let (bids, asks) = (side(&view.bids), side(&view.asks));
-    let book = json!({"product_id": pair.symbol, "bids": bids, "asks": asks, "time": stamp(now, 6)});
-    Ok(json!({"pricebook": book}))
+    json!({"product_id": pair.symbol, "bids": bids, "asks": asks, "time": stamp(now, 6)})
 }
 
 fn trades(head: &RequestHead, at: usize, market: &mut dyn Market) -> Answer {

@@ -4,10 +4,11 @@ use feed::websocket::handshake::RequestHead;
 use model::{Side, UnixNanos};
 use serde_json::{Value, json};
 
-use super::super::INTERVALS_S;
+use super::super::{INTERVALS_S, assets};
 use crate::http::{Response, percent_decoded};
 use crate::market::orders::{Order, levels, push_uuid};
 use crate::market::{Bar, Market, Pair, PairStatus, Trade};
+use crate::sums::last_day;
 use crate::text::{push_padded, push_padded_wide, push_rfc3339};
 
 /// Trades of a page, unless asked otherwise and at most.
@@ -26,7 +27,8 @@ pub(crate) fn answer(head: &RequestHead, market: &mut dyn Market, now: UnixNanos
     }
     match route(head, market, now) {
         Ok(response) => response,
-        Err((status, message)) => Response { unknown_path: message == UNKNOWN, ..failure(status, &message) },
+        Err((status, message)) if message == UNKNOWN => failure(status, &message).unknown(),
+        Err((status, message)) => failure(status, &message),
     }
 }
 
@@ -52,6 +54,16 @@ fn route(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Answer 
         ["products", id, "book"] => book(head, find(id, market)?, market, now),
         ["products", id, "trades"] => trades(head, find(id, market)?, market),
         ["products", id, "ticker"] => ticker(find(id, market)?, market),
+        ["products", id, "stats"] => stats(find(id, market)?, market, now),
+        ["currencies"] => {
+            let list = assets(market.pairs()).into_iter().map(|(name, money)| currency(&name, money));
+            Ok(ok(&Value::from_iter(list).to_string()))
+        }
+        ["currencies", id] => {
+            let found = assets(market.pairs()).into_iter().find(|(name, _)| name == id);
+            let (name, money) = found.ok_or_else(|| (404, "NotFound".to_owned()))?;
+            Ok(ok(&currency(&name, money).to_string()))
+        }
         ["products", id, "candles"] => candles(head, find(id, market)?, market),
         _ => Err((404, UNKNOWN.to_owned())),
     }
@@ -194,6 +206,28 @@ fn ticker(at: usize, market: &mut dyn Market) -> Answer {
         "ask": price(view.asks.first()), "bid": price(view.bids.first()), "volume": wide(volume, pair.size_scale),
         "trade_id": last.id, "price": text(last.price.0, pair.price_scale), "size": text(last.size.0, pair.size_scale),
         "time": stamp(last.time, 6),
+    });
+    Ok(ok(&body.to_string()))
+}
+
+fn currency(name: &str, money: bool) -> Value {
+    json!({
+        "id": name, "name": name, "min_size": if money { "0.01" } else { "0.00000001" }, "status": "online",
+        "message": "", "max_precision": if money { "0.01" } else { "0.00000001" }, "convertible_to": [],
+        "details": {"type": if money { "fiat" } else { "crypto" }, "symbol": null, "sort_order": 100,
+                    "push_payment_methods": [], "display_name": null, "group_types": [], "max_withdrawal_amount": null},
+        "default_network": "", "supported_networks": [], "display_name": name,
+    })
+}
+
+fn stats(at: usize, market: &mut dyn Market, now: UnixNanos) -> Answer {
+    let day = last_day(at, market, now).ok_or((404, "NotFound".to_owned()))?;
+    let pair = &market.pairs()[at];
+    let price = |value: i64| text(value, pair.price_scale);
+    let volume = wide(day.volume, pair.size_scale);
+    let body = json!({
+        "open": price(day.first.open.0), "high": price(day.high), "low": price(day.low), "last": price(day.last.close.0),
+        "volume": volume, "volume_30day": volume,
     });
     Ok(ok(&body.to_string()))
 }
