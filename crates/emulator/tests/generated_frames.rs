@@ -178,7 +178,7 @@ fn late_prints_come_behind_later_trades_and_extended_hours_are_marked() {
             let newest = all.iter().max().copied().unwrap_or_default();
             let late = has("Z") || has("U");
             assert_eq!(id < newest.0, late, "{trade}");
-            assert!(!late || time < newest.1, "a late print has its own time: {trade}");
+            assert!(!late || time <= newest.1, "a late print has its own time: {trade}");
             all.push((id, time));
             for code in ["T", "U", "Z", "I", "F"].into_iter().filter(|code| has(code)) {
                 *codes.entry(code.to_owned()).or_default() += 1;

@@ -80,7 +80,8 @@ impl Factor {
         let bits = CELL_BITS + octave;
         let bell = Draw::new(self.key, u64::from(octave), period).normal();
         // √2 to the octave: whole doublings, and 1.41421 for an odd one.
-        let height = (self.height << (octave / 2)) * if octave % 2 == 1 { 92_682 } else { 65_536 } >> 16;
+        let odd = if octave % 2 == 1 { 92_682 } else { 65_536 };
+        let height = ((self.height << (octave / 2)) * odd) >> 16;
         let multiple = if bits <= self.spell_bits { self.spell(period << bits) } else { ONE };
         (((bell * height) >> 16) * multiple as i64) >> 16
     }
