@@ -276,6 +276,10 @@ pub struct EmulatorConfig {
     pub tls_key: PathBuf,
     /// Whether messages are compressed for clients that offer it.
     pub deflate: bool,
+    /// Script of faults (TOML); empty: none.
+    pub faults: PathBuf,
+    /// Unix socket for faults on demand; empty: none.
+    pub control: PathBuf,
 }
 
 impl Default for Config {
@@ -432,6 +436,8 @@ impl Default for EmulatorConfig {
             tls_certificate: PathBuf::new(),
             tls_key: PathBuf::new(),
             deflate: false,
+            faults: PathBuf::new(),
+            control: PathBuf::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     signals, venue_name,
 };
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use emulator::{BookPace, EmulatedVenue, Rate, Times};
 use feed::{
     Feed, FeedOptions, Stop, Waiting,
@@ -16,6 +16,8 @@ use feed::{
 };
 use model::Venue;
 use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -31,6 +33,9 @@ use wire::Origin;
 
 /// The build, as told in session records.
 pub const BUILD: &str = concat!("alphapulse ", env!("CARGO_PKG_VERSION"));
+
+/// An emulator answers a command at once; a stopped one never.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// A feed holds one venue's connection and writes its ring.
 #[derive(Args)]
@@ -59,10 +64,20 @@ enum OriginArg {
 
 /// An emulator serves one venue's protocol over a generated or a recorded session.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct EmulatorArgs {
+    /// Speak to a running one instead.
+    #[command(subcommand)]
+    pub command: Option<EmulatorCommand>,
     /// The venue to stand in for.
-    #[arg(value_parser = venue_name)]
-    pub venue: Venue,
+    #[arg(value_parser = venue_name, required = true)]
+    pub venue: Option<Venue>,
+    /// Let go wrong what this script says (TOML, see docs/emulator.md); the configuration's when not given.
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// Take faults on this Unix socket; the configuration's when not given.
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
     /// Serve this recorded session (a .jsonl file, plain or gzip, with its .recv.tsv) instead of a generated one.
     #[arg(long, value_name = "FILE")]
     pub recorded: Option<PathBuf>,
@@ -85,6 +100,19 @@ pub struct EmulatorArgs {
     /// Shift a recorded session's times to now.
     #[arg(long)]
     pub shift_to_now: bool,
+}
+
+/// What can be done with an emulator that runs already.
+#[derive(Subcommand)]
+pub enum EmulatorCommand {
+    /// Send faults to a running emulator's control socket and print its answers, one JSON object a line.
+    Fault {
+        /// The socket, as given by --control.
+        socket: PathBuf,
+        /// Faults such as 'do = "lose", stream = "trade", count = 3' (TOML or JSON), or extents.
+        #[arg(required = true)]
+        commands: Vec<String>,
+    },
 }
 
 /// Announces the role and starts its metrics.
@@ -337,8 +365,12 @@ fn wait_for_end(mut each: impl FnMut()) -> anyhow::Result<()> {
 
 /// Runs one venue's emulator until it is asked to end.
 pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode> {
-    let section = config.emulator.get(args.venue.name()).cloned().unwrap_or_default();
-    let venue = match args.venue {
+    if let Some(EmulatorCommand::Fault { socket, commands }) = &args.command {
+        return send_faults(socket, commands);
+    }
+    let name = args.venue.context("name a venue")?;
+    let section = config.emulator.get(name.name()).cloned().unwrap_or_default();
+    let venue = match name {
         Venue::Kraken => EmulatedVenue::Kraken,
         // One protocol, two venues.
         Venue::Binance | Venue::BinanceUs => EmulatedVenue::Binance,
@@ -347,7 +379,7 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
     };
     let mut options = emulator::Options::new(venue);
     options.listen = section.listen.parse().with_context(|| {
-        format!("emulator.{}.listen = {:?} is no address; write it as 127.0.0.1:7411", args.venue, section.listen)
+        format!("emulator.{}.listen = {:?} is no address; write it as 127.0.0.1:7411", name, section.listen)
     })?;
     options.rate = match (args.rate, &args.recorded) {
         (Some(0), _) => Rate::FlatOut,
@@ -392,12 +424,15 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
             Some(emulator::TlsIdentity { certificate: section.tls_certificate.clone(), key: section.tls_key.clone() });
     }
     options.deflate = section.deflate;
+    options.script = script(args.faults.as_ref().unwrap_or(&section.faults))?;
+    options.control =
+        Some(args.control.as_ref().unwrap_or(&section.control).clone()).filter(|p| !p.as_os_str().is_empty());
     let registry = Registry::new();
     let handle = emulator::Server::start(options)?;
     let address = handle.addr();
-    let _announced = begin(config, &format!("emulator-{}", args.venue), &registry, Some(address.to_string()))?;
-    tracing::info!(venue = %args.venue, %address, "emulator begins; everything it serves is simulated");
-    let labels = [("venue", args.venue.name())];
+    let _announced = begin(config, &format!("emulator-{name}"), &registry, Some(address.to_string()))?;
+    tracing::info!(venue = %name, %address, "emulator begins; everything it serves is simulated");
+    let labels = [("venue", name.name())];
     let total = |name, help| registry.counter(name, help, &labels);
     let frames = total("emulator_frames_total", "Frames sent.");
     let bytes = total("emulator_bytes_total", "Bytes of frames sent.");
@@ -418,6 +453,40 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
 fn own_identity(config: &Config, section: &EmulatorConfig) -> anyhow::Result<Option<emulator::LocalIdentity>> {
     let own = section.tls && section.tls_certificate.as_os_str().is_empty();
     Ok(own.then(|| emulator::LocalIdentity::at(&config.paths.state.join("emulator-tls"))).transpose()?)
+}
+
+/// Reads a script of faults; an empty path is none.
+fn script(path: &Path) -> anyhow::Result<Vec<emulator::ScriptedFault>> {
+    if path.as_os_str().is_empty() {
+        return Ok(vec![]);
+    }
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("the script of faults {} cannot be read", path.display()))?;
+    emulator::parse_script(&text).with_context(|| path.display().to_string())
+}
+
+/// Sends commands to an emulator's control socket, one by one.
+fn send_faults(socket: &Path, commands: &[String]) -> anyhow::Result<ExitCode> {
+    let no_answer = || format!("no emulator answers at {}; start one with --control", socket.display());
+    let stream = UnixStream::connect(socket).with_context(no_answer)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    let mut answers = BufReader::new(stream.try_clone()?);
+    let mut good = true;
+    for command in commands {
+        if command.contains('\n') {
+            bail!("a command is one line; {command:?} has more");
+        }
+        writeln!(&stream, "{command}").with_context(no_answer)?;
+        let mut answer = String::new();
+        answers.read_line(&mut answer).with_context(no_answer)?;
+        let read: serde_json::Value = serde_json::from_str(&answer).with_context(no_answer)?;
+        match read["error"].as_str() {
+            Some(error) => eprintln!("alphapulse: {error}"),
+            None => println!("{}", answer.trim_end()),
+        }
+        good &= read["ok"] == true;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// The WebSocket and REST addresses of a venue's emulator: the venue's own paths at the emulator's address.

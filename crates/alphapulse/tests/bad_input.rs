@@ -65,6 +65,27 @@ fn a_socket_path_that_is_too_long_or_taken_is_named() {
 }
 
 #[test]
+fn a_script_of_faults_is_named_with_file_line_and_what_is_meant() {
+    let site = Site::new("");
+    let script = |text: &str| {
+        let path = site.state.path().join("script.toml");
+        fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    for (text, parts) in [
+        ("[[fault]]\ndo = \"loose\"", &["script.toml", "line 2", "loose", "did you mean \"lose\"?"][..]),
+        ("[[fault]]\ndo = \"lose\"\nper_million = 1000001", &["line 3", "per_million = 1000001", "1 to 1000000"]),
+        ("[[fault]]\ndo = \"drop\"\nevery = 1", &["line 3", "every", "did you mean \"every_s\"?"]),
+        ("[[fault]]\ndo = \"lose\"\nsymbol = \"BTCUSD\"", &["kraken", "BTCUSD", "BTC/USD"]),
+    ] {
+        refused(&site, &["emulator", "kraken", "--faults", &script(text)], parts);
+    }
+    refused(&site, &["emulator", "kraken", "--faults", "no-such.toml"], &["no-such.toml"]);
+    refused(&site, &["emulator", "kraken", "--recorded", "no-such.jsonl"], &["no-such.jsonl"]);
+    refused(&site, &["emulator", "fault", "no-such.sock", "extents"], &["no-such.sock", "--control"]);
+}
+
+#[test]
 fn a_ring_of_another_version_is_named_and_left_alone() {
     let site = Site::new("");
     let path = site.rings.path().join("kraken.ring");

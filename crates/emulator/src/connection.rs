@@ -15,8 +15,11 @@ use feed::websocket::handshake::{RequestHead, accept, accept_deflate};
 use feed::websocket::{Decoder, DecoderConfig, Deflate, Deflater, Encoder, Message, Role};
 use model::{StreamKind, UnixNanos};
 
+use crate::faults::engine::FrameFaults;
+use crate::faults::ledger::Spot;
+use crate::faults::{Fault, Place, Trigger, refusal};
 use crate::http::{Response, SERVER};
-use crate::hub::{Hub, Lapped, Pull};
+use crate::hub::{ConnectionPlan, Hub, Lapped, Pull};
 use crate::market::{Market, TopicId};
 use crate::options::EmulatedVenue;
 use crate::outgoing::Outgoing;
@@ -35,6 +38,8 @@ const TURN_BYTES: usize = 1 << 20;
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// Most bytes of a request's body that are read and thrown away.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// Most bytes of a message that is compressed whole.
+const GIANT_DEFLATED_MAX: usize = 256 << 20;
 /// After a close frame the client has this long to answer.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
@@ -144,7 +149,7 @@ fn take_frames(
         if subscribed[topic as usize] {
             out.topic_frame(topic, frame);
         }
-        if out.bytes.len() < bytes_max { Pull::More } else { Pull::Enough }
+        if out.bytes.len() < bytes_max && out.fired.is_empty() { Pull::More } else { Pull::Enough }
     })?;
     out.flush();
     Ok(())
@@ -159,6 +164,8 @@ pub(crate) struct Connection<'a> {
     crowded: bool,
     /// Whose requests count together.
     peer: IpAddr,
+    /// A fault broke this connection: it ends without a word.
+    broken: bool,
 }
 
 /// Why a connection's thread ends; the peer is told where the protocol has words for it.
@@ -187,7 +194,7 @@ impl<'a> Connection<'a> {
         crowded: bool,
     ) -> Self {
         let drops = shared.drops();
-        Self { number, stream, shared, waker, drops, crowded, peer }
+        Self { number, stream, shared, waker, drops, crowded, peer, broken: false }
     }
 
     pub(crate) fn run(mut self) {
@@ -195,7 +202,7 @@ impl<'a> Connection<'a> {
             Err(End::Broken(error)) => tracing::debug!(number = self.number, %error, "connection broke"),
             Err(End::Silent | End::Close(_)) | Ok(()) => {}
         }
-        if self.drops == self.shared.drops() {
+        if self.drops == self.shared.drops() && !self.broken {
             self.stream.shutdown();
         }
     }
@@ -227,11 +234,11 @@ impl<'a> Connection<'a> {
         loop {
             let Some(head) = self.read_head(&mut bytes)? else { return Ok(()) };
             let now = self.shared.clock.now();
-            let refusal = self.shared.refusal(now).or(self.crowded.then_some((503, 1)));
-            if let Some((status, wait)) = refusal {
+            let refused = self.shared.refusal(now).or(self.crowded.then_some((503, 1)));
+            if let Some((status, wait)) = refused {
                 self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-                let body = "{\"error\":\"the emulator refuses connections for now\"}";
-                return self.respond(&head, Response::json(status, body).header("Retry-After", wait), false, now);
+                let answer = refusal::answer(self.shared.venue, status, wait, &head.path, now);
+                return self.respond(&head, answer, false, now);
             }
             let rest = bytes.split_off(head.head_bytes);
             bytes = rest;
@@ -311,7 +318,7 @@ impl<'a> Connection<'a> {
     fn answer(&self, head: &RequestHead, now: UnixNanos) -> Response {
         let mut hub = self.shared.hub.lock().expect("no holder of this lock panics");
         hub.advance(now);
-        match self.shared.venue {
+        let mut response = match self.shared.venue {
             EmulatedVenue::Kraken => kraken::answer(head, &mut *hub.market, now),
             EmulatedVenue::Binance => {
                 let mut rest = self.shared.binance_rest.lock().expect("no holder of this lock panics");
@@ -326,7 +333,12 @@ impl<'a> Connection<'a> {
                 let left = self.shared.take_request((self.peer, part), limit, now);
                 alpaca::answer(head, &self.shared.account, left, &mut *hub.market, now)
             }
+        };
+        if response.status == 200 && is_book(&head.path) {
+            let url = format!("{}?{}", head.path, head.query.as_deref().unwrap_or_default());
+            hub.rest_book(&url, &mut response.body, now);
         }
+        response
     }
 
     fn respond(&mut self, head: &RequestHead, response: Response, keep: bool, now: UnixNanos) -> Result<(), End> {
@@ -386,6 +398,12 @@ impl<'a> Connection<'a> {
     }
 }
 
+/// Whether a REST path serves whole books, at whichever venue.
+fn is_book(path: &str) -> bool {
+    let ends = ["/depth", "/Depth", "/book", "/product_book", "/latest/orderbooks"];
+    ends.iter().any(|end| path.ends_with(end))
+}
+
 /// The WebSocket half of a connection.
 struct Session<'c, 'a> {
     connection: &'c mut Connection<'a>,
@@ -395,6 +413,10 @@ struct Session<'c, 'a> {
     /// The figures last made known.
     recorded: ConnectionStats,
     subscribed: Vec<bool>,
+    /// Plans of the hub before this one were seen.
+    plans_seen: usize,
+    /// Until then, every byte is sent by itself.
+    trickles_until: UnixNanos,
 }
 
 impl<'c, 'a> Session<'c, 'a> {
@@ -424,7 +446,115 @@ impl<'c, 'a> Session<'c, 'a> {
         let mut out = Outgoing::new(connection.number, kinds, journal, now);
         out.deflater = terms.as_ref().and_then(Deflater::server);
         let recorded = ConnectionStats { number: connection.number, ..ConnectionStats::default() };
-        Ok(Self { connection, protocol, decoder, out, recorded, subscribed })
+        let trickles_until = UnixNanos::ZERO;
+        let mut session =
+            Self { connection, protocol, decoder, out, recorded, subscribed, plans_seen: 0, trickles_until };
+        // What was planned for all connections at once was before this one's time.
+        let fired = session.plans(|plan| plan.planned.connection.is_some() || plan.planned.trigger != Trigger::Next);
+        session.out.fired = fired;
+        Ok(session)
+    }
+
+    /// Takes in the hub's new plans; those of the socket that need no frame come back.
+    fn plans(&mut self, wanted: impl Fn(&ConnectionPlan) -> bool) -> Vec<Arc<ConnectionPlan>> {
+        let shared = self.connection.shared;
+        let number = self.connection.number;
+        let hub = shared.hub.lock().expect("no holder of this lock panics");
+        let mut now = Vec::new();
+        for plan in hub.plans(self.plans_seen) {
+            self.plans_seen += 1;
+            let ours = plan.planned.connection.is_none_or(|connection| connection == number);
+            if !ours || !wanted(plan) || plan.fired.load(Ordering::Acquire) {
+                continue;
+            }
+            match (plan.planned.fault.place(), plan.planned.trigger) {
+                (Place::Frames, _) => {
+                    let fresh = || {
+                        let faults = FrameFaults::new(Arc::clone(&shared.ledger), Some(number));
+                        (faults, hub.market.topics().to_vec())
+                    };
+                    let (faults, _) = self.out.faults.get_or_insert_with(fresh);
+                    faults.add(plan.id, plan.planned.clone(), shared.clock.now());
+                }
+                (_, Trigger::Next) => now.push(Arc::clone(plan)),
+                _ => self.out.awaiting.push(Arc::clone(plan)),
+            }
+        }
+        now
+    }
+
+    /// Does what faults want with this socket.
+    fn suffer(&mut self) -> Result<(), End> {
+        let mut fired = std::mem::take(&mut self.out.fired);
+        fired.extend(self.plans(|_| true));
+        let shared = self.connection.shared;
+        for plan in fired {
+            let now = shared.clock.now();
+            let frame = self.out.stats.frames;
+            let spot = Spot { connection: Some(self.connection.number), frame, ..Spot::default() };
+            shared.ledger.hit(plan.id, plan.planned.fault.name(), now, &spot);
+            shared.ledger.finish(plan.id);
+            match &plan.planned.fault {
+                Fault::Drop => {
+                    self.connection.broken = true;
+                    return Err(End::Silent);
+                }
+                Fault::HalfOpen(wait) => return self.hold_still(now.after(*wait)),
+                Fault::Trickle(wait) => self.trickles_until = now.after(*wait),
+                Fault::Fragment { bytes, wait } => self.out.fragments = Some((*bytes as usize, now.after(*wait))),
+                Fault::Giant { mib } => self.send_giant(*mib)?,
+                Fault::Say(text) => self.out.say(text.as_bytes()),
+                // The others are none of a socket's.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Neither reads nor writes until then, and breaks.
+    fn hold_still(&mut self, until: UnixNanos) -> Result<(), End> {
+        let shared = self.connection.shared;
+        loop {
+            let left = until.since(shared.clock.now());
+            if left.is_zero() || self.connection.interrupted() {
+                self.connection.broken = true;
+                return Err(End::Silent);
+            }
+            let mut fds = [watch(&*self.connection.waker, Interest::Read)];
+            wait(&mut fds, Some(left.min(SLEEP_MAX)))?;
+            self.connection.waker.clear();
+        }
+    }
+
+    /// A text message of spaces. Uncompressed it is never whole in memory here.
+    fn send_giant(&mut self, mib: u32) -> Result<(), End> {
+        let length = (mib as usize) << 20;
+        if let Some(deflater) = &mut self.out.deflater {
+            let spaces = vec![b' '; length.min(GIANT_DEFLATED_MAX)];
+            self.out.encoder.text_deflated(&spaces, deflater, &mut self.out.bytes);
+            return Ok(());
+        }
+        let mut head = vec![0x81, 127];
+        head.extend_from_slice(&(length as u64).to_be_bytes());
+        self.connection.stream.send(&head)?;
+        let piece = vec![b' '; 64 << 10];
+        for _ in 0..length / piece.len() {
+            self.connection.stream.send(&piece)?;
+            while self.connection.stream.wants_write() {
+                if self.connection.interrupted() {
+                    return Err(End::Silent);
+                }
+                // What the client says meanwhile waits; only the way out counts here.
+                let mut fds = [
+                    watch(&self.connection.stream, Interest::ReadWrite),
+                    watch(&*self.connection.waker, Interest::Read),
+                ];
+                wait(&mut fds, Some(SLEEP_MAX))?;
+                self.connection.waker.clear();
+                self.connection.stream.flush()?;
+            }
+        }
+        Ok(())
     }
 
     fn run(mut self) -> Result<(), End> {
@@ -435,6 +565,9 @@ impl<'c, 'a> Session<'c, 'a> {
         drop(hub);
         if let Err(End::Close(close)) = &end {
             self.say_goodbye(close);
+        }
+        if self.connection.drops != self.connection.shared.drops() {
+            self.connection.shared.dropped(self.connection.number, self.out.stats.frames);
         }
         self.out.stats.open = false;
         self.record();
@@ -481,6 +614,8 @@ impl<'c, 'a> Session<'c, 'a> {
             }
             let (next, close) = self.turn()?;
             self.send()?;
+            self.suffer()?;
+            self.send()?;
             if let Some(close) = close {
                 return Err(End::Close(close));
             }
@@ -511,7 +646,12 @@ impl<'c, 'a> Session<'c, 'a> {
     /// next frames are due, and whether the connection ends behind those taken now.
     fn turn(&mut self) -> Result<(UnixNanos, Option<Close>), End> {
         let congested = self.connection.stream.wants_write();
+        let (drops, shared) = (self.connection.drops, self.connection.shared);
         self.with_desk(|protocol, desk| {
+            if drops != shared.drops() {
+                // Whoever broke the connections may have put another market behind them.
+                return Err(End::Silent);
+            }
             desk.hub.advance(desk.now);
             if !congested {
                 take_frames(desk.hub, desk.out, desk.subscribed, desk.number, TURN_BYTES)
@@ -528,7 +668,10 @@ impl<'c, 'a> Session<'c, 'a> {
         if self.out.bytes.is_empty() {
             return Ok(());
         }
-        self.connection.stream.send(&self.out.bytes)?;
+        match self.out.now < self.trickles_until {
+            false => self.connection.stream.send(&self.out.bytes)?,
+            true => self.trickle()?,
+        }
         self.out.bytes.clear();
         self.record();
         if let Some(journal) = &mut self.out.journal {
@@ -538,6 +681,22 @@ impl<'c, 'a> Session<'c, 'a> {
             Some(error) => Err(End::Broken(error)),
             None => Ok(()),
         }
+    }
+
+    /// Sends what there is byte by byte, each in a write of its own.
+    fn trickle(&mut self) -> Result<(), End> {
+        let bytes = std::mem::take(&mut self.out.bytes);
+        for byte in &bytes {
+            self.connection.stream.send(std::slice::from_ref(byte))?;
+            while self.connection.stream.wants_write() {
+                if self.connection.interrupted() {
+                    return Err(End::Silent);
+                }
+                self.connection.sleep(SLEEP_MAX)?;
+            }
+        }
+        self.out.bytes = bytes;
+        Ok(())
     }
 
     /// Makes the figures since the last write known.

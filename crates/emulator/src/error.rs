@@ -37,6 +37,18 @@ pub enum CaptureError {
     },
 }
 
+/// A fault that the emulated venue cannot have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{venue} cannot have the fault {fault}: {problem}")]
+pub struct FaultError {
+    /// The venue.
+    pub venue: &'static str,
+    /// The fault's name.
+    pub fault: &'static str,
+    /// Why not, and what is possible.
+    pub problem: String,
+}
+
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -78,6 +90,17 @@ pub enum StartError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// The control socket cannot be made.
+    #[error("cannot listen on the control socket {}: {source}; choose another path of at most 107 bytes", path.display())]
+    Control {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A fault of the script that the venue cannot have.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// The system gave no thread or event descriptor.
     #[error("cannot start the server's threads: {0}")]
     Thread(io::Error),

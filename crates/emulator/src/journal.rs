@@ -1,10 +1,9 @@
 //! The ground truth of a run: every frame and REST answer that was sent, in the form captures have.
 //!
 //! Per WebSocket connection `NNNNNN.jsonl` (one frame a line, exactly as sent) and `NNNNNN.recv.tsv` (line, time of
-//! sending in ns since the epoch); for all REST answers `rest.http.jsonl`; faults as they were asked for in
-//! `faults.tsv`. So a journal can be decoded, compared and served again. Frames are written when they are handed to
-//! the socket: what a broken connection did not deliver is here all the same. A later run in the same folder adds to
-//! it under new numbers.
+//! sending in ns since the epoch); for all REST answers `rest.http.jsonl`; what faults did in `faults.jsonl`. So a
+//! journal can be decoded, compared and served again. Frames are written when they are handed to the socket: what a
+//! broken connection did not deliver is here all the same. A later run in the same folder adds to it under new numbers.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -42,10 +41,7 @@ impl Journal {
         fs::create_dir_all(folder)?;
         let append = |name| OpenOptions::new().create(true).append(true).open(folder.join(name));
         let rest = BufWriter::new(append("rest.http.jsonl")?);
-        let mut faults = append("faults.tsv")?;
-        if faults.metadata()?.len() == 0 {
-            faults.write_all(b"at_ns_unix\tfault\n")?;
-        }
+        let faults = append("faults.jsonl")?;
         let number = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".jsonl")?.parse::<u64>().ok();
         let earlier = fs::read_dir(folder)?.flatten().filter_map(number).max().unwrap_or(0);
         let (rest, faults) = (Arc::new(Mutex::new(rest)), Arc::new(Mutex::new(faults)));
@@ -72,8 +68,14 @@ impl Journal {
         file.flush()
     }
 
-    pub(crate) fn fault(&self, at: UnixNanos, fault: &crate::Fault) -> io::Result<()> {
-        writeln!(self.faults.lock().expect("no holder of this lock panics"), "{at}\t{fault:?}")
+    /// What a fault did, when it is over.
+    pub(crate) fn fault(&self, extent: &serde_json::Value) -> io::Result<()> {
+        writeln!(self.faults.lock().expect("no holder of this lock panics"), "{extent}")
+    }
+
+    /// The number that a connection has in the journal.
+    pub(crate) fn number(&self, connection: u64) -> u64 {
+        self.earlier + connection
     }
 }
 
@@ -121,7 +123,5 @@ mod tests {
             assert_eq!(names().len(), 2 * (run + 1));
         }
         assert_eq!(names(), ["000001.jsonl", "000002.jsonl", "000003.jsonl", "000004.jsonl"]);
-        let faults = fs::read_to_string(folder.path().join("faults.tsv")).expect("readable");
-        assert_eq!(faults.lines().count(), 1, "one head: {faults}");
     }
 }

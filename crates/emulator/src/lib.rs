@@ -29,8 +29,10 @@ mod sums;
 mod text;
 
 pub use alpaca::msgpack_of;
-pub use error::{CaptureError, StartError};
-pub use faults::{Fault, ScriptError, ScriptedFault, Target, parse_script};
+pub use error::{CaptureError, FaultError, StartError};
+pub use faults::{
+    Extent, Fault, Field, Planned, ScriptError, ScriptedFault, Target, Trigger, parse_command, parse_script,
+};
 pub use frames::GeneratedFrames;
 pub use identity::{LocalIdentity, TLS_NAMES};
 pub use market::many::{INSTRUMENTS_MAX, LEVELS_MAX, LEVELS_SUM_MAX, TRADES_KEPT_MAX};

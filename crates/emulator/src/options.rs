@@ -254,6 +254,8 @@ pub struct Options {
     pub journal: JournalOptions,
     /// Faults at set times after the start, as [`crate::parse_script`] reads them.
     pub script: Vec<ScriptedFault>,
+    /// Where to listen for commands: a Unix socket; `None`: nowhere.
+    pub control: Option<PathBuf>,
     /// Limits.
     pub limits: Limits,
     /// Whether messages and REST answers are compressed for clients that offer it.
@@ -273,6 +275,7 @@ impl Options {
             rate: Rate::FramesPerSecond(100),
             journal: JournalOptions::Counts,
             script: Vec::new(),
+            control: None,
             limits: Limits::default(),
             deflate: false,
             account: Account::default(),

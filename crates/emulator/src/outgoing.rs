@@ -6,13 +6,18 @@
 //! venue counts its frames it has used up its number.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use feed::websocket::{Deflater, Encoder};
 use model::{StreamKind, UnixNanos};
 
 use crate::alpaca::msgpack;
+use crate::faults::Trigger;
+use crate::faults::engine::FrameFaults;
+use crate::hub::ConnectionPlan;
 use crate::journal::ConnectionJournal;
-use crate::market::TopicId;
+use crate::market::{Topic, TopicId};
 use crate::stats::{ConnectionStats, kind_index};
 use crate::text::push_u64;
 
@@ -65,6 +70,16 @@ pub(crate) struct Outgoing {
     pub(crate) failed: Option<io::Error>,
     /// When a data or answer frame was last written.
     pub(crate) last_text: UnixNanos,
+    /// Faults for frames of this connection alone, and the topics they know.
+    pub(crate) faults: Option<(FrameFaults, Vec<Topic>)>,
+    /// Faults of the socket that wait for a frame.
+    pub(crate) awaiting: Vec<Arc<ConnectionPlan>>,
+    /// Those whose frame came: nothing more is taken until they were seen to.
+    pub(crate) fired: Vec<Arc<ConnectionPlan>>,
+    /// Frames of topics so far, for faults that wait for one.
+    topic_frames: u64,
+    /// Until then, messages go in frames of at most so many bytes.
+    pub(crate) fragments: Option<(usize, UnixNanos)>,
 }
 
 impl Outgoing {
@@ -86,6 +101,11 @@ impl Outgoing {
             now,
             failed: None,
             last_text: now,
+            faults: None,
+            awaiting: Vec::new(),
+            fired: Vec::new(),
+            topic_frames: 0,
+            fragments: None,
         }
     }
 
@@ -101,8 +121,32 @@ impl Outgoing {
         }
     }
 
-    /// Sends a frame of a topic.
+    /// Sends a frame of a topic, unless a fault of this connection has another word.
     pub(crate) fn topic_frame(&mut self, topic: TopicId, frame: &[u8]) {
+        match self.faults.take() {
+            Some((mut faults, topics)) if !frame.is_empty() => {
+                faults.expire(self.now);
+                faults.pass(topic, &topics, frame.to_vec(), self.now, |topic, frame| self.dressed(topic, frame));
+                self.faults = (!faults.is_idle()).then_some((faults, topics));
+            }
+            faults => {
+                self.faults = faults;
+                self.dressed(topic, frame);
+            }
+        }
+        if self.awaiting.is_empty() || frame.is_empty() {
+            return;
+        }
+        self.topic_frames += 1;
+        let sent = self.topic_frames;
+        let fired = self.awaiting.extract_if(.., |plan| match plan.planned.trigger {
+            Trigger::Frame(number) if sent < number => plan.fired.load(Ordering::Acquire),
+            _ => true,
+        });
+        self.fired.extend(fired.filter(|plan| !plan.fired.swap(true, Ordering::AcqRel)));
+    }
+
+    fn dressed(&mut self, topic: TopicId, frame: &[u8]) {
         if frame.is_empty() {
             if let Dress::Counted { next } = &mut self.dress {
                 *next += 1;
@@ -202,11 +246,16 @@ impl Outgoing {
     }
 
     fn payload(&mut self, kind: StreamKind, payload: &[u8], journaled: &[u8], binary: bool) {
+        let start = self.bytes.len();
         match (binary, &mut self.deflater) {
             (true, None) => self.encoder.binary(payload, &mut self.bytes),
             (false, None) => self.encoder.text_bytes(payload, &mut self.bytes),
             (true, Some(deflater)) => self.encoder.binary_deflated(payload, deflater, &mut self.bytes),
             (false, Some(deflater)) => self.encoder.text_deflated(payload, deflater, &mut self.bytes),
+        }
+        if let Some((fragment_bytes, _)) = self.fragments.filter(|(_, until)| self.now < *until) {
+            let whole = self.bytes.split_off(start);
+            push_fragments(&whole, fragment_bytes, &mut self.bytes);
         }
         self.crc.update(payload);
         self.stats.frames += 1;
@@ -218,6 +267,33 @@ impl Outgoing {
         {
             self.failed = Some(error);
         }
+    }
+}
+
+/// Cuts one frame of a server into several, control bits and all.
+fn push_fragments(frame: &[u8], fragment_bytes: usize, out: &mut Vec<u8>) {
+    const FIN: u8 = 0x80;
+    let head = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let last = (frame.len() - head).div_ceil(fragment_bytes).saturating_sub(1);
+    for (index, fragment) in frame[head..].chunks(fragment_bytes).enumerate() {
+        let kind = if index == 0 { frame[0] & !FIN } else { 0 };
+        out.push(kind | if index == last { FIN } else { 0 });
+        match fragment.len() {
+            len @ 0..=125 => out.push(len as u8),
+            len @ 126..=0xFFFF => {
+                out.push(126);
+                out.extend_from_slice(&(len as u16).to_be_bytes());
+            }
+            len => {
+                out.push(127);
+                out.extend_from_slice(&(len as u64).to_be_bytes());
+            }
+        }
+        out.extend_from_slice(fragment);
     }
 }
 
@@ -240,6 +316,19 @@ mod tests {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         assert_eq!((frames, dress), (2, Dress::Counted { next: 12 }));
         assert!(text.contains("_num\":9,") && text.contains("_num\":11,") && !text.contains("_num\":10,"), "{text}");
+    }
+
+    #[test]
+    fn fragments_are_the_message() {
+        use feed::websocket::{Decoder, DecoderConfig, Message, Role};
+        let mut out = Outgoing::new(1, vec![StreamKind::Trade], None, UnixNanos::ZERO);
+        out.fragments = Some((3, UnixNanos(1)));
+        let text = "x".repeat(200);
+        out.topic_frame(0, text.as_bytes());
+        let mut decoder = Decoder::new(DecoderConfig::new(Role::Client));
+        decoder.push(&out.bytes);
+        assert_eq!(decoder.next_message().ok().flatten(), Some(Message::Text(text.as_bytes())));
+        assert_eq!(out.bytes.len(), 200 + 2 * 67);
     }
 
     #[test]

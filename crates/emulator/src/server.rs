@@ -13,9 +13,10 @@ use model::UnixNanos;
 
 use crate::clock::Clock;
 use crate::connection::Connection;
-use crate::error::StartError;
-use crate::faults::Fault;
-use crate::hub::Hub;
+use crate::error::{FaultError, StartError};
+use crate::faults::ledger::{Ledger, Spot};
+use crate::faults::{Extent, Fault, Place, Planned, ScriptedFault, Trigger, control};
+use crate::hub::{Anew, Hub};
 use crate::journal::Journal;
 use crate::market::reference;
 use crate::market::simulation::{Setup, SimulatedPair, Simulation};
@@ -45,11 +46,26 @@ pub(crate) struct Shared {
     requests: Mutex<Requests>,
     pub(crate) counters: Counters,
     pub(crate) journal: Option<Journal>,
+    /// What faults did.
+    pub(crate) ledger: Arc<Ledger>,
+    tls: Mutex<Option<TlsServer>>,
     stop: AtomicBool,
     drops: AtomicU64,
-    refuse: Mutex<Option<(u16, UnixNanos)>>,
+    /// The fault that broke every connection last.
+    drop_fault: Mutex<(u64, &'static str)>,
+    refuse: Mutex<Option<Refusal>>,
+    /// Ends the acceptor's sleep.
+    waker: Arc<Waker>,
     wakers: Mutex<BTreeMap<u64, Arc<Waker>>>,
     unknown_paths: Mutex<BTreeSet<String>>,
+}
+
+/// A fault that refuses whoever comes.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    fault: u64,
+    status: u16,
+    until: UnixNanos,
 }
 
 impl Shared {
@@ -75,34 +91,134 @@ impl Shared {
         self.drops.load(Ordering::Acquire)
     }
 
-    /// Status and seconds to stay away, while a fault refuses connections.
+    /// Status and seconds to stay away, while a fault refuses connections; counts one more that is refused.
     pub(crate) fn refusal(&self, now: UnixNanos) -> Option<(u16, u64)> {
         let refuse = *self.refuse.lock().expect("no holder of this lock panics");
-        refuse.filter(|(_, until)| *until > now).map(|(status, until)| (status, until.since(now).as_secs() + 1))
+        let Refusal { fault, status, until } = refuse.filter(|refusal| refusal.until > now)?;
+        self.ledger.hit(fault, "refuse", now, &Spot::default());
+        Some((status, until.since(now).as_secs() + 1))
     }
 
-    pub(crate) fn inject(&self, fault: Fault, now: UnixNanos) {
-        if let Some(Err(error)) = self.journal.as_ref().map(|journal| journal.fault(now, &fault)) {
-            tracing::error!(%error, "the journal of faults cannot be written");
-        }
-        let mut hub = self.hub.lock().expect("no holder of this lock panics");
-        let rest = hub.inject(fault, now);
-        drop(hub);
-        match rest {
-            Some(Fault::Drop) => {
-                self.drops.fetch_add(1, Ordering::Release);
-                self.wake_all();
+    /// A connection broke because every one was to.
+    pub(crate) fn dropped(&self, connection: u64, frames: u64) {
+        let (id, name) = *self.drop_fault.lock().expect("no holder of this lock panics");
+        let spot = Spot { connection: Some(connection), frame: frames, ..Spot::default() };
+        self.ledger.hit(id, name, self.clock.now(), &spot);
+        self.ledger.finish(id);
+    }
+
+    /// Whether the venue can do this at all.
+    fn check(&self, planned: &Planned) -> Result<(), FaultError> {
+        let name = planned.fault.name();
+        let cannot = |problem: String| Err(FaultError { venue: self.venue.name(), fault: name, problem });
+        match &planned.fault {
+            Fault::Checksum(_) if self.venue != EmulatedVenue::Kraken => {
+                return cannot("its frames have no checksum; use corrupt".to_owned());
             }
-            Some(Fault::Refuse { status, wait }) => {
-                *self.refuse.lock().expect("no holder of this lock panics") = Some((status, now.after(wait)));
+            Fault::Refuse { status: 418, .. } if self.venue != EmulatedVenue::Binance => {
+                return cannot("only Binance bans with 418; use 429".to_owned());
+            }
+            Fault::Restart if !self.hub.lock().expect("no holder of this lock panics").can_begin_anew() => {
+                return cannot("a recorded session cannot begin its ids at 1; use a generated one".to_owned());
+            }
+            Fault::Certificate { .. } if self.tls.lock().expect("no holder of this lock panics").is_none() => {
+                return cannot("there is no TLS here; give the emulator a certificate first".to_owned());
             }
             _ => {}
         }
+        let Some(symbol) = &planned.fault.target().symbol else { return Ok(()) };
+        let hub = self.hub.lock().expect("no holder of this lock panics");
+        let symbols: BTreeSet<&str> = hub.market.topics().iter().map(|topic| &topic.symbol[..]).collect();
+        if symbols.contains(&symbol[..]) {
+            return Ok(());
+        }
+        let known: Vec<&str> = symbols.into_iter().filter(|known| !known.is_empty()).take(8).collect();
+        cannot(format!("there is no symbol {symbol:?}; there are {}", known.join(", ")))
     }
 
-    pub(crate) fn inject_due(&self, now: UnixNanos) {
+    /// Plans a fault for its time, counted from now; what is due at once gets its id.
+    pub(crate) fn schedule(&self, scripted: ScriptedFault) -> Result<Option<u64>, FaultError> {
+        self.check(&scripted.planned)?;
+        let now = self.clock.now();
+        if scripted.after.is_zero() {
+            return self.plan(scripted.planned, now).map(Some);
+        }
+        self.hub.lock().expect("no holder of this lock panics").schedule(scripted, now);
+        self.waker.wake();
+        Ok(None)
+    }
+
+    /// Lets something go wrong, now or with the frame it waits for.
+    pub(crate) fn plan(&self, planned: Planned, now: UnixNanos) -> Result<u64, FaultError> {
+        self.check(&planned)?;
+        let id = self.ledger.enter();
+        tracing::info!(venue = self.venue.name(), id, fault = planned.fault.name(), "a fault is planned");
+        let everywhere = planned.connection.is_none();
+        match planned.fault.place() {
+            Place::Frames if everywhere => {
+                self.hub.lock().expect("no holder of this lock panics").add_fault(id, planned, now);
+            }
+            Place::Sockets if everywhere && planned.fault == Fault::Drop && planned.trigger == Trigger::Next => {
+                self.drop_all(id, "drop");
+            }
+            Place::Server => self.serve_fault(id, planned.fault, now)?,
+            _ => {
+                self.hub.lock().expect("no holder of this lock panics").add_plan(id, planned);
+                self.wake_all();
+            }
+        }
+        Ok(id)
+    }
+
+    fn drop_all(&self, id: u64, name: &'static str) {
+        *self.drop_fault.lock().expect("no holder of this lock panics") = (id, name);
+        self.drops.fetch_add(1, Ordering::Release);
+        self.wake_all();
+    }
+
+    fn serve_fault(&self, id: u64, fault: Fault, now: UnixNanos) -> Result<(), FaultError> {
+        match fault {
+            Fault::Refuse { status, wait } => {
+                let refusal = Refusal { fault: id, status, until: now.after(wait) };
+                let before = self.refuse.lock().expect("no holder of this lock panics").replace(refusal);
+                before.iter().for_each(|before| self.ledger.finish(before.fault));
+            }
+            Fault::Restart => {
+                let mut hub = self.hub.lock().expect("no holder of this lock panics");
+                self.drop_all(id, "restart");
+                hub.begin_anew();
+            }
+            Fault::OldSnapshot(count) => {
+                self.hub.lock().expect("no holder of this lock panics").serve_old_books(id, count);
+            }
+            Fault::Certificate { certificate, key } => {
+                let tls = TlsServer::from_pem(&certificate, &key).map_err(|error| FaultError {
+                    venue: self.venue.name(),
+                    fault: "certificate",
+                    problem: error.to_string(),
+                })?;
+                *self.tls.lock().expect("no holder of this lock panics") = Some(tls);
+                self.ledger.hit(id, "certificate", now, &Spot::default());
+                self.ledger.finish(id);
+            }
+            // The others are frames' and sockets'.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Plans what is due by the script and ends what has lasted its time.
+    fn keep_faults(&self, now: UnixNanos) {
         let due = self.hub.lock().expect("no holder of this lock panics").due_faults(now);
-        due.into_iter().for_each(|fault| self.inject(fault, now));
+        for planned in due {
+            if let Err(error) = self.plan(planned, now) {
+                tracing::error!("{error}");
+            }
+        }
+        let mut refuse = self.refuse.lock().expect("no holder of this lock panics");
+        if let Some(over) = refuse.take_if(|refusal| refusal.until <= now) {
+            self.ledger.finish(over.fault);
+        }
     }
 
     fn wake_all(&self) {
@@ -129,7 +245,15 @@ impl Server {
                 Some(Journal::create(path).map_err(|source| StartError::Journal { path: path.clone(), source })?)
             }
         };
-        let market = market(&options, started)?;
+        let (market, anew) = market(&options, started)?;
+        let control = options.control.as_ref().map(|path| {
+            let listener =
+                control::listen(path).map_err(|source| StartError::Control { path: path.clone(), source })?;
+            Ok::<_, StartError>((listener, path.clone()))
+        });
+        let control = control.transpose()?;
+        let ledger = Arc::new(Ledger::new(journal.clone()));
+        let waker = Arc::new(Waker::new().map_err(StartError::Thread)?);
         let listen = |source| StartError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
@@ -143,18 +267,29 @@ impl Server {
             account: options.account,
             alpaca_sessions: alpaca::Sessions::default(),
             requests: Mutex::new(Requests::default()),
-            hub: Mutex::new(Hub::new(market, options.script, started)),
+            hub: Mutex::new(Hub::new(market, anew, Arc::clone(&ledger), started)),
             counters: Counters::default(),
             journal,
+            ledger,
+            tls: Mutex::new(tls),
             stop: AtomicBool::new(false),
             drops: AtomicU64::new(0),
+            drop_fault: Mutex::new((0, "drop")),
             refuse: Mutex::new(None),
+            waker: Arc::clone(&waker),
             wakers: Mutex::new(BTreeMap::new()),
             unknown_paths: Mutex::new(BTreeSet::new()),
         });
-        let waker = Arc::new(Waker::new().map_err(StartError::Thread)?);
-        let acceptor =
-            Acceptor { listener, tls, shared: Arc::clone(&shared), waker: Arc::clone(&waker), threads: vec![] };
+        for fault in options.script {
+            shared.schedule(fault)?;
+        }
+        let threads = match control {
+            Some((listener, path)) => {
+                vec![control::serve(listener, path, Arc::clone(&shared)).map_err(StartError::Thread)?]
+            }
+            None => vec![],
+        };
+        let acceptor = Acceptor { listener, shared: Arc::clone(&shared), waker: Arc::clone(&waker), threads };
         let thread = std::thread::Builder::new()
             .name(format!("{}-accept", options.venue.name()))
             .spawn(move || acceptor.run())
@@ -165,19 +300,21 @@ impl Server {
 }
 
 /// The market that the options ask for.
-fn market(options: &Options, started: UnixNanos) -> Result<Box<dyn Market>, StartError> {
+fn market(options: &Options, started: UnixNanos) -> Result<(Box<dyn Market>, Option<Anew>), StartError> {
     if options.rate == Rate::FramesPerSecond(0) || options.rate == Rate::Thousandths(0) {
         let problem = "0 would never send a frame; give 1 or more".to_owned();
         return Err(StartError::Option { name: "rate", problem });
     }
     let session = match &options.session {
-        Session::Recorded(session) => return recorded(options.venue, session, options.rate),
+        Session::Recorded(session) => return Ok((recorded(options.venue, session, options.rate)?, None)),
         Session::Generated(session) => session,
     };
     many::check(session)?;
     reference::check(&session.changes, &specs(options.venue, session))?;
     let first_id = started.0 / 1_000_000_000 * IDS_PER_SECOND;
-    Ok(generated(options.venue, session, pace(options.rate), first_id, started))
+    let (venue, session, pace) = (options.venue, session.clone(), pace(options.rate));
+    let anew: Anew = Box::new(move |first_id| generated(venue, &session, pace, first_id, started));
+    Ok((anew(first_id), Some(anew)))
 }
 
 /// The market of captured files.
@@ -287,14 +424,29 @@ impl Handle {
 
     /// Figures since the start.
     pub fn stats(&self) -> Stats {
-        let faults = self.shared.hub.lock().expect("no holder of this lock panics").fault_hits();
-        self.shared.counters.faults.store(faults, Ordering::Relaxed);
+        self.shared.counters.faults.store(self.shared.ledger.hits(), Ordering::Relaxed);
         self.shared.counters.read()
     }
 
-    /// Lets something go wrong, now or with the next frame that fits.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.inject(fault, self.shared.clock.now());
+    /// Lets something go wrong, now or with the frame it waits for; its id names it among the extents.
+    ///
+    /// # Errors
+    /// What this venue cannot do.
+    pub fn plan(&self, planned: Planned) -> Result<u64, FaultError> {
+        self.shared.plan(planned, self.shared.clock.now())
+    }
+
+    /// Lets something go wrong, now or with the next frame that fits; its id names it among the extents.
+    ///
+    /// # Panics
+    /// When this venue cannot do it; [`Handle::plan`] answers instead.
+    pub fn inject(&self, fault: Fault) -> u64 {
+        self.plan(fault.into()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What faults did so far, exactly.
+    pub fn extents(&self) -> Vec<Extent> {
+        self.shared.ledger.extents()
     }
 
     /// Closes every connection and waits for the threads.
@@ -309,6 +461,7 @@ impl Handle {
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the emulator's accept thread panicked");
         }
+        self.shared.ledger.finish_all();
     }
 }
 
@@ -326,7 +479,6 @@ impl std::fmt::Debug for Handle {
 
 struct Acceptor {
     listener: TcpListener,
-    tls: Option<TlsServer>,
     shared: Arc<Shared>,
     waker: Arc<Waker>,
     threads: Vec<JoinHandle<()>>,
@@ -335,14 +487,21 @@ struct Acceptor {
 impl Acceptor {
     fn run(mut self) {
         while !self.shared.stopping() {
-            self.shared.inject_due(self.shared.clock.now());
+            let now = self.shared.clock.now();
+            self.shared.keep_faults(now);
             self.reap(JoinHandle::is_finished);
+            let next = self.shared.hub.lock().expect("no holder of this lock panics").next_fault(now);
+            let timeout = next.map_or(TURN, |next| next.min(TURN));
             let mut fds = [watch(&self.listener, Interest::Read), watch(&*self.waker, Interest::Read)];
-            if let Err(error) = wait(&mut fds, Some(TURN)) {
+            if let Err(error) = wait(&mut fds, Some(timeout)) {
                 tracing::error!(%error, "the emulator cannot wait for connections and stops");
                 break;
             }
-            if readable(&fds[0]) {
+            let (knock, rung) = (readable(&fds[0]), readable(&fds[1]));
+            if rung {
+                self.waker.clear();
+            }
+            if knock {
                 self.accept();
             }
         }
@@ -371,7 +530,8 @@ impl Acceptor {
         };
         let number = self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         let crowded = self.threads.len() >= self.shared.limits.connections;
-        let started = Stream::accept(socket, self.tls.as_ref()).and_then(|stream| {
+        let tls = self.shared.tls.lock().expect("no holder of this lock panics").clone();
+        let started = Stream::accept(socket, tls.as_ref()).and_then(|stream| {
             let waker = Arc::new(Waker::new()?);
             self.shared.wakers.lock().expect("no holder of this lock panics").insert(number, Arc::clone(&waker));
             let shared = Arc::clone(&self.shared);

@@ -38,7 +38,7 @@ pub struct FeedMetrics {
 const STREAMS: [RecordType; 4] = [RecordType::Trade, RecordType::BookChange, RecordType::Quote, RecordType::Bar];
 
 /// The metric each counter of a machine is shown as.
-const SHOWN: [(&str, &str, &str); 18] = [
+const SHOWN: [(&str, &str, &str); 23] = [
     ("frames", "frames_total", "Frames received."),
     ("trades", "trades_total", "Trades told."),
     ("book_updates", "book_updates_total", "Book update messages applied."),
@@ -53,6 +53,11 @@ const SHOWN: [(&str, &str, &str); 18] = [
     ("unknown_types", "unknown_types_total", "Messages of a type this build does not know."),
     ("unknown_fields", "unknown_fields_total", "Fields this build does not know."),
     ("trades_repeated", "trades_repeated_total", "Repeated trades dropped."),
+    ("trades_backfilled", "trades_backfilled_total", "Missed trades told late."),
+    ("trades_lost", "trades_lost_total", "Missed trades that the venue does not serve."),
+    ("book_updates_old", "book_updates_old_total", "Book updates older than the book, dropped."),
+    ("frames_old", "frames_old_total", "Frames whose number on the connection was had before."),
+    ("crossed", "crossed_total", "Whole events after which a book was crossed."),
     ("checksums_ok", "checksums_ok_total", "Venue checksums that agreed."),
     ("checksums_failed", "checksums_failed_total", "Venue checksums that differed."),
     ("refusals", "refusals_total", "Errors the venue answered."),

@@ -149,5 +149,7 @@ coded! {
         Stale = 6 "stale",
         /// Our own buffer for unbridged changes was full.
         Overflow = 7 "overflow",
+        /// Best bid at or above best ask after a whole message: whatever made it so was not all that happened.
+        Crossed = 8 "crossed",
     }
 }

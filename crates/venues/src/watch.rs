@@ -14,6 +14,8 @@ const EVERY: Duration = Duration::from_millis(500);
 struct Row {
     /// When data last came, ns; 0 while the stream is not subscribed.
     last: [u64; 4],
+    /// What the last data was marked with.
+    marks: [u64; 4],
     stale: [bool; 4],
 }
 
@@ -45,12 +47,15 @@ impl Watch {
         self.next = Some(self.next.unwrap_or(now.after(EVERY)));
     }
 
-    /// Data came. `true` when the stream had been called stale: it is live again and that should be told.
+    /// Data came. `true` when the stream had been called stale: it is live again and that should be told. `mark` tells
+    /// data from the data before it: the venue's time or number, 0 where it has none. A venue that says the same again
+    /// and again says nothing.
     #[inline]
-    pub fn seen(&mut self, instrument: Known, stream: StreamKind, now: UnixNanos) -> bool {
+    pub fn seen(&mut self, instrument: Known, stream: StreamKind, mark: u64, now: UnixNanos) -> bool {
         let column = Watch::column(stream);
         let Some(row) = self.rows.get_mut(instrument as usize) else { return false };
-        if row.last[column] == 0 {
+        let same = mark != 0 && std::mem::replace(&mut row.marks[column], mark) == mark;
+        if row.last[column] == 0 || same {
             return false;
         }
         row.last[column] = now.0.max(1);
@@ -111,15 +116,22 @@ mod tests {
         w.start(0, StreamKind::Book, s(1));
         w.start(0, StreamKind::Trade, s(1));
         w.start(1, StreamKind::Book, s(1));
-        w.seen(1, StreamKind::Book, s(4));
+        w.seen(1, StreamKind::Book, 0, s(4));
         let mut told = vec![];
         w.check(s(6), |i, k, _| told.push((i, k)));
         w.check(s(7), |i, k, _| told.push((i, k)));
         assert_eq!(told, [(0, StreamKind::Book)]);
-        assert!(w.seen(0, StreamKind::Book, s(8)), "it is live again");
-        assert!(!w.seen(0, StreamKind::Book, s(9)));
+        assert!(w.seen(0, StreamKind::Book, 7, s(8)), "it is live again");
+        assert!(!w.seen(0, StreamKind::Book, 8, s(9)));
+        for second in 10..=13 {
+            assert!(!w.seen(0, StreamKind::Book, 8, s(second)), "the same again is no data");
+        }
+        told.clear();
+        w.check(s(14), |i, k, _| told.push((i, k)));
+        assert_eq!(told[0], (0, StreamKind::Book));
         w.stop();
+        told.clear();
         w.check(s(60), |i, k, _| told.push((i, k)));
-        assert_eq!(told.len(), 1);
+        assert_eq!(told, []);
     }
 }

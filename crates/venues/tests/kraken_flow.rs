@@ -229,6 +229,22 @@ fn a_book_that_cannot_be_mended_is_given_up_after_bounded_attempts() {
 }
 
 #[test]
+fn a_crossed_book_is_suspect_though_its_checksum_is_right() {
+    let settings = Settings { streams: vec![StreamKind::Book], book_depth: 10, ..Run::settings(&["BTC-USD"]) };
+    let mut r = Run::new(&settings, &[]);
+    r.connect();
+    r.frame(&pairs(&["BTC/USD"]));
+    r.frame(&book("snapshot", "BTC/USD", right()));
+    r.lines.clear();
+    let crossing = r#"{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[{"price":10.5,"qty":0.00000003}],"asks":[],"checksum":CRC}]}"#;
+    r.frame(&crossing.replace("CRC", &crc32fast::hash(b"10521053951").to_string()));
+    assert_eq!(r.machine.counts().checksums_failed, 0);
+    assert_eq!(r.books("BTC-USD"), ["book suspect crossed", "gap book crossed", "book syncing snapshot"]);
+    r.frame(&book("snapshot", "BTC/USD", right()));
+    assert_eq!(r.books("BTC-USD").last().unwrap(), "book live ok");
+}
+
+#[test]
 fn a_snapshot_that_never_comes_is_asked_for_again() {
     let settings = Settings { streams: vec![StreamKind::Book], book_depth: 10, ..Run::settings(&["BTC-USD"]) };
     let mut r = Run::new(&settings, &[]);

@@ -38,7 +38,7 @@ impl Alpaca {
         } else {
             self.update_book(k, message, received, out);
         }
-        self.seen(k, StreamKind::Book, received, out);
+        self.seen(k, StreamKind::Book, message.time.0, received, out);
     }
 
     #[inline]
@@ -115,7 +115,7 @@ impl Alpaca {
         let m = &mut self.markets[k as usize];
         if was_live {
             let from = m.ladder.last_recv;
-            map::gap(m, StreamKind::Book, GapCause::Sequence, (from, now), now, &mut out.records);
+            map::gap(m, StreamKind::Book, GapCause::Crossed, (from, now), now, &mut out.records);
             self.counts.gaps += 1;
         }
         if m.ladder.attempts == 0 {

@@ -89,8 +89,8 @@ impl Alpaca {
 
     /// Data of a stream came.
     #[inline]
-    pub(super) fn seen(&mut self, k: Known, stream: StreamKind, now: UnixNanos, out: &mut Outbox) {
-        if self.watch.seen(k, stream, now) {
+    pub(super) fn seen(&mut self, k: Known, stream: StreamKind, mark: u64, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.seen(k, stream, mark, now) {
             self.tell(Some(k), Status::Stream(stream, StreamState::Live), (Reason::Ok, ""), now, out);
         }
     }
@@ -196,14 +196,14 @@ impl Alpaca {
             Item::Trade(t) => {
                 let k = self.known(t.target);
                 self.apply_trade(k, t, received, out);
-                self.seen(k, StreamKind::Trade, received, out);
+                self.seen(k, StreamKind::Trade, t.time.0, received, out);
             }
             Item::Quote(q) => {
                 let k = self.known(q.target);
                 map::quote(&self.markets[k as usize], q, received, &mut out.records);
                 self.counts.quotes += 1;
                 self.compare_with_book(k, q);
-                self.seen(k, StreamKind::Quote, received, out);
+                self.seen(k, StreamKind::Quote, q.time.0, received, out);
             }
             Item::Book(b) => self.apply_book(self.known(b.target), b, received, out),
             other => self.apply_rare(other, received, out),
@@ -217,7 +217,7 @@ impl Alpaca {
                 let k = self.known(b.target);
                 map::bar(&self.markets[k as usize], b, received, &mut out.records);
                 self.counts.bars += 1;
-                self.seen(k, StreamKind::Bar, received, out);
+                self.seen(k, StreamKind::Bar, 0, received, out);
             }
             Item::Status(s) => self.apply_status(s, received, out),
             Item::Band(b) => {

@@ -66,10 +66,10 @@ impl Desk {
     }
 }
 
-/// Why data is missing after a book ceased to be live; a crossed book misses nothing.
+/// Why data is missing after a book ceased to be live.
 fn cause(reason: Reason) -> Option<GapCause> {
     match reason {
-        Reason::Crossed => None,
+        Reason::Crossed => Some(GapCause::Crossed),
         Reason::Connection | Reason::Shutdown => Some(GapCause::Reconnect),
         Reason::Checksum => Some(GapCause::Checksum),
         Reason::Malformed => Some(GapCause::Malformed),

@@ -271,7 +271,7 @@ impl Machine {
         if (book.levels.is_crossed() || book.crossed > 0) && book.phase == Phase::Live {
             self.judge_crossed(known, mark, received, out);
         }
-        self.seen(known, StreamKind::Book, received, out);
+        self.seen(known, StreamKind::Book, d.last, received, out);
     }
 
     #[cold]
@@ -314,7 +314,7 @@ impl Machine {
                 self.keep(known, d, received, out);
             }
         }
-        self.seen(known, StreamKind::Book, received, out);
+        self.seen(known, StreamKind::Book, d.last, received, out);
         self.fetch_books(received, out);
     }
 
@@ -542,6 +542,7 @@ impl Machine {
         book.tell(BookState::Suspect, Reason::Crossed, "best bid at or above best ask", now, out);
         if book.crossed >= CROSSED_EVENTS_MAX && book.phase == Phase::Live {
             book.failed = true;
+            book.gap(GapCause::Crossed, None, now, &mut self.counts, out);
             self.start_sync(known, Reason::Crossed, now, now, out);
             self.fetch_books(now, out);
         }

@@ -152,8 +152,8 @@ impl Machine {
 
     /// Data of a stream came.
     #[inline]
-    pub(super) fn seen(&mut self, known: Known, stream: StreamKind, now: UnixNanos, out: &mut Outbox) {
-        if self.watch.seen(known, stream, now) {
+    pub(super) fn seen(&mut self, known: Known, stream: StreamKind, mark: u64, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.seen(known, stream, mark, now) {
             self.tell_stream(known, stream, StreamState::Live, Reason::Ok, "", now, out);
         }
     }
@@ -199,7 +199,7 @@ impl Machine {
         let Some(flags) = self.judge(known, t, received, out) else { return };
         out.records.push_trade(&map::trade(self.symbols[known as usize].of, t, flags, received));
         self.counts.trades += 1;
-        self.seen(known, StreamKind::Trade, received, out);
+        self.seen(known, StreamKind::Trade, t.id, received, out);
     }
 
     /// Whether trades of this kind are told of a symbol.
@@ -229,7 +229,6 @@ impl Machine {
                 Verdict::Fills => return Some(Flags::LATE),
                 Verdict::Repeat => {
                     self.counts.trades_repeated += 1;
-                    self.watch.seen(known, StreamKind::Trade, received);
                     return None;
                 }
                 Verdict::Jump { first, last } => (cause, Some((first, last))),
@@ -251,7 +250,7 @@ impl Machine {
         }
         out.records.push(&map::quote(self.symbols[known as usize].of, q, received));
         self.counts.quotes += 1;
-        self.seen(known, StreamKind::Quote, received, out);
+        self.seen(known, StreamKind::Quote, 0, received, out);
     }
 
     /// A frame the fast reader does not take.
@@ -326,7 +325,7 @@ impl Machine {
         self.counts.unknown_fields += frame.unknown_fields() + unknown;
         out.records.push(&map::bar(self.symbols[known as usize].of, &bar, received));
         self.counts.bars += 1;
-        self.seen(known, StreamKind::Bar, received, out);
+        self.seen(known, StreamKind::Bar, 0, received, out);
         Ok(())
     }
 

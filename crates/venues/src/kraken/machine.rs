@@ -176,8 +176,8 @@ impl Kraken {
 
     /// Data of a stream came.
     #[inline]
-    pub(super) fn seen(&mut self, k: Known, stream: StreamKind, now: UnixNanos, out: &mut Outbox) {
-        if self.watch.seen(k, stream, now) {
+    pub(super) fn seen(&mut self, k: Known, stream: StreamKind, mark: u64, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.seen(k, stream, mark, now) {
             self.tell(Some(k), Status::Stream(stream, StreamState::Live), (Reason::Ok, ""), now, out);
         }
     }
@@ -458,7 +458,7 @@ impl Kraken {
             }
             if last {
                 told = None;
-                self.seen(k, StreamKind::Trade, received, out);
+                self.seen(k, StreamKind::Trade, t.time.0, received, out);
             }
         }
         self.scratch.trades = trades;
@@ -500,7 +500,7 @@ impl Kraken {
             let k = self.known(q.target);
             map::quote(&self.markets[k as usize], &q, kind, received, &mut out.records);
             self.counts.quotes += 1;
-            self.seen(k, StreamKind::Quote, received, out);
+            self.seen(k, StreamKind::Quote, q.time.0, received, out);
         }
     }
 
@@ -510,7 +510,7 @@ impl Kraken {
         for b in &bars {
             let k = self.known(b.target);
             self.counts.bars += map::bar(&mut self.markets[k as usize], b, told, &mut out.records);
-            self.seen(k, StreamKind::Bar, told.received, out);
+            self.seen(k, StreamKind::Bar, 0, told.received, out);
         }
         self.scratch.bars = bars;
     }

@@ -38,7 +38,7 @@ impl Kraken {
                 Kind::Update => self.update_book(k, &message, received, out),
                 Kind::Snapshot => self.load_book(k, &message, received, out),
             }
-            self.seen(k, StreamKind::Book, received, out);
+            self.seen(k, StreamKind::Book, message.time.0, received, out);
         }
     }
 
@@ -63,10 +63,15 @@ impl Kraken {
             if ours != theirs {
                 out.records.truncate(mark);
                 self.counts.book_levels -= (bids.len() + asks.len()) as u64;
-                self.distrust(k, ours, theirs, received, out);
+                self.checksum_differs(k, ours, theirs, received, out);
                 return;
             }
             self.counts.checksums_ok += 1;
+        }
+        if m.ladder.book.is_crossed() && verifies {
+            out.records.truncate(mark);
+            self.counts.book_levels -= (bids.len() + asks.len()) as u64;
+            return self.crossed(k, received, out);
         }
         self.counts.book_updates += 1;
         self.counts.crossed += u64::from(m.ladder.book.is_crossed());
@@ -100,10 +105,13 @@ impl Kraken {
         if let Some(theirs) = message.checksum.filter(|_| verifies) {
             let ours = m.ladder.checksum.of(&m.ladder.book, m.by);
             if ours != theirs {
-                self.distrust(k, ours, theirs, received, out);
+                self.checksum_differs(k, ours, theirs, received, out);
                 return;
             }
             self.counts.checksums_ok += 1;
+        }
+        if m.ladder.book.is_crossed() && verifies {
+            return self.crossed(k, received, out);
         }
         self.counts.crossed += u64::from(m.ladder.book.is_crossed());
         if let Some((cause, from)) = m.ladder.gap.take() {
@@ -123,10 +131,24 @@ impl Kraken {
         self.find_next_retry();
     }
 
-    /// A proof failed: the book is suspect from now on, and asked for again.
     #[cold]
-    fn distrust(&mut self, k: Known, ours: u32, theirs: u32, now: UnixNanos, out: &mut Outbox) {
+    fn checksum_differs(&mut self, k: Known, ours: u32, theirs: u32, now: UnixNanos, out: &mut Outbox) {
         self.counts.checksums_failed += 1;
+        let text = format!("our checksum {ours:#010x}, the venue's {theirs:#010x}");
+        self.distrust(k, (Reason::Checksum, GapCause::Checksum, &text), now, out);
+    }
+
+    /// The venue's own book is crossed, whatever its checksum says of it.
+    #[cold]
+    fn crossed(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
+        self.counts.crossed += 1;
+        let text = "best bid at or above best ask after a whole message";
+        self.distrust(k, (Reason::Crossed, GapCause::Crossed, text), now, out);
+    }
+
+    /// A proof failed: the book is suspect from now on, and asked for again.
+    fn distrust(&mut self, k: Known, why: (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox) {
+        let (reason, cause, text) = why;
         let m = &mut self.markets[k as usize];
         let was_live = m.ladder.state == BookState::Live;
         if was_live && now.since(m.ladder.live_since) >= ATTEMPTS_FORGET {
@@ -135,12 +157,11 @@ impl Kraken {
         m.ladder.book.clear();
         m.ladder.broken = true;
         m.ladder.state = BookState::Suspect;
-        let text = format!("our checksum {ours:#010x}, the venue's {theirs:#010x}");
-        self.tell(Some(k), Status::Book(BookState::Suspect), (Reason::Checksum, &text), now, out);
+        self.tell(Some(k), Status::Book(BookState::Suspect), (reason, text), now, out);
         let m = &mut self.markets[k as usize];
         if was_live {
             let from = m.ladder.last_recv;
-            map::gap(m, StreamKind::Book, GapCause::Checksum, None, from, now, &mut out.records);
+            map::gap(m, StreamKind::Book, cause, None, from, now, &mut out.records);
             self.counts.gaps += 1;
         }
         if m.ladder.attempts == 0 {

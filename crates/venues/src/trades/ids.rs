@@ -23,6 +23,9 @@ pub struct Missing {
     pub until: UnixNanos,
 }
 
+/// No venue sends more of the latest trades again.
+const REPEATS_MAX: u64 = 1000;
+
 /// What a trade of the stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -155,6 +158,10 @@ impl TradeIds {
         let verdict = match self.last {
             None if self.is_broken() => Verdict::Break,
             None => Verdict::First,
+            Some(last) if self.is_of_another_count(id, last, time) => {
+                self.missing.clear();
+                Verdict::Break
+            }
             Some(last) if id <= last => {
                 return if self.fill(id, time) { Verdict::Fills } else { Verdict::Repeat };
             }
@@ -168,6 +175,12 @@ impl TradeIds {
         };
         self.advance(id, time, received);
         verdict
+    }
+
+    /// Whether the venue began its ids anew: a trade that is newer than the last one has an id far below it. What a
+    /// venue repeats is of late and older.
+    fn is_of_another_count(&self, id: u64, last: u64, time: UnixNanos) -> bool {
+        time > self.time && id < last / 2 && last - id > REPEATS_MAX
     }
 
     /// The venue began its ids anew: this one is the first of the new ones, and nothing can be said of the old.
@@ -376,6 +389,19 @@ mod tests {
         ids.disconnected();
         assert_eq!(ids.cause(), GapCause::Restart, "a connection lost before the first trade changes nothing");
         assert_eq!((take(&mut ids, 13), ranges(&ids)), (Verdict::Next, vec![(5, 6)]));
+    }
+
+    #[test]
+    fn ids_that_begin_anew_are_not_taken_for_repeats() {
+        let mut ids = TradeIds::default();
+        let mut at = |id, time| ids.take(id, t(time), t(time));
+        assert_eq!(at(5000, 10), Verdict::First);
+        assert_eq!(at(5003, 11), Verdict::Jump { first: 5001, last: 5002 });
+        assert_eq!(at(1, 9), Verdict::Repeat, "older than the last one");
+        assert_eq!(at(4500, 12), Verdict::Repeat, "not far below it");
+        assert_eq!(at(2, 12), Verdict::Break);
+        assert_eq!(at(3, 12), Verdict::Next);
+        assert!(ids.missing().is_empty(), "nothing can be fetched of the old ones");
     }
 
     #[test]

@@ -106,8 +106,8 @@ impl Advanced {
 
     /// Data of a stream came.
     #[inline]
-    pub(super) fn seen(&mut self, k: Known, stream: StreamKind, now: UnixNanos, out: &mut Outbox) {
-        if self.watch.seen(k, stream, now) {
+    pub(super) fn seen(&mut self, k: Known, stream: StreamKind, mark: u64, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.seen(k, stream, mark, now) {
             self.tell(Some(k), Status::Stream(stream, StreamState::Live), (Reason::Ok, ""), now, out);
         }
     }
@@ -273,7 +273,7 @@ impl Advanced {
             }
             if last {
                 told = None;
-                self.seen(k, StreamKind::Trade, received, out);
+                self.seen(k, StreamKind::Trade, t.id, received, out);
             }
         }
         self.scratch.trades = trades;
@@ -307,7 +307,7 @@ impl Advanced {
             let k = self.known(q.target);
             map::quote(&self.markets[k as usize], &q, self.scratch.time, received, &mut out.records);
             self.counts.quotes += 1;
-            self.seen(k, StreamKind::Quote, received, out);
+            self.seen(k, StreamKind::Quote, self.scratch.time.0, received, out);
         }
     }
 
@@ -319,7 +319,7 @@ impl Advanced {
             let more = bars.get(n + 1).is_some_and(|next| next.target == b.target && next.begin > b.begin);
             let (m, sent) = (&mut self.markets[k as usize], self.scratch.time);
             self.counts.bars += map::bar(m, b, more, sent, received, &mut out.records);
-            self.seen(k, StreamKind::Bar, received, out);
+            self.seen(k, StreamKind::Bar, 0, received, out);
         }
         self.scratch.bars = bars;
     }

@@ -101,18 +101,41 @@ impl Advanced {
             self.sequence.attempts = 0;
         }
         for k in 0..self.markets.len() as Known {
-            let ladder = &mut self.markets[k as usize].ladder;
-            if ladder.state != BookState::Live {
-                continue;
-            }
-            ladder.book.clear();
-            ladder.broken = true;
-            ladder.state = BookState::Suspect;
-            self.tell(Some(k), Status::Book(BookState::Suspect), (Reason::Sequence, text), now, out);
-            let m = &self.markets[k as usize];
-            map::gap(m, StreamKind::Book, cause, None, m.ladder.last_recv, now, &mut out.records);
-            self.counts.gaps += 1;
+            self.suspect(k, (Reason::Sequence, cause, text), now, out);
         }
+        self.mend(now, out);
+    }
+
+    /// One book is crossed after a whole message: it alone is asked for again.
+    #[cold]
+    fn crossed(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
+        self.counts.crossed += 1;
+        let text = "best bid at or above best ask after a whole message";
+        if now.since(self.sequence.whole_since) >= ATTEMPTS_FORGET && self.books_missing().next().is_none() {
+            self.sequence.attempts = 0;
+        }
+        self.suspect(k, (Reason::Crossed, GapCause::Crossed, text), now, out);
+        self.mend(now, out);
+    }
+
+    /// A live book is not to be trusted any more.
+    fn suspect(&mut self, k: Known, why: (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox) {
+        let (reason, cause, text) = why;
+        let ladder = &mut self.markets[k as usize].ladder;
+        if ladder.state != BookState::Live {
+            return;
+        }
+        ladder.book.clear();
+        ladder.broken = true;
+        ladder.state = BookState::Suspect;
+        self.tell(Some(k), Status::Book(BookState::Suspect), (reason, text), now, out);
+        let m = &self.markets[k as usize];
+        map::gap(m, StreamKind::Book, cause, None, m.ladder.last_recv, now, &mut out.records);
+        self.counts.gaps += 1;
+    }
+
+    /// Asks for the books that are not live, at once or after a while.
+    fn mend(&mut self, now: UnixNanos, out: &mut Outbox) {
         if self.books_missing().next().is_none() {
             return;
         }
@@ -178,7 +201,9 @@ impl Advanced {
                 Kind::Update => self.update_book(k, &message, received, out),
                 Kind::Snapshot => self.load_book(k, &message, received, out),
             }
-            self.seen(k, StreamKind::Book, received, out);
+            let levels = &self.scratch.levels[message.levels.clone()];
+            let time = levels.last().map_or(message.time, |level| level.time);
+            self.seen(k, StreamKind::Book, time.0, received, out);
         }
     }
 
@@ -190,7 +215,12 @@ impl Advanced {
             return;
         }
         let levels = &self.scratch.levels[message.levels.clone()];
+        let mark = out.records.mark();
         map::changes(m, levels, received, &mut out.records, &mut self.counts);
+        if m.ladder.book.is_crossed() && !self.wanted.is_empty() {
+            out.records.truncate(mark);
+            return self.crossed(k, received, out);
+        }
         self.counts.book_levels += levels.len() as u64;
         self.counts.book_updates += 1;
         self.counts.crossed += u64::from(m.ladder.book.is_crossed());
@@ -206,6 +236,9 @@ impl Advanced {
         let m = &mut self.markets[k as usize];
         m.ladder.book.load(Side::Buy, &self.scratch.bids[message.bids.clone()]);
         m.ladder.book.load(Side::Sell, &self.scratch.asks[message.asks.clone()]);
+        if m.ladder.book.is_crossed() && !self.wanted.is_empty() {
+            return self.crossed(k, received, out);
+        }
         self.counts.crossed += u64::from(m.ladder.book.is_crossed());
         if let Some((cause, from)) = m.ladder.gap.take() {
             map::gap(m, StreamKind::Book, cause, None, from, received, &mut out.records);

@@ -68,7 +68,7 @@ impl Exchange {
             let missed = self.markets[k as usize].ladder.gap.map(|_| None);
             self.went_live(k, missed, received, out);
         }
-        self.seen(k, StreamKind::Book, received, out);
+        self.seen(k, StreamKind::Book, time.0, received, out);
     }
 
     /// Changes of a book, in the scratch.
@@ -90,7 +90,7 @@ impl Exchange {
             self.apply_crossed(k, mark, received, out);
         }
         self.markets[k as usize].ladder.last_recv = received;
-        self.seen(k, StreamKind::Book, received, out);
+        self.seen(k, StreamKind::Book, time.0, received, out);
     }
 
     /// How changes of a book that is not live are told: not at all, except from a capture.
@@ -165,7 +165,9 @@ impl Exchange {
         let m = &mut self.markets[k as usize];
         if was_live {
             let from = m.ladder.last_recv;
-            map::gap(m, StreamKind::Book, GapCause::Sequence, fault.range, from, now, &mut out.records);
+            let crossed = fault.reason == Reason::Crossed;
+            let cause = if crossed { GapCause::Crossed } else { GapCause::Sequence };
+            map::gap(m, StreamKind::Book, cause, fault.range, from, now, &mut out.records);
             self.counts.gaps += 1;
         }
         if learns && !m.full {

@@ -134,8 +134,8 @@ impl Exchange {
 
     /// Data of a stream came.
     #[inline]
-    pub(super) fn seen(&mut self, k: Known, stream: StreamKind, now: UnixNanos, out: &mut Outbox) {
-        if self.watch.seen(k, stream, now) {
+    pub(super) fn seen(&mut self, k: Known, stream: StreamKind, mark: u64, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.seen(k, stream, mark, now) {
             self.tell(Some(k), Status::Stream(stream, StreamState::Live), (Reason::Ok, ""), now, out);
         }
     }
@@ -328,7 +328,7 @@ impl Exchange {
             map::trade(&self.markets[k as usize], t, flags, received, &mut out.records);
             self.counts.trades += 1;
         }
-        self.seen(k, StreamKind::Trade, received, out);
+        self.seen(k, StreamKind::Trade, t.id, received, out);
         if self.markets[k as usize].full && !t.last {
             self.apply_match_step(k, t, received, out);
         }
@@ -392,7 +392,7 @@ impl Exchange {
     fn apply_quote(&mut self, k: Known, q: &QuoteMessage, received: UnixNanos, out: &mut Outbox) {
         map::quote(&self.markets[k as usize], q, received, &mut out.records);
         self.counts.quotes += 1;
-        self.seen(k, StreamKind::Quote, received, out);
+        self.seen(k, StreamKind::Quote, q.time.0, received, out);
     }
 
     /// A heartbeat tells how far the product has come. It may overtake what it speaks of, so only what the one before

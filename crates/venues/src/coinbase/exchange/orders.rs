@@ -245,7 +245,7 @@ impl Exchange {
         if full && o.sequence != 0 {
             self.apply_step(k, &Step::of_order(o), received, out);
         }
-        self.seen(k, StreamKind::Book, received, out);
+        self.seen(k, StreamKind::Book, o.sequence, received, out);
     }
 
     /// A trade as a step of the maker's order.
@@ -259,7 +259,7 @@ impl Exchange {
             self.counts.orders += 1;
         }
         self.apply_step(k, &Step::of_match(t), received, out);
-        self.seen(k, StreamKind::Book, received, out);
+        self.seen(k, StreamKind::Book, t.sequence, received, out);
     }
 
     /// Whether a step is news. Steps missing before it are told.

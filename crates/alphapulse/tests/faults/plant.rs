@@ -1,0 +1,315 @@
+//! One venue's emulator and the real feed in one process, over loopback sockets; what goes wrong, and what is told.
+
+use super::common;
+use emulator::{EmulatedVenue, Extent, Fault, Handle, Planned, Rate};
+use feed::{Feed, FeedOptions, Stop, Waiting, backoff::BackoffConfig};
+use model::{StreamKind, Venue};
+use serde_json::Value;
+use std::{
+    path::PathBuf,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use telemetry::Registry;
+use venues::{Credentials, SessionSettings, Settings, StaleAfter};
+use wire::{Envelope, Origin, json};
+
+/// Frames a second of the emulator.
+const RATE: u32 = 600;
+
+/// A venue as the table names it, and how its feed is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// As the table names it.
+    pub name: &'static str,
+    pub venue: Venue,
+    pub emulated: EmulatedVenue,
+    /// The first is the one that faults hit.
+    pub symbols: [&'static str; 2],
+    pub choices: Vec<(&'static str, &'static str)>,
+    pub streams: Vec<StreamKind>,
+    pub stale: StaleAfter,
+    pub deflate: bool,
+    /// Certificate, key and roots to trust.
+    pub tls: Option<[PathBuf; 3]>,
+    /// Where the feed looks instead of the emulator.
+    pub host: Option<&'static str>,
+}
+
+impl Setup {
+    fn new(name: &'static str, venue: Venue, emulated: EmulatedVenue, symbols: [&'static str; 2]) -> Setup {
+        Setup {
+            name,
+            venue,
+            emulated,
+            symbols,
+            choices: vec![],
+            streams: vec![StreamKind::Trade, StreamKind::Book, StreamKind::Quote],
+            stale: StaleAfter::default(),
+            deflate: false,
+            tls: None,
+            host: None,
+        }
+    }
+
+    pub fn with(mut self, key: &'static str, value: &'static str) -> Setup {
+        self.choices.push((key, value));
+        self
+    }
+
+    /// The venue's own spelling of a symbol.
+    pub fn spelled(&self, symbol: &str) -> String {
+        match self.emulated {
+            EmulatedVenue::Kraken | EmulatedVenue::Alpaca => symbol.replace('-', "/"),
+            EmulatedVenue::Binance => symbol.replace('-', ""),
+            EmulatedVenue::Coinbase => symbol.to_owned(),
+        }
+    }
+}
+
+pub fn kraken() -> Setup {
+    Setup::new("kraken", Venue::Kraken, EmulatedVenue::Kraken, ["BTC-USD", "ETH-USD"])
+}
+
+pub fn kraken_v1() -> Setup {
+    Setup { name: "kraken v1", ..kraken() }.with("api", "v1")
+}
+
+pub fn binance() -> Setup {
+    Setup::new("binance", Venue::Binance, EmulatedVenue::Binance, ["BTC-USDT", "ETH-USDT"])
+}
+
+pub fn coinbase() -> Setup {
+    Setup::new("coinbase", Venue::Coinbase, EmulatedVenue::Coinbase, ["BTC-USD", "ETH-USD"])
+}
+
+pub fn full() -> Setup {
+    let mut setup = Setup { name: "coinbase full", ..coinbase() }.with("level2", "full");
+    setup.streams.push(StreamKind::Order);
+    setup
+}
+
+pub fn advanced() -> Setup {
+    Setup { name: "coinbase advanced", ..coinbase() }.with("api", "advanced")
+}
+
+pub fn alpaca() -> Setup {
+    Setup::new("alpaca", Venue::Alpaca, EmulatedVenue::Alpaca, ["BTC-USD", "ETH-USD"])
+}
+
+/// Every protocol whose trades and books are told.
+pub fn all() -> Vec<Setup> {
+    vec![kraken(), binance(), coinbase(), advanced(), alpaca()]
+}
+
+/// Those whose trades have ids that follow one another.
+pub fn numbered() -> Vec<Setup> {
+    vec![kraken(), binance(), coinbase(), advanced()]
+}
+
+/// A running pair of emulator and feed.
+pub struct Plant {
+    pub setup: Setup,
+    pub emulator: Handle,
+    folder: tempfile::TempDir,
+    registry: Registry,
+    stop: Stop,
+    feed: Option<JoinHandle<()>>,
+}
+
+impl Plant {
+    /// Starts and waits until the books are live and trades flow.
+    pub fn start(setup: Setup) -> Plant {
+        let plant = Plant::launch(setup);
+        let books = if plant.setup.streams.contains(&StreamKind::Book) { 2 } else { 0 };
+        plant.flow(books, 20);
+        plant
+    }
+
+    pub fn launch(setup: Setup) -> Plant {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut options = emulator::Options::new(setup.emulated);
+        options.rate = Rate::FramesPerSecond(RATE);
+        options.deflate = setup.deflate;
+        let scheme = match &setup.tls {
+            Some([certificate, key, _]) => {
+                let identity = emulator::TlsIdentity { certificate: certificate.clone(), key: key.clone() };
+                options.tls = Some(identity);
+                "s"
+            }
+            None => "",
+        };
+        let account = options.account.clone();
+        let emulator = emulator::Server::start(options).expect("an emulator");
+        let choices: Vec<(String, String)> =
+            setup.choices.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let own = venues::spec(setup.venue, &choices).expect("a spec");
+        let path = own.ws_url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+        let at = setup.host.map_or_else(|| emulator.addr().to_string(), str::to_owned);
+        let options = FeedOptions {
+            venue: setup.venue,
+            ws_url: format!("ws{scheme}://{at}{}", path.unwrap_or_default()),
+            ws_url_b: String::new(),
+            pair: false,
+            renew: None,
+            cpu: None,
+            deflate: setup.deflate.then_some(true),
+            rest_url: format!("http{scheme}://{at}"),
+            settings: Settings {
+                symbols: setup.symbols.iter().map(|s| (*s).to_owned()).collect(),
+                streams: setup.streams.clone(),
+                stale_after: setup.stale,
+                credentials: Some(Credentials {
+                    key: account.key,
+                    secret: account.secret,
+                    passphrase: Some(account.passphrase),
+                }),
+                ..Settings::default()
+            },
+            choices,
+            session: SessionSettings::default(),
+            site: "test".to_owned(),
+            build: "test".to_owned(),
+            origin: Origin::Simulated,
+            ring_dir: folder.path().join("rings"),
+            ring_slots: 1 << 17,
+            state_dir: folder.path().join("state"),
+            capture: None,
+            tls: feed::transport::TlsOptions {
+                extra_roots: setup.tls.iter().map(|[_, _, root]| root.clone()).collect(),
+            },
+            backoff: BackoffConfig { cap: Duration::from_millis(200), ..BackoffConfig::default() },
+            waiting: Waiting::Block,
+            seed: 1,
+        };
+        let (stop, registry) = (Stop::new().expect("an eventfd"), Registry::new());
+        let mut feed = Feed::open(options, stop.clone(), &registry).expect("a feed");
+        let feed = Some(thread::spawn(move || feed.run().expect("it ends in order")));
+        Plant { setup, emulator, folder, registry, stop, feed }
+    }
+
+    /// The symbol that faults hit.
+    pub fn symbol(&self) -> &'static str {
+        self.setup.symbols[0]
+    }
+
+    /// The same in the venue's spelling.
+    pub fn spelled(&self) -> String {
+        self.setup.spelled(self.symbol())
+    }
+
+    /// A figure of the feed's.
+    pub fn figure(&self, name: &str) -> u64 {
+        let text = self.registry.render();
+        let line = text.lines().find(|l| !l.starts_with('#') && l.split('{').next().is_some_and(|n| n.ends_with(name)));
+        line.and_then(|l| l.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits for so many more snapshots of books, and then for so many more trades.
+    pub fn flow(&self, books: u64, trades: u64) {
+        let goal = self.figure("book_snapshots_total") + books;
+        let name = self.setup.name;
+        common::wait_for(&format!("{books} books of {name}"), || {
+            (self.figure("book_snapshots_total") >= goal).then_some(())
+        });
+        self.trades(trades);
+    }
+
+    pub fn trades(&self, more: u64) {
+        let goal = self.figure("trades_total") + more;
+        let what = format!("{more} trades of {}", self.setup.name);
+        common::wait_for(&what, || (self.figure("trades_total") >= goal).then_some(()));
+    }
+
+    /// Lets something go wrong and waits until it is over.
+    pub fn suffer(&self, planned: impl Into<Planned>) -> Vec<Extent> {
+        let id = self.plan(planned);
+        self.over(id)
+    }
+
+    pub fn plan(&self, planned: impl Into<Planned>) -> u64 {
+        self.emulator.plan(planned.into()).expect("the venue can have this fault")
+    }
+
+    /// What a fault did, when it is over.
+    pub fn over(&self, id: u64) -> Vec<Extent> {
+        common::wait_for(&format!("the fault of {}", self.setup.name), || {
+            let extents: Vec<Extent> = self.emulator.extents().into_iter().filter(|e| e.id == id).collect();
+            (!extents.is_empty() && extents.iter().all(|e| e.over)).then_some(extents)
+        })
+    }
+
+    /// Waits until what is told is so.
+    pub fn until<T>(&self, what: &str, mut look: impl FnMut(&[Value]) -> Option<T>) -> T {
+        let deadline = Instant::now() + common::PATIENCE;
+        loop {
+            let told = self.told();
+            if let Some(found) = look(&told) {
+                return found;
+            }
+            if Instant::now() > deadline {
+                let kinds = ["status", "gap", "instrument"];
+                told.iter().filter(|l| kinds.contains(&super::text(l, "type"))).for_each(|l| println!("{l}"));
+                panic!("waited {} s for {what} of {}", common::PATIENCE.as_secs(), self.setup.name);
+            }
+            thread::sleep(Duration::from_millis(80));
+        }
+    }
+
+    /// What is told so far.
+    pub fn told(&self) -> Vec<Value> {
+        let directory = ring::Directory::open(&self.folder.path().join("rings")).expect("the rings");
+        let mut reader = ring::Reader::open(&directory, self.setup.venue.name()).expect("the ring");
+        let (mut encoder, mut told) = (json::Encoder::new(), vec![]);
+        loop {
+            let poll = reader.poll(4096, |entry, words| {
+                let at = Envelope { epoch: entry.epoch, sequence: entry.sequence };
+                let line = encoder.push(at, words).expect("a record whose instrument was defined before it");
+                told.extend(line.map(|l| serde_json::to_value(l).expect("JSON")));
+            });
+            match poll.expect("a sound ring") {
+                ring::Poll::Records(_) => {}
+                ring::Poll::Idle | ring::Poll::Retired => return told,
+                ring::Poll::Lapped(_) | ring::Poll::Missing(_) => panic!("the ring is too small for the test"),
+            }
+        }
+    }
+
+    /// The frames set aside.
+    pub fn quarantine(&self) -> Vec<Value> {
+        let folder = self.folder.path().join("state").join("quarantine");
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let text: String = files.filter_map(|f| std::fs::read_to_string(f.path()).ok()).collect();
+        text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
+    }
+
+    /// Ends the run and returns what was told, up to the end.
+    pub fn end(&mut self) -> Vec<Value> {
+        self.stop.stop();
+        self.feed.take().expect("it runs").join().expect("the feed does not panic");
+        let mut told = self.told();
+        let end = told.iter().position(|l| l["text"].as_str().is_some_and(|t| t.contains("shutting down")));
+        told.truncate(end.unwrap_or(told.len()));
+        told
+    }
+}
+
+impl Drop for Plant {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(feed) = self.feed.take() {
+            // A failed test is told by its own words.
+            let _ = feed.join();
+        }
+    }
+}
+
+/// One kind of stream of the plant's first symbol.
+pub fn first(plant: &Plant, kind: StreamKind) -> emulator::Target {
+    emulator::Target::of(kind, &plant.spelled())
+}
+
+/// A fault that begins with the frame of this number.
+pub fn from_frame(number: u64, fault: Fault) -> Planned {
+    Planned { trigger: emulator::Trigger::Frame(number), ..fault.into() }
+}

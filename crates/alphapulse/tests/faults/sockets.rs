@@ -1,0 +1,220 @@
+//! Faults of connections and servers: half-open, slow, in pieces, giant, refused, of another certificate.
+
+use super::plant::*;
+use super::table::Row;
+use super::*;
+use emulator::Fault;
+use std::{fs, path::Path, path::PathBuf, time::Duration};
+use venues::StaleAfter;
+
+/// The statuses of the connection in this state.
+fn connection<'a>(told: &'a [Value], state: &str) -> Vec<&'a Value> {
+    told.iter().filter(|l| l["type"] == "status" && l["scope"] == "connection" && l["state"] == state).collect()
+}
+
+fn holes_of_all(plant: &Plant, told: &[Value]) -> u64 {
+    plant.setup.symbols.iter().map(|symbol| holes(told, symbol)).sum()
+}
+
+fn twice_of_all(plant: &Plant, told: &[Value]) -> u64 {
+    plant.setup.symbols.iter().map(|symbol| trades(told, symbol).twice).sum()
+}
+
+/// The socket stays and nothing comes: the feed gives the connection up by itself.
+fn half_open(setup: Setup) {
+    let setup = Setup { stale: StaleAfter { connection_s: 1, ..StaleAfter::default() }, ..setup };
+    let mut plant = Plant::start(setup);
+    plant.suffer(Fault::HalfOpen(Duration::from_secs(8)));
+    plant.flow(2, 40);
+    let told = plant.end();
+    let down = connection(&told, "down");
+    let timeouts = down.iter().filter(|l| l["reason"] == "timeout").count() as u64;
+    Row {
+        fault: "F15",
+        what: "a half-open connection",
+        venue: plant.setup.name,
+        injected: "1 connection without a byte, 1 s without a frame is too long".to_owned(),
+        reported: format!("down {} (timeout), another connection", count(timeouts, "time")),
+        missed: u64::from(timeouts == 0) + holes_of_all(&plant, &told),
+        // Alpaca takes no second connection while it thinks that the first is there.
+        spurious: timeouts.saturating_sub(1) + twice_of_all(&plant, &told),
+    }
+    .check();
+}
+
+/// However the bytes are cut, what they say is the same.
+fn in_pieces(fault: &'static str, what: &'static str, injected: &str, setup: Setup, planned: Fault) {
+    let mut plant = Plant::start(setup);
+    plant.suffer(planned);
+    plant.trades(80);
+    let told = plant.end();
+    let [symbol, other] = plant.setup.symbols;
+    let wrong = ["malformed_total", "checksums_failed_total", "resyncs_total", "reconnects_total", "gaps_total"];
+    let wrong: u64 = wrong.iter().map(|name| plant.figure(name)).sum();
+    Row {
+        fault,
+        what,
+        venue: plant.setup.name,
+        injected: injected.to_owned(),
+        reported: "every record as ever".to_owned(),
+        missed: holes_of_all(&plant, &told) + wrong,
+        spurious: trouble(&told, symbol) + trouble(&told, other) + twice_of_all(&plant, &told),
+    }
+    .check();
+}
+
+fn trickle(setup: Setup) {
+    in_pieces("F16", "one byte at a time", "1 s of single bytes", setup, Fault::Trickle(Duration::from_secs(1)));
+}
+
+fn fragments(setup: Setup) {
+    let fault = Fault::Fragment { bytes: 7, wait: Duration::from_secs(1) };
+    in_pieces("F06", "messages in fragments", "1 s of frames of 7 bytes", setup, fault);
+}
+
+/// A message larger than anything the venue sends: not one byte of room is made for it.
+fn giant(setup: Setup, mib: u32, what: &'static str) {
+    let mut plant = Plant::start(setup);
+    let id = plant.plan(Fault::Giant { mib });
+    plant.over(id);
+    plant.flow(2, 30);
+    let told = plant.end();
+    let down = connection(&told, "down");
+    let named = down.iter().filter(|l| text(l, "text").contains("bytes")).count() as u64;
+    Row {
+        fault: "F06",
+        what,
+        venue: plant.setup.name,
+        injected: format!("1 message of {mib} MiB"),
+        reported: format!("down {} with its size, another connection", count(named, "time")),
+        missed: u64::from(named == 0) + holes_of_all(&plant, &told),
+        spurious: down.len() as u64 - named.min(1) + twice_of_all(&plant, &told),
+    }
+    .check();
+}
+
+#[test]
+fn f15_half_open() {
+    each(all(), half_open);
+}
+
+#[test]
+fn f16_trickle() {
+    each(all(), trickle);
+}
+
+#[test]
+fn f06_fragments() {
+    each(all(), fragments);
+}
+
+#[test]
+fn f06_giant() {
+    each(all(), |setup| giant(setup, 256, "a giant message"));
+}
+
+#[test]
+fn f13_refused() {
+    each(all(), |setup| refused(setup, 429));
+}
+
+/// A little on the wire, much in memory.
+#[test]
+fn f06_bomb_coinbase() {
+    giant(Setup { deflate: true, ..coinbase() }, 200, "a message that grows when it is unpacked");
+}
+
+/// The venue refuses whoever comes: the feed stays away as long as it is told to, and comes back.
+fn refused(setup: Setup, status: u16) {
+    let mut plant = Plant::start(setup);
+    let id = plant.plan(Fault::Refuse { status, wait: Duration::from_millis(1900) });
+    plant.emulator.inject(Fault::Drop);
+    plant.over(id);
+    plant.flow(2, 30);
+    let extents = plant.over(id);
+    let told = plant.end();
+    let refused = connection(&told, "down").iter().filter(|l| l["reason"] == "refused").count() as u64;
+    // The first is told to come back after 2 s, when it is over. Requests of REST are answered the same.
+    let attempts: u64 = extents.iter().map(|e| e.count).sum();
+    Row {
+        fault: "F13",
+        what: if status == 418 { "banned" } else { "refused" },
+        venue: plant.setup.name,
+        injected: format!("status {status} for 1.9 s after a break"),
+        reported: format!("{} refused, the next when the venue allows it", count(refused, "attempt")),
+        missed: u64::from(refused == 0) + holes_of_all(&plant, &told),
+        spurious: attempts.saturating_sub(refused.max(1)) + twice_of_all(&plant, &told),
+    }
+    .check();
+}
+
+#[test]
+fn f13_banned_binance() {
+    refused(binance(), 418);
+}
+
+/// A certificate for the loopback address and its key, as PEM files.
+fn certificate(folder: &Path, name: &str) -> [PathBuf; 2] {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+    let (cert, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+    fs::write(&cert, made.cert.pem()).expect("written");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    [cert, key]
+}
+
+/// One venue shows a certificate of somebody else, or cannot be found at all; another venue does not notice.
+fn cut_off(what: &'static str, setup: Setup, part: &str, fault: impl FnOnce(&Plant, &Path)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [cert, key] = certificate(folder.path(), "good");
+    let secure = |setup: Setup| Setup { tls: Some([cert.clone(), key.clone(), cert.clone()]), ..setup };
+    let mut other = Plant::start(secure(kraken()));
+    let is_there = setup.host.is_none();
+    let mut plant = if is_there { Plant::start(secure(setup)) } else { Plant::launch(secure(setup)) };
+    fault(&plant, folder.path());
+    let down = plant.until("the reason", |told| {
+        let down = connection(told, "down");
+        let named = down.iter().filter(|l| text(l, "text").to_lowercase().contains(part));
+        named.clone().nth(1).map(|_| named.count())
+    });
+    assert!(down > 1, "it is tried again");
+    other.trades(30);
+    let (told, theirs) = (plant.end(), other.end());
+    assert!(!is_there || !trades(&told, plant.symbol()).all.is_empty());
+    let [one, two] = other.setup.symbols;
+    Row {
+        fault: "F14",
+        what,
+        venue: plant.setup.name,
+        injected: "1 venue cut off, kraken beside it".to_owned(),
+        reported: "down with the reason, tried again; kraken untouched".to_owned(),
+        missed: 0,
+        spurious: trouble(&theirs, one)
+            + trouble(&theirs, two)
+            + connection(&theirs, "down").len() as u64
+            + holes_of_all(&other, &theirs),
+    }
+    .check();
+}
+
+fn other_certificate(setup: Setup) {
+    cut_off("another certificate", setup, "certificate", |plant, folder| {
+        let [certificate, key] = certificate(folder, "bad");
+        plant.suffer(Fault::Certificate { certificate, key });
+        plant.emulator.inject(Fault::Drop);
+    });
+}
+
+#[test]
+fn f14_certificate() {
+    each(vec![binance(), coinbase(), alpaca()], other_certificate);
+}
+
+#[test]
+fn f14_no_such_host_binance() {
+    cut_off(
+        "a name nobody knows",
+        Setup { host: Some("no-such-host.invalid:443"), ..binance() },
+        "no-such-host",
+        |_, _| {},
+    );
+}

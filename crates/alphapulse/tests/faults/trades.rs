@@ -1,0 +1,229 @@
+//! Faults of trades: lost, hidden, repeated, out of order, ids that begin anew.
+
+use super::plant::*;
+use super::table::Row;
+use super::*;
+use emulator::{Fault, Planned, Trigger};
+use model::StreamKind::Trade;
+use std::time::Duration;
+
+/// Waits until the trades of these ids were told.
+fn until_told(plant: &Plant, ids: &BTreeSet<u64>) {
+    plant.until("trades told late", |told| ids.is_subset(&trades(told, plant.symbol()).all).then_some(()));
+}
+
+/// The row of lost trades, found by their ids.
+fn row_of_lost(fault: &'static str, what: &'static str, plant: &mut Plant, extents: &[Extent]) {
+    let hit = hit_ids(extents);
+    until_told(plant, &hit);
+    plant.trades(20);
+    let told = plant.end();
+    let symbol = plant.symbol();
+    let (gap, seen) = (gap_ids(&told, "trade", symbol), trades(&told, symbol));
+    let fetched = seen.late.intersection(&hit).count() as u64;
+    assert_eq!(fetched, plant.figure("trades_backfilled_total"), "each fetched trade is counted");
+    assert_eq!(gaps(&told, "trade", symbol).len() as u64, plant.figure("gaps_total"), "each gap is counted");
+    Row {
+        fault,
+        what,
+        venue: plant.setup.name,
+        injected: format!("{} of trades", count(frames(extents), "frame")),
+        reported: format!(
+            "{} in gaps ({}), {} told late",
+            if gap == hit { "exactly their ids".to_owned() } else { format!("{} ids", gap.len()) },
+            causes(&told, "trade", symbol),
+            if hit.is_subset(&seen.late) { "all" } else { "not all" }
+        ),
+        missed: hit.difference(&gap).count() as u64 + holes(&told, symbol),
+        spurious: gap.difference(&hit).count() as u64
+            + seen.twice
+            + trouble(&told, plant.setup.symbols[1])
+            + holes(&told, plant.setup.symbols[1]),
+    }
+    .check();
+}
+
+fn lost(setup: Setup) {
+    let mut plant = Plant::start(setup);
+    let extents = plant.suffer(from_frame(5, Fault::Lose(first(&plant, Trade), 3)));
+    assert_eq!(extents.iter().map(|e| e.count).sum::<u64>(), 3);
+    row_of_lost("F01", "lost trades", &mut plant, &extents);
+}
+
+#[test]
+fn f01_lost_trades() {
+    // Where the connection counts its frames, a lost one makes every book suspect: here there are none.
+    let alone = Setup { streams: vec![Trade], ..advanced() };
+    let cases = vec![kraken(), binance(), coinbase(), alone, alpaca()];
+    each(cases, |setup| if setup.name == "alpaca" { unseen(setup) } else { lost(setup) });
+}
+
+/// Ids of Alpaca follow no order that a loss would break, and the stream has no other number.
+fn unseen(setup: Setup) {
+    let mut plant = Plant::start(setup);
+    let extents = plant.suffer(from_frame(5, Fault::Lose(first(&plant, Trade), 3)));
+    plant.trades(30);
+    let told = plant.end();
+    let hit = hit_ids(&extents);
+    let seen = trades(&told, plant.symbol());
+    Row {
+        fault: "F01",
+        what: "lost trades",
+        venue: plant.setup.name,
+        injected: format!("{} of trades", count(frames(&extents), "frame")),
+        reported: "nothing: neither ids nor frames of this venue are numbered".to_owned(),
+        missed: hit.difference(&seen.all).count() as u64,
+        spurious: trouble(&told, plant.symbol()) + trouble(&told, plant.setup.symbols[1]) + seen.twice,
+    }
+    .check();
+}
+
+/// REST has them, the stream does not, and no number tells.
+fn hidden(setup: Setup) {
+    let mut plant = Plant::start(setup);
+    let hide = Fault::Hide(first(&plant, Trade), 8);
+    let extents = plant.suffer(Planned { trigger: Trigger::PerMillion(170_000), seed: 7, ..hide.into() });
+    row_of_lost("F11", "17 % of trades hidden", &mut plant, &extents);
+}
+
+#[test]
+fn f11_hidden_trades() {
+    each(numbered(), hidden);
+}
+
+fn repeated(setup: Setup) {
+    let mut plant = Plant::start(setup);
+    let twice = Fault::Duplicate(first(&plant, Trade));
+    let extents = plant.suffer(Planned { count: 5, ..twice.into() });
+    plant.trades(20);
+    let told = plant.end();
+    let (hit, seen) = (hit_ids(&extents), trades(&told, plant.symbol()));
+    let dropped = plant.figure("trades_repeated_total") + plant.figure("frames_old_total");
+    Row {
+        fault: "F02",
+        what: "trades sent twice",
+        venue: plant.setup.name,
+        injected: format!("{} of trades", count(frames(&extents), "frame")),
+        reported: if dropped == hit.len() as u64 { "exactly theirs dropped and counted" } else { "others dropped" }
+            .to_owned(),
+        missed: seen.twice + (hit.len() as u64).saturating_sub(dropped),
+        spurious: trouble(&told, plant.symbol())
+            + trouble(&told, plant.setup.symbols[1])
+            + holes(&told, plant.symbol())
+            + dropped.saturating_sub(hit.len() as u64),
+    }
+    .check();
+}
+
+#[test]
+fn f02_repeated_trades() {
+    each(all(), repeated);
+}
+
+/// Four trades change places: each is told once, what was passed over is named at once and told late.
+fn out_of_order(setup: Setup) {
+    let mut plant = Plant::start(setup);
+    let shuffle = Fault::Reorder(first(&plant, Trade), 4);
+    let extents = plant.suffer(Planned { seed: 3, ..shuffle.into() });
+    let hit = hit_ids(&extents);
+    until_told(&plant, &hit);
+    plant.trades(20);
+    let told = plant.end();
+    let (symbol, seen) = (plant.symbol(), trades(&told, plant.symbol()));
+    // In the order told, an id that is lower than one before is marked late.
+    let (mut highest, mut violations) = (0, 0);
+    for line in told.iter().filter(|l| l["type"] == "trade" && l["symbol"] == symbol) {
+        let id = number(line, "trade_id");
+        violations += u64::from(id < highest && line["late"] != true);
+        highest = highest.max(id);
+    }
+    let gap = gap_ids(&told, "trade", symbol);
+    Row {
+        fault: "F03",
+        what: "trades out of order",
+        venue: plant.setup.name,
+        injected: format!("{} in another order", count(hit.len() as u64, "trade")),
+        reported: format!("{} passed over in gaps, all told late", gap.len()),
+        missed: hit.difference(&seen.all).count() as u64 + violations,
+        spurious: gap.difference(&hit).count() as u64 + seen.twice + trouble(&told, plant.setup.symbols[1]),
+    }
+    .check();
+}
+
+#[test]
+fn f03_trades_out_of_order() {
+    each(vec![kraken(), binance(), coinbase()], out_of_order);
+}
+
+/// The venue's backend begins anew: connections break, and every id begins at 1. Nothing new is taken for a repeat.
+fn anew(setup: Setup) {
+    let mut plant = Plant::start(setup);
+    let before = plant.told();
+    plant.suffer(Fault::Restart);
+    plant.flow(2, 30);
+    let told = plant.end();
+    let (mut missed, mut twice) = (0, 0);
+    for symbol in plant.setup.symbols {
+        twice += trades(&told, symbol).twice;
+        let old = trades(&before, symbol).all;
+        let new: Vec<u64> =
+            trades(&told, symbol).all.into_iter().filter(|id| id < old.first().expect("trades")).collect();
+        assert!(!new.is_empty(), "{symbol}: no trade of the new backend is told");
+        // The venue's ids begin at 1, and from the first one told none is passed over.
+        let all = new[0]..=new[new.len() - 1];
+        missed += all.count() as u64 - new.len() as u64;
+        assert!(!gaps(&told, "trade", symbol).is_empty(), "{symbol}: the break is told");
+    }
+    Row {
+        fault: "F04",
+        what: "ids and sequences begin at 1",
+        venue: plant.setup.name,
+        injected: "1 restart of the venue".to_owned(),
+        reported: "the break told, books anew, trades from the first on".to_owned(),
+        missed,
+        spurious: twice,
+    }
+    .check();
+}
+
+#[test]
+fn f04_restart() {
+    each(all(), anew);
+}
+
+/// Nothing is told of a trade twice however often connections break.
+fn storm(setup: Setup) {
+    let mut plant = Plant::start(setup);
+    for _ in 0..4 {
+        plant.emulator.inject(Fault::Drop);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let connects = plant.figure("connects_total");
+    plant.emulator.inject(Fault::Drop);
+    common::wait_for("another connection", || (plant.figure("connects_total") > connects).then_some(()));
+    plant.trades(60);
+    let told = plant.end();
+    let down = told.iter().filter(|l| l["scope"] == "connection" && l["state"] == "down").count();
+    assert!(down > 0, "the breaks are told");
+    let mut missed = 0;
+    let mut twice = 0;
+    for symbol in plant.setup.symbols {
+        missed += holes(&told, symbol);
+        twice += trades(&told, symbol).twice;
+    }
+    Row {
+        fault: "F13",
+        what: "a storm of breaks",
+        venue: plant.setup.name,
+        injected: "5 breaks within 2 s".to_owned(),
+        reported: "each connection's end told; trades fetched or in gaps".to_owned(),
+        missed,
+        spurious: twice,
+    }
+    .check();
+}
+
+#[test]
+fn f13_storm() {
+    each(all(), storm);
+}
