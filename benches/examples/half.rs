@@ -34,7 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             Ok(out.flush()?)
         }
-        ["bars", count] => Ok(print!("{}", bars::minute_lines(&bars::trades(count.parse()?)))),
+        ["bars", count] => {
+            print!("{}", bars::minute_lines(&bars::trades(count.parse()?)));
+            Ok(())
+        }
         ["run-bars", count] => serve_bars(count.parse()?),
         _ => Err("use: half frames SHAPE COUNT | run VENUE FILE | trades COUNT | bars COUNT | run-bars COUNT".into()),
     }
