@@ -112,6 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Decode(args) => return decode::run(args),
         Command::Replay(args) => return replay::run(args),
         Command::Bench(args) => return bench::run(args),
+        Command::Verify { command: verify::VerifyCommand::Loss(args) } => return verify::loss::run(args),
         _ => {}
     }
     let config = config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set)
