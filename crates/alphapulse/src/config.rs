@@ -254,6 +254,8 @@ pub struct EmulatorConfig {
     pub instruments: usize,
     /// Levels a side of its books.
     pub levels: usize,
+    /// Trades of each instrument that its REST interface serves.
+    pub trades_kept: usize,
     /// Frames a second of the generated session.
     pub frames_per_second: u32,
     /// Whether books tell their changes in the mix of the load test: 50 % quotes, 30 % trades, 20 % book updates.
@@ -411,6 +413,7 @@ impl Default for EmulatorConfig {
             seed: 1,
             instruments: 0,
             levels: emulator::GeneratedSession::default().levels,
+            trades_kept: emulator::GeneratedSession::default().trades_kept,
             frames_per_second: 200,
             load_mix: false,
             journal: PathBuf::new(),

@@ -352,6 +352,7 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
             seed: section.seed,
             instruments: section.instruments,
             levels: section.levels,
+            trades_kept: section.trades_kept,
             book_pace: if section.load_mix { BookPace::Batched } else { BookPace::Venue },
             ..emulator::GeneratedSession::default()
         }),

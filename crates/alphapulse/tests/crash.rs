@@ -288,6 +288,8 @@ impl Plant {
             format!("emulator.{venue}.listen={listen:?}"),
             format!("emulator.{venue}.journal={:?}", site.state.path().join("journal").display().to_string()),
             format!("emulator.{venue}.frames_per_second={RATE}"),
+            // The market outlives every wait for a request: what is missing in the end was lost, not forgotten.
+            format!("emulator.{venue}.trades_kept=200000"),
             format!("venues.{venue}.ws_url=\"ws://{listen}{}\"", case.ws_path),
             format!("venues.{venue}.rest_url=\"http://{listen}\""),
             format!("venues.{venue}.book_depth=10"),

@@ -30,7 +30,7 @@ pub use error::{CaptureError, StartError};
 pub use faults::{Fault, ScriptError, ScriptedFault, Target, parse_script};
 pub use frames::GeneratedFrames;
 pub use market::Pair;
-pub use market::many::{INSTRUMENTS_MAX, LEVELS_MAX, LEVELS_SUM_MAX};
+pub use market::many::{INSTRUMENTS_MAX, LEVELS_MAX, LEVELS_SUM_MAX, TRADES_KEPT_MAX};
 pub use market::simulation::SimulatedPair;
 pub use options::{
     Account, BookPace, EmulatedVenue, GeneratedSession, JournalOptions, Limits, Options, Rate, RecordedSession,

@@ -70,11 +70,20 @@ pub struct GeneratedSession {
     pub levels: usize,
     /// When books tell their changes.
     pub book_pace: BookPace,
+    /// Trades of each instrument that REST and snapshots serve, the latest ones; 1,000 to [`crate::TRADES_KEPT_MAX`].
+    pub trades_kept: usize,
 }
 
 impl Default for GeneratedSession {
     fn default() -> Self {
-        Self { seed: 1, pairs: Vec::new(), instruments: 0, levels: 250, book_pace: BookPace::Venue }
+        Self {
+            seed: 1,
+            pairs: Vec::new(),
+            instruments: 0,
+            levels: 250,
+            book_pace: BookPace::Venue,
+            trades_kept: 20_000,
+        }
     }
 }
 

@@ -206,7 +206,9 @@ pub(crate) fn generated(
     };
     let pairs: Vec<Pair> = specs.iter().map(|spec| spec.pair.clone()).collect();
     let book_pace = session.book_pace;
-    let simulate = |intervals| Simulation::new(session.seed, specs, session.levels, intervals, first_id);
+    let simulate = |intervals| {
+        Simulation::new(session.seed, specs, session.levels, intervals, first_id).keeping(session.trades_kept)
+    };
     match venue {
         EmulatedVenue::Kraken => {
             let v2 = kraken::KrakenWriter::new(&pairs, book_pace);

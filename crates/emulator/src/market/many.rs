@@ -14,6 +14,10 @@ pub const INSTRUMENTS_MAX: usize = 2_000;
 pub const LEVELS_MAX: usize = 100_000;
 /// Levels a side of all pairs together: some hundred megabytes of orders at a venue that tells each.
 pub const LEVELS_SUM_MAX: usize = 1_000_000;
+/// Fewer trades than this are less than a page of some venue.
+const TRADES_KEPT_MIN: usize = 1_000;
+/// More trades of each instrument cannot be kept.
+pub const TRADES_KEPT_MAX: usize = 1_000_000;
 /// Fewer levels a side are too few to trade against.
 const LEVELS_MIN: usize = 20;
 
@@ -39,6 +43,13 @@ pub(crate) fn check(session: &GeneratedSession) -> Result<(), StartError> {
             "{instruments} books of {levels} levels a side are too much; at most {LEVELS_SUM_MAX} levels a side in all"
         );
         return refuse("levels", problem);
+    }
+    if !(TRADES_KEPT_MIN..=TRADES_KEPT_MAX).contains(&session.trades_kept) {
+        let problem = format!(
+            "{} cannot be; give {TRADES_KEPT_MIN} to {TRADES_KEPT_MAX} of each instrument",
+            session.trades_kept
+        );
+        return refuse("trades_kept", problem);
     }
     Ok(())
 }

@@ -14,8 +14,6 @@ use model::{Price, Qty, Side, UnixNanos};
 use super::orders::{OrderEvent, Orders};
 use super::{Bar, Pair, Trade};
 
-/// Trades kept for snapshots and REST: several pages of either venue. Older ones are no longer served.
-const TRADES_KEPT: usize = 20_000;
 /// Bars kept per interval, the running one included.
 const BARS_KEPT: usize = 720;
 /// A wider spread is narrowed before anything else happens at the touch, ticks.
@@ -99,6 +97,7 @@ pub(crate) struct PairState {
     pub(crate) update_id: u64,
     pub(crate) next_trade_id: u64,
     pub(crate) trades: VecDeque<Trade>,
+    trades_kept: usize,
     pub(crate) day: Day,
     bars: Vec<VecDeque<Bar>>,
     orders: Option<Orders>,
@@ -136,6 +135,12 @@ impl Simulation {
             orders: Vec::new(),
         };
         Self { rng, index: 0, levels, intervals_s, pairs, event }
+    }
+
+    /// The same market, of which REST serves so many trades of each pair.
+    pub(crate) fn keeping(mut self, trades: usize) -> Self {
+        self.pairs.iter_mut().for_each(|pair| pair.trades_kept = trades);
+        self
     }
 
     /// The same market with the orders behind its levels, for venues that tell them.
@@ -203,6 +208,7 @@ impl PairState {
             update_id: first_id,
             next_trade_id: first_id + 1,
             trades: VecDeque::new(),
+            trades_kept: crate::GeneratedSession::default().trades_kept,
             day,
             bars: vec![VecDeque::new(); intervals_s.len()],
             orders: None,
@@ -314,7 +320,7 @@ impl PairState {
     }
 
     fn record(&mut self, trade: Trade, intervals_s: &[u64]) {
-        if self.trades.len() == TRADES_KEPT {
+        if self.trades.len() >= self.trades_kept {
             self.trades.pop_front();
         }
         self.trades.push_back(trade);
