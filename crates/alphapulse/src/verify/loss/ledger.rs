@@ -54,6 +54,7 @@ struct Seen {
     told: u16,
     sent: u16,
     verdict: u8,
+    is_trade: bool,
 }
 
 const EXCUSED: u8 = 1;
@@ -247,6 +248,7 @@ impl Ledger {
         of.told = true;
         let part = of.part;
         let seen = self.flows.entry(key(number, stream, content)).or_default();
+        seen.is_trade = stream == Stream::Trade;
         if seen.told == 0 {
             seen.part = part;
         }
@@ -353,6 +355,7 @@ impl Ledger {
         }
         let key = key(number, stream, content);
         let seen = self.flows.entry(key).or_default();
+        seen.is_trade = stream == Stream::Trade;
         seen.sent = seen.sent.saturating_add(1);
         let (told, part) = (seen.told > 0, seen.part);
         let pending = self.pending.entry((number, stream)).or_default();
@@ -446,7 +449,9 @@ impl Ledger {
             let name = self.symbols.name(number).to_owned();
             instrument.trades.close();
             instrument.orders.close();
-            instrument.trades.judge(Stream::Trade, &name, self.whole, &mut self.report);
+            if !instrument.plain_trades.told {
+                instrument.trades.judge(Stream::Trade, &name, self.whole, &mut self.report);
+            }
             if instrument.orders.first.is_some() {
                 instrument.orders.judge(Stream::Order, &name, self.whole, &mut self.report);
             }
@@ -457,21 +462,14 @@ impl Ledger {
 
     fn judge_flows(&mut self) {
         // A consumer that asked for no books is owed none.
-        let is_told = |stream| self.all.iter().any(|i| if stream == Stream::Book { i.book.told } else { i.plain_trades.told });
-        for stream in [Stream::Book, Stream::Trade] {
-            let keys: Vec<usize> = (0..self.all.len()).collect();
-            if !is_told(stream) || keys.is_empty() {
-                continue;
-            }
-            self.report.compared(stream);
-        }
-        let (books, trades) = (is_told(Stream::Book), is_told(Stream::Trade));
-        if !books && !trades {
-            return;
-        }
-        // Where both are told without numbers they are summed up as one: the keys do not say which is which.
-        let stream = if books { Stream::Book } else { Stream::Trade };
+        let books = self.all.iter().any(|i| i.book.told);
+        let trades = self.all.iter().any(|i| i.plain_trades.told);
         for seen in self.flows.values() {
+            let stream = match seen.is_trade {
+                true if trades => Stream::Trade,
+                false if books => Stream::Book,
+                _ => continue,
+            };
             let figures = self.report.figures(stream);
             if seen.sent == 0 {
                 figures.never_sent += u64::from(seen.told);
@@ -481,7 +479,10 @@ impl Ledger {
             match (seen.told, seen.verdict) {
                 (0, verdict) if verdict & EXCUSED != 0 => figures.unnamed_gaps += 1,
                 (0, verdict) if verdict & LOST != 0 => figures.lost += 1,
-                (0, _) => figures.not_judged += 1,
+                (0, _) => {
+                    figures.sent -= 1;
+                    figures.not_judged += 1;
+                }
                 (told, _) => {
                     figures.delivered += 1;
                     figures.duplicated += u64::from(told.saturating_sub(seen.sent));

@@ -208,18 +208,23 @@ impl Report {
     pub fn line(&self) -> String {
         let mut parts = vec![];
         for (stream, f) in &self.streams {
+            if *stream == Stream::Record && f.reordered == 0 {
+                continue;
+            }
             let name = match stream {
                 Stream::Trade => "trades",
                 Stream::Book => "book changes",
                 Stream::Order => "order steps",
                 Stream::Record => "records",
             };
-            let mut part = format!(
-                "{name} {} sent, {} delivered, {} named in gaps, {} late, {} lost, {} duplicated, {} reordered",
-                f.sent, f.delivered, f.named, f.late, f.lost, f.duplicated, f.reordered
-            );
+            let mut part = format!("{name} {} sent, {} delivered", f.sent, f.delivered);
+            if *stream != Stream::Book {
+                part += &format!(", {} named in gaps, {} late", f.named, f.late);
+            }
+            part += &format!(", {} lost, {} duplicated, {} reordered", f.lost, f.duplicated, f.reordered);
+            let unnamed = if *stream == Stream::Book { "inside resyncs" } else { "in gaps without ids" };
             for (n, words) in [
-                (f.unnamed_gaps, "in gaps without ids"),
+                (f.unnamed_gaps, unnamed),
                 (f.different, "not as sent"),
                 (f.never_sent, "never sent"),
                 (f.named_live, "called missing on a live connection"),
