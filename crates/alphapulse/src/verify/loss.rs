@@ -61,10 +61,9 @@ pub struct LossArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &LossArgs) -> anyhow::Result<ExitCode> {
-    let connections = sent::connections(&args.sent, &args.others)?;
     let venue = match args.venue {
         Some(venue) => venue,
-        None => venue_of(sent::protocol(&connections)?),
+        None => venue_of(sent::protocol(&sent::connections(&args.sent, &[])?)?),
     };
     let mut ledger = Ledger::new(args.details);
     ledger.whole = args.whole;
@@ -77,6 +76,8 @@ pub fn run(args: &LossArgs) -> anyhow::Result<ExitCode> {
         let number = ledger.symbols.number(symbol);
         ledger.wanted.push(number);
     }
+    // Only now: a pipe ends when the consumer does, and connections may have come until then.
+    let connections = sent::connections(&args.sent, &args.others)?;
     let counted = sent::walk(&args.sent, &connections, &mut ledger)?;
     ledger.judge();
     let mut report = ledger.report;

@@ -274,7 +274,7 @@ impl Ledger {
     }
 
     /// More ids than any gap of a venue has; a gap beyond names nothing that can be checked one by one.
-    const NAMES_MAX: u64 = 100_000_000;
+    const NAMES_MAX: u64 = 10_000_000;
 
     fn name(&mut self, number: usize, stream: Stream, first: u64, last: u64) {
         if last - first >= Ledger::NAMES_MAX {
