@@ -14,6 +14,7 @@ use std::{
     process::{Child, Stdio},
     time::Duration,
 };
+use wire::RecordType;
 
 fn proxy(to: &str, script: &str) -> Handle {
     let options = Options {
@@ -71,7 +72,7 @@ fn told(site: &Site) -> BTreeMap<(String, String), Vec<String>> {
 fn what_comes_in_single_bytes_is_what_comes_whole() {
     let sites = [Site::new(""), Site::new("")];
     let listen = format!("127.0.0.1:{}", free_ports(1)[0]);
-    let emulator = [format!("emulator.kraken.listen={listen:?}"), "emulator.kraken.frames_per_second=300".to_owned()];
+    let emulator = [format!("emulator.kraken.listen={listen:?}"), "emulator.kraken.frames_per_second=100".to_owned()];
     let _emulator = role(&sites[0], &["emulator", "kraken"], &emulator);
     wait_for("the emulator", || TcpStream::connect(&listen).ok());
     let way = proxy(&listen, "[[rule]]\naction=\"split\"\nbytes=1");
@@ -79,6 +80,7 @@ fn what_comes_in_single_bytes_is_what_comes_whole() {
         let set = [
             format!("venues.kraken.ws_url=\"ws://{address}/v2\""),
             format!("venues.kraken.rest_url=\"http://{address}\""),
+            "venues.kraken.book_depth=10".to_owned(),
         ];
         role(site, &["feed", "kraken", "--origin", "simulated"], &set)
     };
@@ -86,9 +88,10 @@ fn what_comes_in_single_bytes_is_what_comes_whole() {
     for site in &sites {
         wait_for("a ring", || site.rings.path().join("kraken.ring").exists().then_some(()));
         let mut reader = Reader::open(site);
-        wait_for("a thousand records", || {
+        wait_for("data of all kinds", || {
             reader.read();
-            (reader.records.len() > 1000).then_some(())
+            let of = |kind: RecordType| reader.records.values().filter(|words| words[0] as u8 == kind as u8).count();
+            (of(RecordType::Trade) > 250 && of(RecordType::Quote) > 250).then_some(())
         });
     }
     for feed in &mut feeds {
@@ -142,6 +145,10 @@ fn a_consumer_behind_resets_gets_every_record_once() {
     near.read();
     far.reach(&near);
     let trades = far.agrees_with(&near);
-    println!("{} connections: {} records, {trades} of them trades, once and in order", way.accepted(), near.records.len());
+    println!(
+        "{} connections: {} records, {trades} of them trades, once and in order",
+        way.accepted(),
+        near.records.len()
+    );
     assert_eq!(up.stop(), Some(0));
 }

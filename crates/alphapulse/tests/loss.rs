@@ -120,7 +120,8 @@ impl Consumer {
             .spawn()
             .expect("the program starts");
         let missing = Arc::new(Mutex::new(Missing::default()));
-        let (from, to, ours) = (tap.stdout.take().expect("piped"), verify.stdin.take().expect("piped"), missing.clone());
+        let (from, to, ours) =
+            (tap.stdout.take().expect("piped"), verify.stdin.take().expect("piped"), missing.clone());
         let carrier = thread::spawn(move || carry(from, to, &ours));
         Consumer { tap, verify, carrier: Some(carrier), missing }
     }
@@ -170,7 +171,7 @@ struct Plant {
 }
 
 impl Plant {
-    fn start(case: &Case, rate: u64, frames: u64) -> Plant {
+    fn start(case: &Case, rate: u64) -> Plant {
         let (venue, site) = (case.venue, Site::new(""));
         let listen = format!("127.0.0.1:{}", free_ports(1)[0]);
         let state = site.state.path();
@@ -179,15 +180,19 @@ impl Plant {
             format!("emulator.{venue}.journal={:?}", state.join("journal").display().to_string()),
             format!("emulator.{venue}.frames_per_second={rate}"),
             // The interface for history has all that was ever traded.
-            format!("emulator.{venue}.trades_kept={}", frames.max(1_000_000)),
+            format!("emulator.{venue}.trades_kept=1000000"),
             format!("venues.{venue}.rest_url=\"http://{listen}\""),
             format!("venues.{venue}.book_depth=10"),
+            // No venue is spared here, and no connection lives long.
+            "reconnect.base_ms=20".to_owned(),
+            "reconnect.cap_ms=500".to_owned(),
             format!("ring.slots={}", (rate * 50).next_power_of_two().max(262_144)),
         ];
         let emulator = Role::start(&site, &["emulator", venue], &set);
         wait_for("the emulator", || TcpStream::connect(&listen).ok());
         let (here, to) = (Address::Tcp("127.0.0.1:0".to_owned()), Address::Tcp(listen.clone()));
-        let options = Options { listen: here, to, script: Script::default(), seed: 1, journal: Box::new(std::io::sink()) };
+        let options =
+            Options { listen: here, to, script: Script::default(), seed: 1, journal: Box::new(std::io::sink()) };
         let way = Proxy::start(options).expect("a proxy");
 
         let aside = tempfile::tempdir().expect("a folder");
@@ -260,7 +265,7 @@ impl Case {
     fn break_and_compare(&self) {
         let (frames, breaks) = (number("ALPHAPULSE_TEST_FRAMES", 20_000), number("ALPHAPULSE_TEST_BREAKS", 8));
         let rate = number("ALPHAPULSE_TEST_RATE", 2500);
-        let mut plant = Plant::start(self, rate, frames);
+        let mut plant = Plant::start(self, rate);
         let consumer = Consumer::start(&plant.site, self.venue, &plant.journal());
         let missing = consumer.missing.clone();
         wait_for("a trade", || (missing.lock().expect("a lock").trades > 0).then_some(()));

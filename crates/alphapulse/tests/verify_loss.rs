@@ -89,7 +89,8 @@ impl Market {
         for (n, (url, frames)) in self.connections.iter().enumerate() {
             let name = |suffix: &str| folder.join(format!("{:06}.{suffix}", n + 1));
             let text: String = frames.iter().map(|(_, frame)| format!("{frame}\n")).collect();
-            let rows: String = frames.iter().enumerate().map(|(at, (time, _))| format!("{}\t{time}\n", at + 1)).collect();
+            let rows: String =
+                frames.iter().enumerate().map(|(at, (time, _))| format!("{}\t{time}\n", at + 1)).collect();
             fs::write(name("jsonl"), text).expect("written");
             fs::write(name("recv.tsv"), format!("line\trecv_ns_unix\n{rows}")).expect("written");
             opened += &format!("{}\n", json!({"connection": n + 1, "opened_ns": START, "url": url}));
@@ -261,7 +262,9 @@ fn answers_count_as_sent() {
     let (code, trades, _) = market.figures(&[]);
     assert_eq!((code, &trades["never_sent"]), (1, &json!(1)));
     let body = json!({"error":[],"result":{"XXBTZUSD":[["60040.50","0.10",1.5,"b","l","",40]],"last":"1"}}).to_string();
-    market.answers.push(json!({"method":"GET","url":"/0/public/Trades?pair=XBTUSD","status":200,"at":"","request":null,"body":body}));
+    market.answers.push(
+        json!({"method":"GET","url":"/0/public/Trades?pair=XBTUSD","status":200,"at":"","request":null,"body":body}),
+    );
     let (code, trades, _) = market.figures(&[]);
     assert_eq!((code, &trades["late"], &trades["delivered"]), (0, &json!(1), &json!(100)));
 }

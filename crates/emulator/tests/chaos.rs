@@ -125,7 +125,10 @@ fn without_a_script_everything_passes() {
     assert_eq!((o.up, o.down), ((pattern(300_000), None), (pattern(500_000), None)));
     for (direction, bytes) in [("up", 300_000), ("down", 500_000)] {
         let end = &o.journal.of(direction, "end")[0];
-        assert_eq!((end["read"].as_u64(), end["passed"].as_u64(), &end["why"]), (Some(bytes), Some(bytes), &"eof".into()));
+        assert_eq!(
+            (end["read"].as_u64(), end["passed"].as_u64(), &end["why"]),
+            (Some(bytes), Some(bytes), &"eof".into())
+        );
     }
 }
 

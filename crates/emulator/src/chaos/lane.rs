@@ -417,8 +417,13 @@ mod tests {
     #[test]
     fn every_nth_byte_has_one_bit_changed() {
         let (pieces, deeds, _) = run("[[rule]]\naction=\"corrupt\"\nevery_bytes=10", 3, 35, 4);
-        let changed: Vec<usize> =
-            pieces.concat().iter().enumerate().filter(|(_, b)| (*b ^ 0xaa).count_ones() == 1).map(|(at, _)| at).collect();
+        let changed: Vec<usize> = pieces
+            .concat()
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| (*b ^ 0xaa).count_ones() == 1)
+            .map(|(at, _)| at)
+            .collect();
         assert_eq!(changed, [9, 19, 29]);
         assert_eq!(deeds.len(), 3);
     }

@@ -187,9 +187,9 @@ impl Fields<'_, '_> {
     }
 
     fn rule(&self) -> Result<Rule, Wrong> {
-        let (at, action) = self.text("action")?.ok_or_else(|| {
-            (self.start, format!("a rule needs an action: {}", ACTIONS.join(", ")))
-        })?;
+        let (at, action) = self
+            .text("action")?
+            .ok_or_else(|| (self.start, format!("a rule needs an action: {}", ACTIONS.join(", "))))?;
         if !ACTIONS.contains(&action.as_str()) {
             return Err((at, unknown("action", &action, &ACTIONS)));
         }
@@ -274,7 +274,8 @@ impl Fields<'_, '_> {
 
     /// Exactly one of the fields that say when.
     fn when(&self, among: &[&str], at: usize, action: &str) -> Result<When, Wrong> {
-        let among: Vec<&str> = if among.is_empty() { BYTES.iter().chain(&TIMES).copied().collect() } else { among.to_vec() };
+        let among: Vec<&str> =
+            if among.is_empty() { BYTES.iter().chain(&TIMES).copied().collect() } else { among.to_vec() };
         let given: Vec<&str> = among.iter().copied().filter(|name| self.find(name).is_some()).collect();
         let [name] = given[..] else {
             return Err((at, format!("{action} needs one of {}", among.join(", "))));
@@ -320,7 +321,11 @@ impl Fields<'_, '_> {
         };
         let read = text.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
         // Nothing repeats after no time, and nothing is worth a rule that takes none.
-        let least = if name.starts_with("every") || name.starts_with("mean") { Duration::from_millis(1) } else { Duration::ZERO };
+        let least = if name.starts_with("every") || name.starts_with("mean") {
+            Duration::from_millis(1)
+        } else {
+            Duration::ZERO
+        };
         match read {
             Some(time) if time >= least => Ok(Some(time)),
             Some(_) => Err((at, format!("{name} is at least 0.001"))),

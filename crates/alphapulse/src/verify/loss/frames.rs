@@ -134,12 +134,7 @@ struct KrakenLevel<'a> {
     qty: &'a RawValue,
 }
 
-fn kraken(
-    channel: &str,
-    repeat: bool,
-    data: &str,
-    tell: &mut dyn FnMut(&str, Event),
-) -> Result<(), serde_json::Error> {
+fn kraken(channel: &str, repeat: bool, data: &str, tell: &mut dyn FnMut(&str, Event)) -> Result<(), serde_json::Error> {
     match channel {
         "trade" => {
             for t in serde_json::from_str::<Vec<KrakenTrade<'_>>>(data)? {
@@ -538,9 +533,13 @@ mod tests {
         let exchange = r#"{"type":"match","trade_id":7,"sequence":9,"maker_order_id":"a","taker_order_id":"b","time":"2026-01-01T00:00:00.000000Z","product_id":"BTC-USD","size":"0.00351","price":"64123.4","side":"sell"}"#;
         let advanced = r#"{"channel":"market_trades","timestamp":"t","sequence_num":3,"events":[{"type":"update","trades":[{"trade_id":"7","product_id":"BTC-USD","price":"64123.4","size":"0.00351","side":"SELL","time":"t"}]}]}"#;
         let alpaca = r#"[{"T":"t","S":"BTC/USD","p":64123.4,"s":0.00351,"t":"x","i":7,"tks":"B"}]"#;
-        for (line, symbol) in
-            [(kraken, "BTC/USD"), (binance, "BTCUSDT"), (exchange, "BTC-USD"), (advanced, "BTC-USD"), (alpaca, "BTC/USD")]
-        {
+        for (line, symbol) in [
+            (kraken, "BTC/USD"),
+            (binance, "BTCUSDT"),
+            (exchange, "BTC-USD"),
+            (advanced, "BTC-USD"),
+            (alpaca, "BTC/USD"),
+        ] {
             let told = read(line);
             assert_eq!(told[0], (symbol.to_owned(), trade(7, "buy", "64123.4", "0.00351")), "{line}");
         }

@@ -157,8 +157,7 @@ fn answers(folder: &Path, visitor: &mut dyn Visitor) -> anyhow::Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let mut sent =
-        Sent { place: Place { file: path.display().to_string().into(), line: 0 }, at: None, is_own: false };
+    let mut sent = Sent { place: Place { file: path.display().to_string().into(), line: 0 }, at: None, is_own: false };
     for line in open(&path)?.lines() {
         sent.place.line += 1;
         // The last may be torn; no other can be.

@@ -100,11 +100,7 @@ pub fn read(what: &Path, tell: &mut dyn FnMut(&Place, &Line<'_>)) -> anyhow::Res
     lines(BufReader::with_capacity(1 << 20, open), file, tell)
 }
 
-fn lines(
-    mut from: impl BufRead,
-    file: Rc<str>,
-    tell: &mut dyn FnMut(&Place, &Line<'_>),
-) -> anyhow::Result<()> {
+fn lines(mut from: impl BufRead, file: Rc<str>, tell: &mut dyn FnMut(&Place, &Line<'_>)) -> anyhow::Result<()> {
     let mut text = String::new();
     let mut place = Place { file, line: 0 };
     loop {
@@ -134,14 +130,8 @@ fn ring_of(file: &Path) -> Option<(&Path, anyhow::Result<Venue>)> {
 }
 
 /// What the rings hold now.
-fn rings(
-    dir: &Path,
-    venues: Vec<Venue>,
-    file: Rc<str>,
-    tell: &mut dyn FnMut(&Place, &Line<'_>),
-) -> anyhow::Result<()> {
-    let subscription =
-        Subscription { venues, from: Start::Oldest, slow: Slow::Skip, ..Subscription::default() };
+fn rings(dir: &Path, venues: Vec<Venue>, file: Rc<str>, tell: &mut dyn FnMut(&Place, &Line<'_>)) -> anyhow::Result<()> {
+    let subscription = Subscription { venues, from: Start::Oldest, slow: Slow::Skip, ..Subscription::default() };
     let mut client = Client::open(Source::Rings(PathBuf::from(dir)), subscription, ClientOptions::default())?;
     let mut encoder = json::Encoder::new();
     let mut place = Place { file, line: 0 };
