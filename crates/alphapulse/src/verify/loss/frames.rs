@@ -187,12 +187,17 @@ fn kraken_v1(line: &str, tell: &mut dyn FnMut(&str, Event)) -> Result<(), serde_
             tell(&pair, Event::Trade { id: None, content, repeat: false });
         }
     } else if channel.starts_with("book") {
-        let mut content = Content::new(0);
-        for body in bodies.iter().filter(|body| !body.get().contains("\"as\"")) {
-            let sides: Sides<'_> = serde_json::from_str(body.get())?;
-            for (mark, levels) in [('b', &sides.b), ('a', &sides.a)] {
-                levels.iter().filter(|l| l.len() >= 2).for_each(|l| content.level(mark, &l[0], &l[1]));
-            }
+        let changes = bodies.iter().filter(|body| !body.get().contains("\"as\""));
+        let sides: Vec<Sides<'_>> = changes.map(|body| serde_json::from_str(body.get())).collect::<Result<_, _>>()?;
+        let levels = || {
+            sides.iter().flat_map(|s| [('b', &s.b), ('a', &s.a)]).flat_map(|(mark, l)| l.iter().map(move |l| (mark, l)))
+        };
+        // The change is as old as its newest level.
+        let at = levels().filter_map(|(_, l)| seconds(l.get(2)?)).max();
+        let mut content = Content::new(at.unwrap_or(0));
+        for wanted in ['b', 'a'] {
+            let of = levels().filter(|(mark, l)| *mark == wanted && l.len() >= 2);
+            of.for_each(|(mark, l)| content.level(mark, &l[0], &l[1]));
         }
         tell_book(&pair, content, tell);
     }

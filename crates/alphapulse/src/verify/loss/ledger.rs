@@ -462,8 +462,10 @@ impl Ledger {
 
     fn judge_flows(&mut self) {
         // A consumer that asked for no books is owed none.
-        let books = self.all.iter().any(|i| i.book.told);
-        let trades = self.all.iter().any(|i| i.plain_trades.told);
+        // And where the venue sends none, as where a book is made of orders, there is nothing to compare.
+        let is_sent = |is_trade| self.flows.values().any(|seen| seen.sent > 0 && seen.is_trade == is_trade);
+        let books = self.all.iter().any(|i| i.book.told) && is_sent(false);
+        let trades = self.all.iter().any(|i| i.plain_trades.told) && is_sent(true);
         for seen in self.flows.values() {
             let stream = match seen.is_trade {
                 true if trades => Stream::Trade,

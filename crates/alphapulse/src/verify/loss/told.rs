@@ -10,6 +10,7 @@ use std::{
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
     rc::Rc,
+    time::Duration,
 };
 use wire::json;
 
@@ -129,6 +130,11 @@ fn ring_of(file: &Path) -> Option<(&Path, anyhow::Result<Venue>)> {
     Some((file.parent()?, venue))
 }
 
+/// Rings that told nothing so often have told all they hold.
+const IDLE_POLLS: u32 = 5;
+/// How long to wait for more each time.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+
 /// What the rings hold now.
 fn rings(dir: &Path, venues: Vec<Venue>, file: Rc<str>, tell: &mut dyn FnMut(&Place, &Line<'_>)) -> anyhow::Result<()> {
     let subscription = Subscription { venues, from: Start::Oldest, slow: Slow::Skip, ..Subscription::default() };
@@ -136,8 +142,9 @@ fn rings(dir: &Path, venues: Vec<Venue>, file: Rc<str>, tell: &mut dyn FnMut(&Pl
     let mut encoder = json::Encoder::new();
     let mut place = Place { file, line: 0 };
     let mut failed = None;
-    while failed.is_none()
-        && client.poll(|delivery, words| {
+    let mut idle = 0;
+    while failed.is_none() && idle < IDLE_POLLS {
+        let polled = client.poll(|delivery, words| {
             let told = encoder.push(delivery.envelope, words).map_err(anyhow::Error::from).and_then(|line| {
                 let Some(line) = line else { return Ok(()) };
                 place.line += 1;
@@ -146,7 +153,11 @@ fn rings(dir: &Path, venues: Vec<Venue>, file: Rc<str>, tell: &mut dyn FnMut(&Pl
                 Ok(())
             });
             failed = failed.take().or(told.err());
-        })? > 0
-    {}
+        })?;
+        idle = if polled == 0 { idle + 1 } else { 0 };
+        if polled == 0 {
+            client.wait(IDLE_WAIT);
+        }
+    }
     failed.map_or(Ok(()), |error| Err(error.context(format!("{place}"))))
 }
