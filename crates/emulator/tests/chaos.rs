@@ -53,8 +53,11 @@ impl Journal {
     }
 }
 
+/// What one side read, and what ended it if not the other side's word.
+type Received = (Vec<u8>, Option<io::ErrorKind>);
+
 /// A server that sends so many bytes to the first who connects, and returns what that one sent.
-fn server(down: usize) -> (Address, JoinHandle<(Vec<u8>, Option<io::ErrorKind>)>) {
+fn server(down: usize) -> (Address, JoinHandle<Received>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = Address::Tcp(listener.local_addr().expect("an address").to_string());
     let thread = thread::spawn(move || {
@@ -66,7 +69,7 @@ fn server(down: usize) -> (Address, JoinHandle<(Vec<u8>, Option<io::ErrorKind>)>
     (address, thread)
 }
 
-fn read_all(socket: &mut impl Read) -> (Vec<u8>, Option<io::ErrorKind>) {
+fn read_all(socket: &mut impl Read) -> Received {
     let (mut all, mut piece) = (vec![], [0; 4096]);
     loop {
         match socket.read(&mut piece) {
@@ -83,8 +86,8 @@ fn pattern(bytes: usize) -> Vec<u8> {
 
 struct Outcome {
     /// What came out at the server and at the client, and how it ended there.
-    up: (Vec<u8>, Option<io::ErrorKind>),
-    down: (Vec<u8>, Option<io::ErrorKind>),
+    up: Received,
+    down: Received,
     journal: Journal,
 }
 
