@@ -41,7 +41,7 @@ impl<T: Copy> SymbolTable<T> {
     }
 
     /// What was inserted last under `symbol`.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, symbol: &[u8]) -> Option<T> {
         match ShortKey::of(symbol) {
             Some(key) => self.slots[self.find(key)].map(|(_, value)| value),

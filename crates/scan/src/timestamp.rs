@@ -73,7 +73,11 @@ impl DayCache {
     /// The same without the reason of a refusal.
     #[inline(always)]
     pub(crate) fn nanos_at(&mut self, text: &[u8]) -> Option<(u64, usize)> {
-        self.same_day(text).or_else(|| self.rfc3339_outside(text).ok())
+        // Not `or_else`, which may become a call for the times of today too.
+        match self.same_day(text) {
+            Some(read) => Some(read),
+            None => self.rfc3339_outside(text).ok(),
+        }
     }
 
     /// The remembered date, a valid time of day, `Z`; `None` leaves it to [`Civil`]. Reads as far as the time goes and no

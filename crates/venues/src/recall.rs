@@ -146,6 +146,11 @@ impl Recalled {
         };
         let missing = &mut self.memory.missing;
         let Some((first, last)) = g.range() else {
+            if self.unordered && missing.len() == trades::RANGES_MAX {
+                // What was told in between is remembered, so the two oldest windows can be one.
+                let oldest = missing.remove(0);
+                missing[0].since = oldest.since.min(missing[0].since);
+            }
             return trades::lose(missing, Missing { first: 0, last: 0, since, until: UnixNanos::ZERO });
         };
         trades::forget(&mut self.untold, first, last);

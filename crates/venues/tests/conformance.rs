@@ -69,6 +69,9 @@ suite!(coinbase_exchange, crate::conformance::coinbase_exchange::CoinbaseExchang
 suite!(kraken, crate::conformance::kraken::Kraken);
 suite!(kraken_v1, crate::conformance::kraken_v1::KrakenV1);
 
+suite!(kraken_v1_missed_trades, crate::conformance::kraken_v1::KrakenV1:
+    what_a_cut_and_a_restart_hide_is_fetched_by_time,
+);
 missed_trades!(binance_missed_trades, crate::conformance::binance::Binance);
 missed_trades!(coinbase_exchange_missed_trades, crate::conformance::coinbase_exchange::CoinbaseExchange<true>);
 missed_trades!(coinbase_advanced_missed_trades, crate::conformance::coinbase_advanced::CoinbaseAdvanced);

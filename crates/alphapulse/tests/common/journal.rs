@@ -153,6 +153,21 @@ fn alpaca_trade(t: &Value) -> String {
     format!("{} {side} {} {}", t["i"], digits(&t["p"]), digits(&t["s"]))
 }
 
+/// Alpaca's trades in the answers of a journal, by symbol.
+pub fn answered(file: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(file).expect("the journal of answers");
+    let mut all = vec![];
+    for line in text.lines() {
+        let answer: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
+        for (symbol, trades) in body["trades"].as_object().into_iter().flatten() {
+            let symbol = alpaca_symbol(&Value::from(symbol.as_str()));
+            all.extend(trades.as_array().into_iter().flatten().map(|t| (symbol.clone(), alpaca_trade(t))));
+        }
+    }
+    all
+}
+
 /// The same from the lines of a tap.
 pub fn tapped(lines: &[Value], venue: &str) -> Told {
     let mut told = Told::new();

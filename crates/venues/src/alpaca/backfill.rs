@@ -104,14 +104,7 @@ impl Alpaca {
         for m in &mut self.markets {
             let since = since(m.trades.newest, heard, late);
             m.trades.missed.get_or_insert((GapCause::Reconnect, heard));
-            let windows = &mut m.trades.absence.get_or_insert_default().windows;
-            // What nobody heard a trade after is one window still.
-            if windows.last().is_none_or(|w| w.until != Window::OPEN) {
-                if windows.len() == WINDOWS_MAX {
-                    windows.remove(0);
-                }
-                windows.push(Window { since, until: Window::OPEN });
-            }
+            m.trades.absence.get_or_insert_default().add(Window { since, until: Window::OPEN });
         }
     }
 
@@ -120,18 +113,17 @@ impl Alpaca {
         let (heard, late) = (memory.last_seen, self.late());
         let earlier = memory.missing.iter().filter(|w| w.first == 0 && w.since != UnixNanos::ZERO);
         let until = |until| if until == UnixNanos::ZERO { heard } else { until };
-        let mut windows: Vec<Window> =
-            earlier.map(|w| Window { since: w.since, until: until(w.until).max(w.since) }).collect();
-        windows.drain(..windows.len().saturating_sub(WINDOWS_MAX - 1));
+        let earlier = earlier.map(|w| Window { since: w.since, until: until(w.until).max(w.since) });
         let known = memory.trade_time != UnixNanos::ZERO;
         let since = if known { since(memory.trade_time, heard, late) } else { before(heard, late) };
-        windows.push(Window { since, until: Window::OPEN });
-        let mut told = memory.recent.clone();
-        told.sort_unstable_by_key(|(time, id)| (*id, *time));
+        let told = memory.recent.iter().map(|(time, id)| (*id, *time)).collect();
         let told_until = if known { UnixNanos::ZERO } else { since };
+        let mut absence = Absence { windows: vec![], told, told_until };
+        earlier.for_each(|window| absence.add(window));
+        absence.add(Window { since, until: Window::OPEN });
         m.trades.newest = memory.trade_time;
         m.trades.missed = Some((GapCause::Restart, heard));
-        m.trades.absence = Some(Box::new(Absence { windows, told, told_until }));
+        m.trades.absence = Some(Box::new(absence));
     }
 
     /// How much later than it happened a trade comes by the feed's nature.
@@ -329,13 +321,26 @@ impl Absence {
         self.windows.iter().any(|w| before(w.since, OVERLAP) <= time && time <= w.until.after(OVERLAP))
     }
 
-    /// Whether an earlier run told this trade.
+    /// One more window, later than the others. Those so near each other that their overlaps meet become one, as each
+    /// page would bring the other's trades again.
+    fn add(&mut self, window: Window) {
+        if let Some(last) = self.windows.last_mut()
+            && (last.until == Window::OPEN || before(window.since, OVERLAP) <= last.until.after(OVERLAP))
+        {
+            last.until = last.until.max(window.until);
+            return;
+        }
+        if self.windows.len() == WINDOWS_MAX {
+            self.windows.remove(0);
+        }
+        self.windows.push(window);
+    }
+
+    /// Whether this trade was told, by an earlier run or since.
     fn has_told(&self, t: &TradeMessage) -> bool {
         let Some(id) = t.id else { return t.time < self.told_until };
-        let from = self.told.partition_point(|(_, told)| *told < id);
-        let same = |time: UnixNanos| time.0.abs_diff(t.time.0) < SAME_TRADE.as_nanos() as u64;
-        t.time < self.told_until
-            || self.told[from..].iter().take_while(|(_, told)| *told == id).any(|(at, _)| same(*at))
+        let near = (before(t.time, SAME_TRADE), t.time.after(SAME_TRADE));
+        t.time < self.told_until || self.told.range((id, near.0)..=(id, near.1)).next().is_some()
     }
 }
 
@@ -439,6 +444,20 @@ mod tests {
             let text = rfc3339(UnixNanos(nanos));
             prop_assert_eq!(scan::rfc3339_nanos(text.as_bytes()), Ok((nanos, text.len())));
         }
+    }
+
+    #[test]
+    fn windows_near_each_other_are_one_and_none_of_a_crash_loop_is_forgotten() {
+        let s = |seconds: u64| UnixNanos(seconds * 1_000_000_000);
+        let mut absence = Absence::default();
+        absence.add(Window { since: s(10), until: s(12) });
+        for n in 0..200 {
+            absence.add(Window { since: s(100 + 3 * n), until: s(101 + 3 * n) });
+        }
+        absence.add(Window { since: s(900), until: Window::OPEN });
+        absence.add(Window { since: s(2000), until: Window::OPEN });
+        let expected = [(s(10), s(12)), (s(100), s(698)), (s(900), Window::OPEN)];
+        assert_eq!(absence.windows.iter().map(|w| (w.since, w.until)).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -271,6 +271,9 @@ impl Alpaca {
             }
         }
         m.trades.newest = m.trades.newest.max(t.time);
+        if let (Some(absence), Some(id)) = (&mut m.trades.absence, t.id) {
+            absence.told.insert((id, t.time));
+        }
         map::trade(m, t, &self.scratch, flags, received, &mut out.records);
         self.counts.trades += 1;
         true

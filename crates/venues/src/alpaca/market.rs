@@ -3,6 +3,7 @@
 use super::recent::Recent;
 use book::Book;
 use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
+use std::collections::BTreeSet;
 
 /// Room for a crypto book's levels, so that it allocates once.
 const LEVELS_ROOM: usize = 1024;
@@ -36,8 +37,8 @@ pub struct Trades {
 pub struct Absence {
     /// By the venue's clock; the last one may still be open.
     pub windows: Vec<Window>,
-    /// Trades an earlier run told around the windows: time and id.
-    pub told: Vec<(UnixNanos, u64)>,
+    /// Trades told around the windows by an earlier run, and all told since: id and time.
+    pub told: BTreeSet<(u64, UnixNanos)>,
     /// Everything before then was told by an earlier run, as far as anyone can know.
     pub told_until: UnixNanos,
 }

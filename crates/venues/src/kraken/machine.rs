@@ -5,17 +5,18 @@
 
 use super::checksum::Divisors;
 use super::choices::{self, Api, ChecksumRule, Choices, Heartbeat, TradeIds};
-use super::market::{Market, Unnumbered};
+use super::market::Market;
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
 use super::{map, pairs, subscribe, v1, v2};
-use crate::trades::{Backfill, Missing, Paging, Verdict};
+use crate::trades::{self, Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
     Settings, VenueMachine, Watch,
 };
 use model::{
-    BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue, canonical_symbol,
+    BookState, Decimal, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue,
+    canonical_symbol,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -299,7 +300,7 @@ impl Kraken {
         let k = defined.index();
         if let Defined::New(_) = defined {
             let market = self.new_market(k);
-            if !market.trades.missing().is_empty() {
+            if !market.trades.missing().is_empty() || !market.unnumbered.missing().is_empty() {
                 self.backfill.wanted(k, now);
             }
             self.markets.push(market);
@@ -323,8 +324,9 @@ impl Kraken {
         let mut market = Market::new(definition, self.choices.trade_ids == TradeIds::Contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
             market.trades.remember(memory);
-            market.unnumbered =
-                Unnumbered { time: UnixNanos::ZERO, received: memory.last_seen, cause: Some(GapCause::Restart) };
+            if self.speaks() == Api::V1 {
+                market.unnumbered.remember(memory);
+            }
             market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
         }
         if let Some((_, depth)) = self.depths.iter().find(|(symbol, _)| *symbol == definition.venue_symbol) {
@@ -466,9 +468,16 @@ impl Kraken {
     #[inline]
     fn judge(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> Option<Flags> {
         let m = &mut self.markets[k as usize];
-        let Some(id) = t.id else { return self.is_later(k, t, received, out).then_some(Flags::EMPTY) };
-        let (cause, from) = (m.trades.cause(), m.trades.received());
-        let missing = match m.trades.take(id, t.time, received) {
+        let (cause, from, verdict) = match t.id {
+            Some(id) => (m.trades.cause(), m.trades.received(), m.trades.take(id, t.time, received)),
+            None => {
+                let number = |mantissa: i64, scale| Decimal::new(mantissa.into(), scale);
+                let (price, size) = (number(t.price, m.price_scale), number(t.size, m.size_scale));
+                let key = trades::key(t.time, price, size, Some(t.side));
+                (m.unnumbered.cause(), m.unnumbered.received(), m.unnumbered.take(key, t.time, received))
+            }
+        };
+        let missing = match verdict {
             Verdict::Next | Verdict::First => return Some(Flags::EMPTY),
             Verdict::Fills => return Some(Flags::LATE),
             Verdict::Repeat => {
@@ -482,23 +491,6 @@ impl Kraken {
         self.counts.gaps += 1;
         self.backfill.wanted(k, received);
         Some(Flags::EMPTY)
-    }
-
-    /// Whether a trade without an id was not told before. Within a connection the venue repeats nothing; across a cut a
-    /// trade that is no newer than the last one told is a repeat, and what is missing has no ids.
-    fn is_later(&mut self, k: Known, t: &TradeMessage, received: UnixNanos, out: &mut Outbox) -> bool {
-        let m = &mut self.markets[k as usize];
-        let Unnumbered { time, received: from, cause } = m.unnumbered;
-        if let Some(cause) = cause {
-            if t.time <= time {
-                self.counts.trades_repeated += 1;
-                return false;
-            }
-            map::gap(m, StreamKind::Trade, cause, None, from, received, &mut out.records);
-            self.counts.gaps += 1;
-        }
-        m.unnumbered = Unnumbered { time: t.time, received, cause: None };
-        true
     }
 
     #[inline]
@@ -605,6 +597,7 @@ impl VenueMachine for Kraken {
     fn on_connected(&mut self, now: UnixNanos, out: &mut Outbox) {
         if self.speaks() == Api::V1 {
             self.connection = Connection { open: true, heard: now, ..Connection::default() };
+            self.backfill.connected();
             self.ask_definitions(out);
             // What is defined already need not wait for the answer.
             self.subscribe(now, out);

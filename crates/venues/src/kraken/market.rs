@@ -1,7 +1,7 @@
 //! What is kept of one instrument: its trades' ids, its book and its open bars.
 
 use super::checksum::{Checksum, Divisors};
-use crate::trades::TradeIds;
+use crate::trades::{Holes, TimedTrades, TradeIds};
 use book::Book;
 use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
 
@@ -21,29 +21,10 @@ pub struct Market {
     /// Asked for on this connection.
     pub subscribed: bool,
     pub trades: TradeIds,
-    pub unnumbered: Unnumbered,
+    /// The same of the older protocol, whose trades have no ids.
+    pub unnumbered: TimedTrades,
     pub ladder: Ladder,
     pub bars: Vec<OpenBar>,
-}
-
-/// What is known of trades that have no ids, as in the older protocol.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unnumbered {
-    /// The venue's time of the last one told.
-    pub time: UnixNanos,
-    /// When that was received.
-    pub received: UnixNanos,
-    /// Why trades may be missing before the next one.
-    pub cause: Option<GapCause>,
-}
-
-impl Unnumbered {
-    /// The connection is gone.
-    pub fn disconnected(&mut self) {
-        if self.time != UnixNanos::ZERO {
-            self.cause = self.cause.or(Some(GapCause::Reconnect));
-        }
-    }
 }
 
 /// A book and the trust in it.
@@ -92,7 +73,7 @@ impl Market {
             provisional: true,
             subscribed: false,
             trades: TradeIds::new(contiguous),
-            unnumbered: Unnumbered::default(),
+            unnumbered: TimedTrades::new(false),
             ladder: Ladder {
                 book: Book::with_capacity(LEVELS_ROOM),
                 state: BookState::Cold,
@@ -109,6 +90,11 @@ impl Market {
             },
             bars: vec![],
         }
+    }
+
+    /// The missing trades that are to be fetched first.
+    pub fn holes(&self) -> &dyn Holes {
+        if self.trades.missing().is_empty() { &self.unnumbered } else { &self.trades }
     }
 
     /// The venue writes numbers with so many decimals, which are at most our scales.

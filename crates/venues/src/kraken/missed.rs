@@ -1,9 +1,12 @@
 //! Trades missed on the socket, by REST `Trades`: rows in rising order from a time on, with the ids of the stream.
+//!
+//! The older protocol's trades have no ids: rows are known by time, price, size and side, to the microsecond that the
+//! stream tells (digits below are taken as cut off, as the venue does not say), and told without an id.
 
 use super::machine::Kraken;
 use super::map;
 use super::messages::{Target, TradeMessage};
-use crate::trades::{Page, Row};
+use crate::trades::{self, Page, Row};
 use crate::{Known, Outbox, Reply, RequestId};
 use model::{Decimal, Side, UnixNanos};
 use serde::Deserialize;
@@ -78,24 +81,36 @@ fn rows(body: &[u8]) -> Result<Vec<Row>, String> {
     list.iter().map(|fields| row(fields)).collect()
 }
 
+/// A row as the older protocol would have told it: times end with the microsecond, and what names it is all of it.
+fn unnumbered(row: Row) -> Row {
+    let time = UnixNanos(row.time.0 - row.time.0 % 1000);
+    Row { id: trades::key(time, row.price, row.size, row.side), time, ..row }
+}
+
 impl Kraken {
     /// Asks for missed trades when that is due.
     pub(super) fn ask_missed(&mut self, now: UnixNanos, out: &mut Outbox) {
         let Kraken { backfill, markets, instruments, .. } = self;
         let symbol = |k: Known| instruments.get(k).venue_symbol.as_str();
         let path = |page: &Page| Ok((path(symbol(page.instrument), page), WEIGHT));
-        backfill.ask(now, out, |k| &markets[k as usize].trades, path);
+        backfill.ask(now, out, |k| markets[k as usize].holes(), path);
     }
 
     /// The answer to a request for missed trades.
     pub(super) fn on_missed(&mut self, request: RequestId, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox) {
         let Some((page, body)) = self.backfill.answer(request, &reply, now) else { return };
-        let trades = &mut self.markets[page.instrument as usize].trades;
-        let rows = self.backfill.settle(&page, body.and_then(rows), trades, &mut self.counts, now);
-        self.tell_late(page.instrument, &rows, now, out);
+        let (numbered, m) = (page.first > 0, &mut self.markets[page.instrument as usize]);
+        let rows = body.and_then(rows);
+        let rows = if numbered {
+            self.backfill.settle(&page, rows, &mut m.trades, &mut self.counts, now)
+        } else {
+            let rows = rows.map(|rows| rows.into_iter().map(unnumbered).collect());
+            self.backfill.settle(&page, rows, &mut m.unnumbered, &mut self.counts, now)
+        };
+        self.tell_late(page.instrument, &rows, numbered, now, out);
     }
 
-    fn tell_late(&mut self, k: Known, rows: &[Row], now: UnixNanos, out: &mut Outbox) {
+    fn tell_late(&mut self, k: Known, rows: &[Row], numbered: bool, now: UnixNanos, out: &mut Outbox) {
         let m = &self.markets[k as usize];
         let (price, size) = Row::scales(rows, m.price_scale, m.size_scale);
         if (price, size) != (m.price_scale, m.size_scale) && self.can_widen(k, price, size) {
@@ -109,7 +124,8 @@ impl Kraken {
                 self.counts.trades_lost += 1;
                 continue;
             };
-            let trade = TradeMessage { target: Target::Known(k), side, price, size, id: Some(r.id), time: r.time };
+            let id = numbered.then_some(r.id);
+            let trade = TradeMessage { target: Target::Known(k), side, price, size, id, time: r.time };
             let flags = Flags::LATE | Flags::LAST.when(n + 1 == rows.len());
             map::trade(m, &trade, flags, now, &mut out.records);
             self.counts.trades += 1;

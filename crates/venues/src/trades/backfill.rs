@@ -136,7 +136,7 @@ impl Backfill {
 
     /// Asks for what is due. `holes` finds an instrument's missing trades; `path` makes the request's path and weight,
     /// or says when the machine's own budget allows it.
-    pub fn ask<'a, H: Holes + 'a>(
+    pub fn ask<'a, H: Holes + ?Sized + 'a>(
         &mut self,
         now: UnixNanos,
         out: &mut Outbox,

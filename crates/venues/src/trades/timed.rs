@@ -1,7 +1,7 @@
 //! Trades told by time, for venues whose trades have no ids or ids with holes: a window of time is fetched again after
 //! every break, and what is known of it by key is not told again.
 
-use super::{Holes, Missing, Page, Paging, Row, Verdict};
+use super::{Holes, Missing, Page, Paging, Row, Verdict, lose};
 use crate::{Counts, Memory};
 use model::{Decimal, GapCause, Side, UnixNanos};
 use std::collections::{HashMap, VecDeque};
@@ -9,15 +9,19 @@ use std::collections::{HashMap, VecDeque};
 /// Keys remembered of the trades told last.
 const SEEN_MAX: usize = 256;
 
-/// Windows kept of an instrument. What falls off stays a gap and is not fetched.
-const WINDOWS_MAX: usize = 16;
-
 /// A key for a trade of a stream without ids: equal for equal trades, however their numbers are spelled.
 pub fn key(time: UnixNanos, price: Decimal, size: Decimal, side: Option<Side>) -> u64 {
     let side = side.map_or(0, |s| if s == Side::Buy { 1 } else { 2 });
-    let text = format!("{} {} {} {side}", time.0, price.normalised(), size.normalised());
-    // FNV-1a: the same on every machine and in every build, so that captures replay alike.
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    // Multiply and fold: the same on every machine and in every build, so that captures replay alike.
+    let mix = |h: u64, word: u64| {
+        let product = u128::from(h ^ word) * 0x9e37_79b9_7f4a_7c15;
+        product as u64 ^ (product >> 64) as u64
+    };
+    let number = |h, value: Decimal| {
+        let Decimal { mantissa, scale } = value.normalised();
+        [mantissa as u64, (mantissa >> 64) as u64, scale.into()].into_iter().fold(h, mix)
+    };
+    mix(number(number(mix(1, time.0), price), size), side)
 }
 
 /// The trades of one instrument, by time. Windows are fetched upwards, from their older end on.
@@ -110,10 +114,7 @@ impl TimedTrades {
         if since == UnixNanos::ZERO || until <= since {
             return;
         }
-        if self.missing.len() == WINDOWS_MAX {
-            self.missing.remove(0);
-        }
-        self.missing.push(Missing { first: 0, last: 0, since, until });
+        lose(&mut self.missing, Missing { first: 0, last: 0, since, until });
         self.edges.extend(self.seen.iter().filter(|(time, _)| *time == since));
     }
 

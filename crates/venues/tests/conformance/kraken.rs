@@ -12,6 +12,9 @@ pub const PRICE_SCALE: u8 = 3;
 pub const SIZE_SCALE: u8 = 8;
 const DEPTH: usize = 10;
 
+/// Trades in an answer.
+pub const PAGE: usize = 5;
+
 /// One market, in either protocol.
 pub struct Market {
     pub bids: BTreeMap<i64, i64>,
@@ -58,6 +61,18 @@ pub fn time(now: UnixNanos) -> String {
 }
 
 impl Market {
+    /// A trade as REST tells it, which knows the time to the nanosecond and pads prices.
+    pub fn remember(&mut self, price: &str, size: &str, taker: Side, now: UnixNanos) {
+        let (nanos, side) = (now.0 + 789, if taker == Side::Buy { "b" } else { "s" });
+        let (s, ns, id) = (nanos / 1_000_000_000, nanos % 1_000_000_000, 1001 + self.rows.len());
+        self.rows.push((nanos, format!(r#"["{price}000","{size}",{s}.{ns:09},"{side}","l","",{id}]"#)));
+    }
+
+    /// Of the trades so far these are no longer served.
+    pub fn forget(&mut self, trades: usize) {
+        self.forgotten = trades;
+    }
+
     pub fn new() -> Market {
         let level = |n: i64| ((n + 1) * 100_000_000) / 4;
         Market {
@@ -134,21 +149,21 @@ impl Default for Kraken {
     }
 }
 
-impl Kraken {
-    /// The oldest trades behind a time, a page of them.
-    fn old_trades(&self, path: &str) -> String {
-        let query = path.strip_prefix("/0/public/Trades?pair=").expect("the one path the venue serves");
-        let [pair, since, count] = query.split('&').collect::<Vec<_>>()[..] else { panic!("{path}") };
-        let symbol = ["XBTUSD", "ETHUSD"].iter().position(|p| *p == pair).expect("a pair by its REST name");
-        let number = |text: &str| text.split_once('=').expect("a value").1.parse::<u64>().expect("a number");
-        let (since, market) = (number(since), &self.markets[symbol]);
-        let served: Vec<_> = market.rows[market.forgotten..].iter().filter(|(time, _)| *time > since).collect();
-        let page = &served[..served.len().min(number(count) as usize).min(Self::PAGE)];
-        let last = page.last().map_or(since, |(time, _)| *time);
-        let rows: Vec<&str> = page.iter().map(|(_, row)| row.as_str()).collect();
-        format!(r#"{{"error":[],"result":{{"{pair}":[{}],"last":"{last}"}}}}"#, rows.join(","))
-    }
+/// The oldest trades behind a time, a page of them, whichever protocol asks.
+pub fn old_trades(markets: &[Market; 2], path: &str) -> String {
+    let query = path.strip_prefix("/0/public/Trades?pair=").expect("the one path the venue serves");
+    let [pair, since, count] = query.split('&').collect::<Vec<_>>()[..] else { panic!("{path}") };
+    let symbol = ["XBTUSD", "ETHUSD"].iter().position(|p| *p == pair).expect("a pair by its REST name");
+    let number = |text: &str| text.split_once('=').expect("a value").1.parse::<u64>().expect("a number");
+    let (since, market) = (number(since), &markets[symbol]);
+    let served: Vec<_> = market.rows[market.forgotten..].iter().filter(|(time, _)| *time > since).collect();
+    let page = &served[..served.len().min(number(count) as usize).min(PAGE)];
+    let last = page.last().map_or(since, |(time, _)| *time);
+    let rows: Vec<&str> = page.iter().map(|(_, row)| row.as_str()).collect();
+    format!(r#"{{"error":[],"result":{{"{pair}":[{}],"last":"{last}"}}}}"#, rows.join(","))
+}
 
+impl Kraken {
     fn index(symbol: &str) -> Option<usize> {
         Self::VENUE_SYMBOLS.iter().position(|s| *s == symbol)
     }
@@ -228,7 +243,7 @@ impl Case for Kraken {
     fn answer(&mut self, sent: &Sent, now: UnixNanos) -> Vec<Answer> {
         let frame = match sent {
             Sent::Frame(frame) => frame,
-            Sent::Get(path) => return vec![Answer::Http(200, self.old_trades(path))],
+            Sent::Get(path) => return vec![Answer::Http(200, old_trades(&self.markets, path))],
         };
         let request: Value = serde_json::from_str(frame).expect("the machine sends JSON");
         let frames = match (request["method"].as_str(), request["params"]["channel"].as_str()) {
@@ -257,11 +272,7 @@ impl Case for Kraken {
             r#"{{"symbol":"{name}","side":"{taker}","price":{price},"qty":{size},"ord_type":"limit","trade_id":{id},"timestamp":"{}"}}"#,
             time(now)
         ));
-        // REST knows the time to the nanosecond and pads prices.
-        let (nanos, side) = (now.0 + 789, if taker == Side::Buy { "b" } else { "s" });
-        let (s, ns) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-        let row = format!(r#"["{price}000","{size}",{s}.{ns:09},"{side}","l","",{id}]"#);
-        market.rows.push((nanos, row));
+        market.remember(&price, &size, taker, now);
         format!(r#"{{"channel":"trade","type":"update","data":[{}]}}"#, market.trades.last().expect("just pushed"))
     }
 
@@ -302,9 +313,9 @@ impl Case for Kraken {
 }
 
 impl ServesTrades for Kraken {
-    const PAGE: usize = 5;
+    const PAGE: usize = PAGE;
 
     fn forget_trades(&mut self, symbol: usize, before: u64) {
-        self.markets[symbol].forgotten = usize::try_from(before - 1001).expect("an id of the case");
+        self.markets[symbol].forget(usize::try_from(before - 1001).expect("an id of the case"));
     }
 }

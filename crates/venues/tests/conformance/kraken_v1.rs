@@ -1,8 +1,8 @@
 //! A small Kraken of the older protocol for the conformance suite: arrays, definitions by REST, trades without ids. Its
 //! books and their checksums are the newer protocol's case; only the words differ.
 
-use super::case::{Answer, Case, Change, Sent, Truth};
-use super::kraken::{Market, PRICE_SCALE, SIZE_SCALE, units, written};
+use super::case::{Answer, Case, Change, Sent, ServesTrades, Truth};
+use super::kraken::{Market, PAGE, PRICE_SCALE, SIZE_SCALE, old_trades, units, written};
 use model::{Side, UnixNanos, Venue};
 use serde_json::{Value, json};
 use venues::{Settings, VenueMachine};
@@ -107,12 +107,14 @@ impl Case for KrakenV1 {
         request["event"] == "subscribe" && request["subscription"]["name"] == "book"
     }
 
+    fn asks_for_trades(&self, sent: &Sent) -> bool {
+        matches!(sent, Sent::Get(path) if path.starts_with("/0/public/Trades"))
+    }
+
     fn answer(&mut self, sent: &Sent, now: UnixNanos) -> Vec<Answer> {
         let frame = match sent {
-            Sent::Get(path) => {
-                assert_eq!(path, "/0/public/AssetPairs");
-                return vec![Answer::Http(200, self.definitions())];
-            }
+            Sent::Get(path) if path == "/0/public/AssetPairs" => return vec![Answer::Http(200, self.definitions())],
+            Sent::Get(path) => return vec![Answer::Http(200, old_trades(&self.markets, path))],
             Sent::Frame(frame) => frame,
         };
         let request: Value = serde_json::from_str(frame).expect("the machine sends JSON");
@@ -131,6 +133,7 @@ impl Case for KrakenV1 {
     fn trade(&mut self, symbol: usize, price: &str, size: &str, taker: Side, now: UnixNanos) -> String {
         let price = self.markets[symbol].price(units(price, PRICE_SCALE));
         let size = written(units(size, SIZE_SCALE), SIZE_SCALE, SIZE_SCALE);
+        self.markets[symbol].remember(&price, &size, taker, now);
         let side = if taker == Side::Buy { "b" } else { "s" };
         let (time, pair) = (time(now), OLD_SPELLING[symbol]);
         format!(r#"[321,[["{price}","{size}","{time}","{side}","m",""]],"trade","{pair}"]"#)
@@ -179,5 +182,13 @@ impl Case for KrakenV1 {
 
     fn truth(&self, symbol: usize) -> Truth {
         self.markets[symbol].truth()
+    }
+}
+
+impl ServesTrades for KrakenV1 {
+    const PAGE: usize = PAGE;
+
+    fn forget_trades(&mut self, symbol: usize, before: u64) {
+        self.markets[symbol].forget(usize::try_from(before - 1001).expect("an id of the case"));
     }
 }

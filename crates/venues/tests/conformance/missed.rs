@@ -46,6 +46,59 @@ fn memory<C: ServesTrades>(w: &World<C>) -> Vec<(InstrumentId, Memory)> {
     recall.finish()
 }
 
+/// Without ids a cut is a window of time, and what was told at its ends is known by all that a trade says.
+pub fn what_a_cut_and_a_restart_hide_is_fetched_by_time<C: ServesTrades>() {
+    let mut w = World::<C>::live();
+    w.trade(0, "99", "1", Side::Buy);
+    w.disconnect();
+    lose(&mut w, 0, 3 * C::PAGE + 2);
+    w.connect();
+    w.now = w.now.after(C::APART);
+    let next = w.trade(0, "102", "1", Side::Buy);
+    w.wait(10 * SECOND);
+    w.frame(&next);
+    let of = |told: &[TradeLine], late: bool| -> Vec<(u64, String)> {
+        told.iter().filter(|t| t.late == late).map(|t| (t.ts_event, t.price.clone())).collect()
+    };
+    let first = trades(&w, 0);
+    let late = of(&first, true);
+    assert_eq!((late.len(), of(&first, false).len()), (3 * C::PAGE + 2, 3), "the frame again is another trade alike");
+    assert!(late.is_sorted() && late.iter().all(|(_, price)| price.starts_with("100.")), "{late:?}");
+    assert!(first.iter().all(|t| t.trade_id.is_none()));
+    assert_eq!(
+        gaps(&w, 0).iter().map(|g| (g.cause.as_str(), g.first.clone())).collect::<Vec<_>>(),
+        [("reconnect", None)]
+    );
+
+    // The next run is killed while it fetches, the one after it goes on.
+    let (memories, now, mut ring) = (memory(&w), w.now.after(SECOND), std::mem::take(&mut w.words));
+    let mut w = World::around(w.venue, &C::settings(), 2, now, &memories);
+    lose(&mut w, 0, 3 * C::PAGE);
+    // Nothing says that the first window was fetched to its end: that is looked at once more.
+    w.trade_answers = 2;
+    w.connect();
+    w.now = w.now.after(C::APART);
+    w.trade(0, "103", "1", Side::Buy);
+    w.wait(10 * SECOND);
+    let second = trades(&w, 0);
+    assert!((1..=C::PAGE).contains(&of(&second, true).len()), "{} of one page", of(&second, true).len());
+    ring.extend_from_slice(&w.words);
+    let mut recall = Recall::default();
+    Records::new(&ring).for_each(|words| recall.push(words));
+    let (memories, now) = (recall.finish(), w.now.after(SECOND));
+    let mut w = World::around(w.venue, &C::settings(), 2, now, &memories);
+    w.connect();
+    w.now = w.now.after(C::APART);
+    w.trade(0, "104", "1", Side::Buy);
+    w.wait(10 * SECOND);
+    let third = trades(&w, 0);
+    let mut all = [of(&second, true), of(&third, true)].concat();
+    assert_eq!(all.len(), 3 * C::PAGE, "each once");
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 3 * C::PAGE, "none twice");
+}
+
 pub fn missed_trades_are_fetched_and_told_late<C: ServesTrades>() {
     let mut w = World::<C>::live();
     let (missed, pages) = (3 * C::PAGE + 2, 4);

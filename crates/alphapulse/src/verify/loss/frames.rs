@@ -29,6 +29,8 @@ pub enum Event {
         id: Option<u64>,
         /// Side, price and size; with the time where there is no id.
         content: u64,
+        /// With the time all the same, where one protocol of the venue has ids and another has not.
+        timed: Option<u64>,
         /// Part of a snapshot: told again to whoever subscribes.
         repeat: bool,
     },
@@ -139,7 +141,7 @@ fn kraken(channel: &str, repeat: bool, data: &str, tell: &mut dyn FnMut(&str, Ev
         "trade" => {
             for t in serde_json::from_str::<Vec<KrakenTrade<'_>>>(data)? {
                 let content = Content::trade(&t.side, t.price.get(), t.qty.get());
-                tell(&t.symbol, Event::Trade { id: Some(t.trade_id), content, repeat });
+                tell(&t.symbol, Event::Trade { id: Some(t.trade_id), content, timed: None, repeat });
             }
         }
         "book" if !repeat => {
@@ -184,7 +186,7 @@ fn kraken_v1(line: &str, tell: &mut dyn FnMut(&str, Event)) -> Result<(), serde_
             let side = if side == "b" { "buy" } else { "sell" };
             let at = seconds(time).unwrap_or(0);
             let content = Content::timed_trade(at, side, price, size);
-            tell(&pair, Event::Trade { id: None, content, repeat: false });
+            tell(&pair, Event::Trade { id: None, content, timed: None, repeat: false });
         }
     } else if channel.starts_with("book") {
         let changes = bodies.iter().filter(|body| !body.get().contains("\"as\""));
@@ -239,7 +241,7 @@ fn binance(data: &str, tell: &mut dyn FnMut(&str, Event)) -> Result<(), serde_js
     if let ("trade", Some(id), Some(price), Some(size)) = (kind, d.t, &d.p, &d.q) {
         let side = if d.m == Some(true) { "sell" } else { "buy" };
         let content = Content::trade(side, price, size);
-        tell(symbol, Event::Trade { id: Some(id), content, repeat: false });
+        tell(symbol, Event::Trade { id: Some(id), content, timed: None, repeat: false });
     } else if let ("depthUpdate", Some(bids), Some(asks)) = (kind, d.b, d.a) {
         // Microseconds have three digits more.
         let ns = d.time.map_or(0, |t| if t > 100_000_000_000_000 { t * 1000 } else { t * 1_000_000 });
@@ -276,7 +278,7 @@ impl CoinbaseTrade<'_> {
         // The maker's side is told.
         let side = if self.side.eq_ignore_ascii_case("buy") { "sell" } else { "buy" };
         let id = self.trade_id.get().trim_matches('"').parse().ok();
-        tell(symbol, Event::Trade { id, content: Content::trade(side, &self.price, &self.size), repeat });
+        tell(symbol, Event::Trade { id, content: Content::trade(side, &self.price, &self.size), timed: None, repeat });
     }
 }
 
@@ -401,7 +403,7 @@ impl AlpacaMessage<'_> {
             _ => "none",
         };
         let content = Content::trade(side, self.p?.get(), self.s?.get());
-        Some(Event::Trade { id: Some(id), content, repeat: false })
+        Some(Event::Trade { id: Some(id), content, timed: None, repeat: false })
     }
 
     fn tell(&self, tell: &mut dyn FnMut(&str, Event)) {
@@ -456,7 +458,7 @@ pub fn answer(line: &str, tell: &mut dyn FnMut(&str, Event)) -> Result<(), serde
             for t in trades {
                 let side = if t.is_buyer_maker { "sell" } else { "buy" };
                 let content = Content::trade(side, &t.price, &t.qty);
-                tell(symbol, Event::Trade { id: Some(t.id), content, repeat: true });
+                tell(symbol, Event::Trade { id: Some(t.id), content, timed: None, repeat: true });
             }
         }
     } else if let Some(product) = path.strip_prefix("/products/").and_then(|rest| rest.strip_suffix("/trades")) {
@@ -508,11 +510,12 @@ fn kraken_answer(pair: &str, body: &str, tell: &mut dyn FnMut(&str, Event)) {
     for (_, rows) in answer.result.iter().filter(|(name, _)| *name != "last") {
         let Ok(rows) = serde_json::from_str::<Vec<Vec<&RawValue>>>(rows.get()) else { continue };
         for row in rows {
-            let [price, size, _, side, _, _, id] = &row[..] else { continue };
+            let [price, size, time, side, _, _, id] = &row[..] else { continue };
             let text = |v: &&RawValue| v.get().trim_matches('"').to_owned();
             let side = if text(side) == "b" { "buy" } else { "sell" };
             let content = Content::trade(side, &text(price), &text(size));
-            tell(pair, Event::Trade { id: text(id).parse().ok(), content, repeat: true });
+            let timed = seconds(time.get()).map(|at| Content::timed_trade(at, side, &text(price), &text(size)));
+            tell(pair, Event::Trade { id: text(id).parse().ok(), content, timed, repeat: true });
         }
     }
 }
@@ -528,7 +531,7 @@ mod tests {
     }
 
     fn trade(id: u64, side: &str, price: &str, size: &str) -> Event {
-        Event::Trade { id: Some(id), content: Content::trade(side, price, size), repeat: false }
+        Event::Trade { id: Some(id), content: Content::trade(side, price, size), timed: None, repeat: false }
     }
 
     #[test]
@@ -551,7 +554,7 @@ mod tests {
         assert_eq!(read(exchange)[1].1, Event::Order { sequence: 9 });
         let old = r#"[337,[["5541.20000","0.15850568","1534614057.321597","s","l",""]],"trade","XBT/USD"]"#;
         let content = Content::timed_trade(1_534_614_057_321_597_000, "sell", "5541.2", "0.15850568");
-        assert_eq!(read(old), [("XBT/USD".to_owned(), Event::Trade { id: None, content, repeat: false })]);
+        assert_eq!(read(old), [("XBT/USD".to_owned(), Event::Trade { id: None, content, timed: None, repeat: false })]);
     }
 
     #[test]
@@ -576,6 +579,7 @@ mod tests {
         let mut told = vec![];
         answer(&line, &mut |symbol, event| told.push((symbol.to_owned(), event))).expect("JSON");
         let content = Content::trade("buy", "64123.4", "0.00351");
-        assert_eq!(told, [("BTC/USD".to_owned(), Event::Trade { id: Some(7), content, repeat: true })]);
+        let timed = Some(Content::timed_trade(1_500_000_000, "buy", "64123.4", "0.00351"));
+        assert_eq!(told, [("BTC/USD".to_owned(), Event::Trade { id: Some(7), content, timed, repeat: true })]);
     }
 }

@@ -52,7 +52,11 @@ struct Instrument {
 struct Seen {
     part: u32,
     told: u16,
+    /// The most times one connection carried it.
     sent: u16,
+    /// The connection that carried it last, and how often so far.
+    connection: u32,
+    here: u16,
     verdict: u8,
     is_trade: bool,
 }
@@ -350,13 +354,20 @@ impl Ledger {
     }
 
     fn sent_flow(&mut self, sent: &Sent, number: usize, stream: Stream, content: u64) {
-        if !sent.is_own {
+        if !sent.is_own && stream == Stream::Book {
             return;
         }
         let key = key(number, stream, content);
         let seen = self.flows.entry(key).or_default();
         seen.is_trade = stream == Stream::Trade;
-        seen.sent = seen.sent.saturating_add(1);
+        let connection = sent.connection as u32;
+        seen.here = if seen.connection == connection && connection != 0 { seen.here.saturating_add(1) } else { 1 };
+        seen.connection = connection;
+        seen.sent = seen.sent.max(seen.here);
+        if sent.at.is_none() {
+            // An answer: in no order with the rest.
+            return;
+        }
         let (told, part) = (seen.told > 0, seen.part);
         let pending = self.pending.entry((number, stream)).or_default();
         if !told {
@@ -390,7 +401,10 @@ impl Visitor for Ledger {
             self.place = Some(sent.place.clone());
         }
         match event {
-            Event::Trade { id: Some(id), content, repeat } => {
+            Event::Trade { timed: Some(timed), .. } if self.all[number].plain_trades.told => {
+                self.sent_flow(sent, number, Stream::Trade, timed);
+            }
+            Event::Trade { id: Some(id), content, repeat, .. } => {
                 self.sent_number(sent, number, Stream::Trade, id, content, repeat);
             }
             Event::Trade { id: None, content, .. } => self.sent_flow(sent, number, Stream::Trade, content),

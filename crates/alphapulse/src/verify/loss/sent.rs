@@ -28,6 +28,8 @@ pub struct Sent {
     pub place: Place,
     /// When the frame was handed to the socket, ns since the Unix epoch; `None` for an answer.
     pub at: Option<u64>,
+    /// The connection's number; 0 for an answer.
+    pub connection: u64,
     /// Whether it went to the consumer's own feed.
     pub is_own: bool,
 }
@@ -130,7 +132,7 @@ impl Connection {
         let (mut text, mut row) = (String::new(), String::new());
         times.read_line(&mut row)?;
         let file: Rc<str> = self.frames.display().to_string().into();
-        let mut sent = Sent { place: Place { file, line: 0 }, at: None, is_own: self.is_own };
+        let mut sent = Sent { place: Place { file, line: 0 }, at: None, connection: self.number, is_own: self.is_own };
         loop {
             text.clear();
             row.clear();
@@ -157,7 +159,12 @@ fn answers(folder: &Path, visitor: &mut dyn Visitor) -> anyhow::Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let mut sent = Sent { place: Place { file: path.display().to_string().into(), line: 0 }, at: None, is_own: false };
+    let mut sent = Sent {
+        place: Place { file: path.display().to_string().into(), line: 0 },
+        at: None,
+        connection: 0,
+        is_own: false,
+    };
     for line in open(&path)?.lines() {
         sent.place.line += 1;
         // The last may be torn; no other can be.

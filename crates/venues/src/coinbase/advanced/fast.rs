@@ -59,7 +59,7 @@ fn head<'a>(c: &mut Cursor<'a>, scratch: &mut Scratch) -> Option<Cursor<'a>> {
     let sent = *c;
     c.until_quote()?;
     c.literal(b"\",\"sequence_num\":")?;
-    scratch.sequence = Some(c.u64()?);
+    scratch.sequence = Some(c.u64_like(&mut scratch.like.sequence)?);
     c.literal(b",\"events\":[{")?;
     Some(sent)
 }
@@ -87,6 +87,19 @@ fn market<'a>(c: &mut Cursor<'_>, view: View<'a>) -> Option<(Known, &'a Market)>
     Some((index, &view.markets[index as usize]))
 }
 
+/// A trade's side as the venue tells it, with its closing quote. Sides come as they please: nothing here branches on which it is.
+#[inline(always)]
+fn side(c: &mut Cursor<'_>) -> Option<Side> {
+    let word = u32::from_le_bytes(*c.rest().first_chunk()?);
+    let (buy, sell) = (word == u32::from_le_bytes(*b"BUY\""), word == u32::from_le_bytes(*b"SELL"));
+    if !(buy | sell) {
+        return None;
+    }
+    c.skip(3 + usize::from(sell))?;
+    c.literal(b"\"")?;
+    Some([Side::Buy, Side::Sell][usize::from(sell)])
+}
+
 #[inline(always)]
 fn trades(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option<()> {
     let kind = kind(c)?;
@@ -94,27 +107,22 @@ fn trades(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option<(
     loop {
         let (index, m) = market(c, view)?;
         c.literal(b"\",\"trade_id\":\"")?;
-        let id = c.u64()?;
+        let id = c.u64_like(&mut scratch.like.id)?;
         c.literal(b"\",\"price\":\"")?;
-        let price = c.fixed(m.price_scale)?;
+        let price = c.fixed_like(m.price_scale, &mut scratch.like.price)?;
         c.literal(b"\",\"size\":\"")?;
-        let size = c.fixed(m.size_scale)?;
+        let size = c.fixed_like(m.size_scale, &mut scratch.like.size)?;
         c.literal(b"\",\"time\":\"")?;
         let time = UnixNanos(c.rfc3339_nanos(&mut scratch.days)?);
         c.literal(b"\",\"side\":\"")?;
-        let side = if c.skip_if(b"BUY") {
-            Side::Buy
-        } else {
-            c.literal(b"SELL")?;
-            Side::Sell
-        };
+        let side = side(c)?;
         if price <= 0 || size < 0 {
             return None;
         }
         let target = Target::Known(index);
         scratch.trades.push(TradeMessage { target, kind, side: Some(side), price, size, id, time });
-        if !c.skip_if(b"\"},{\"product_id\":\"") {
-            c.literal(b"\"}]}]}")?;
+        if !c.skip_if(b"},{\"product_id\":\"") {
+            c.literal(b"}]}]}")?;
             return c.end();
         }
     }

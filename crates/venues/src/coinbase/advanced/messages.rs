@@ -6,7 +6,7 @@
 use super::market::Market;
 use crate::{FrameError, Known};
 use model::{Decimal, InstrumentStatus, Price, Qty, Side, UnixNanos};
-use scan::{DayCache, SymbolTable};
+use scan::{DayCache, Shape, SymbolTable};
 use std::ops::Range;
 
 /// Whether data is what was before or what is new.
@@ -152,6 +152,18 @@ pub struct Scratch {
     /// Tickers that name no best bid and offer at all, as those of old captures.
     pub without_quotes: u64,
     pub days: DayCache,
+    pub like: Like,
+}
+
+/// How long the last numbers of each kind were: a guess at the next ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Like {
+    pub price: Shape,
+    pub size: Shape,
+    /// Digits of a trade's id.
+    pub id: usize,
+    /// Digits of a frame's number.
+    pub sequence: usize,
 }
 
 impl Scratch {
