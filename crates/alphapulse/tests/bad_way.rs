@@ -152,3 +152,20 @@ fn a_consumer_behind_resets_gets_every_record_once() {
     );
     assert_eq!(up.stop(), Some(0));
 }
+
+#[test]
+fn a_script_that_cannot_be_followed_is_one_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("bad.toml");
+    std::fs::write(&script, "[[rule]]\naction = \"dely\"\nms = 5\n").expect("written");
+    let output = common::program()
+        .args(["chaos", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "--script"])
+        .arg(&script)
+        .output()
+        .expect("the program runs");
+    let words = String::from_utf8(output.stderr).expect("text");
+    assert_eq!((output.status.code(), words.lines().count()), (Some(2), 1), "{words}");
+    for part in ["bad.toml", "line 2", "\"dely\"", "did you mean delay?"] {
+        assert!(words.contains(part), "{part} in {words}");
+    }
+}

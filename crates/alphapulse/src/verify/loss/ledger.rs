@@ -3,7 +3,7 @@
 //!
 //! Numbered events (trades, order steps) are compared by their ids, exactly. Book changes and trades without ids are
 //! compared by content and time: between two of one connection that were told without a resync or gap between them,
-//! every one must have been told. Memory: four bytes a numbered event, some 30 bytes another one.
+//! every one must have been told. Memory: four bytes a numbered event, some 50 bytes another one.
 
 use super::{
     content::Content,
