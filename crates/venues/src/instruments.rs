@@ -1,11 +1,30 @@
 //! The instruments a machine knows, found by the venue's symbol in a few ns, and told on the stream when they change.
 
 use crate::Outbox;
-use model::{Instrument, InstrumentId, SymbolError, UnixNanos, Venue};
+use model::{Instrument, InstrumentId, SymbolError, UnixNanos, Venue, canonical_symbol};
 use scan::SymbolTable;
 
 /// Index of an instrument within its [`InstrumentSet`]: small, dense, stable while the process lives.
 pub type Known = u32;
+
+/// Bytes of the longest name that a definition holds.
+const NAME_MAX: usize = 64;
+
+/// Whether a definition holds a name, as the venue writes it and in capitals.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let len = name.len().max(name.to_uppercase().len());
+    if len == 0 || len > NAME_MAX {
+        return Err(format!("has {len} bytes; 1 to {NAME_MAX} can be told"));
+    }
+    Ok(())
+}
+
+/// The same of a pair's currencies, apart and together.
+pub(crate) fn check_pair(base: &str, quote: &str) -> Result<(), String> {
+    check_name(base)?;
+    check_name(quote)?;
+    check_name(&canonical_symbol(base, quote)).map_err(|problem| format!("and the other together {problem}"))
+}
 
 /// What a definition was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,5 +140,20 @@ impl InstrumentSet {
     /// All of them, by index.
     pub fn iter(&self) -> impl Iterator<Item = &Instrument> {
         self.list.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each name fits, and the symbol made of both does not.
+    #[test]
+    fn a_pair_whose_symbol_no_record_holds_is_refused() {
+        let (base, quote) = ("B".repeat(40), "Q".repeat(40));
+        assert!(check_name(&base).and(check_name(&quote)).is_ok());
+        assert!(check_pair(&base, &quote).is_err());
+        assert!(check_pair("BTC", "USD").is_ok());
+        assert!(check_name(&"ŉ".repeat(32)).is_err(), "longer in capitals");
     }
 }

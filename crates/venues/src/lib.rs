@@ -63,6 +63,9 @@ pub struct Memory {
     /// order), by the venue's time, with their
     /// id or [`trades::key`]: what a venue without contiguous ids may bring again.
     pub recent: Vec<(UnixNanos, u64)>,
+    /// Where ids have no order: what happened earlier than this, by the venue's clock, may have been told, and nobody
+    /// remembers.
+    pub told_from: UnixNanos,
 }
 
 impl Memory {

@@ -53,7 +53,10 @@ impl Recall {
             Record::Trade(t) if header.venue().is_none_or(registry::trade_ids_rise) => known.trade(t),
             Record::Trade(t) => known.unordered(*header, UnixNanos(t.ts_event), t.id()),
             Record::LongTrade(t) => known.long_trade(*header, &t),
-            Record::Gap(g) if g.stream() == StreamKind::Trade => known.gap(g),
+            Record::Gap(g) if g.stream() == StreamKind::Trade => {
+                known.unordered |= header.venue().is_some_and(|venue| !registry::trade_ids_rise(venue));
+                known.gap(g);
+            }
             _ => {}
         }
     }
@@ -125,6 +128,7 @@ impl Recalled {
     /// A trade whose id orders nothing: its time alone says where trades stand.
     fn unordered(&mut self, header: Header, time: UnixNanos, id: Option<u64>) {
         self.unordered = true;
+        self.begins(time);
         self.told.extend(id.map(|id| (time, id)));
         let m = &mut self.memory;
         let late = header.flags().contains(Flags::LATE);
@@ -139,8 +143,19 @@ impl Recalled {
         (m.trade_id, m.trade_time) = (id, m.trade_time.max(time));
     }
 
+    /// Of what was told before the first record the ring still shows nothing is known.
+    fn begins(&mut self, at: UnixNanos) {
+        if self.memory.told_from == UnixNanos::ZERO {
+            self.memory.told_from = at;
+        }
+    }
+
     fn gap(&mut self, g: &GapRecord) {
+        if self.unordered {
+            self.begins(UnixNanos(g.ts_from));
+        }
         let since = match self.memory.trade_time {
+            UnixNanos::ZERO if self.unordered => UnixNanos(g.ts_from),
             UnixNanos::ZERO => UnixNanos(g.ts_from.saturating_sub(CLOCKS_APART.as_nanos() as u64)),
             time => time,
         };
@@ -225,7 +240,8 @@ mod tests {
         let missing = vec![Missing { first: 13, last: 19, since: t(12), until: t(20) }];
         let recent = vec![(t(21), 21)];
         let (trade_id, last_seen, trade_time, untold) = (Some(21), t(521), t(21), vec![]);
-        let expected = Memory { trade_id, last_seen, trade_time, missing, untold, recent };
+        let told_from = UnixNanos::ZERO;
+        let expected = Memory { trade_id, last_seen, trade_time, missing, untold, recent, told_from };
         assert_eq!(finish(r), expected);
     }
 
@@ -274,6 +290,31 @@ mod tests {
         trade(&mut r, Some(1), 30, Flags::EMPTY);
         let m = finish(r);
         assert_eq!((m.trade_id, m.missing), (Some(1), vec![]));
+    }
+
+    #[test]
+    fn all_that_a_crash_loop_told_is_known_where_ids_have_no_order() {
+        let mut r = Recall::default();
+        let (stream, cause) = (StreamKind::Trade, GapCause::Restart);
+        let ms = |n: u64| UnixNanos(1_000_000_000_000 + n * 1_000_000);
+        let mut live = vec![];
+        for run in 0..100 {
+            let begin = ms(run * 500);
+            r.push(GapRecord::new(Venue::Alpaca, ID, stream, cause, None, begin, begin).as_words());
+            for n in 0..10 {
+                let (time, id) = (ms(run * 500 + 200 + n), 1000 * run + n);
+                let (side, source) = (Some(Side::Buy), SideSource::ExplicitTaker);
+                let flags = Flags::EMPTY;
+                let (price, size) = (Price(1), Qty(2));
+                let t = TradeRecord::new(Venue::Alpaca, ID, side, source, flags, time, time, price, size, Some(id));
+                r.push(t.as_words());
+                live.push((time, id));
+            }
+        }
+        let m = finish(r);
+        let (first, last) = (m.missing[0], m.missing[m.missing.len() - 1]);
+        assert_eq!((m.missing.len(), last.until), (trades::RANGES_MAX, ms(99 * 500 + 200)));
+        assert_eq!((m.recent, m.told_from), (live, ms(0)), "from {first:?}");
     }
 
     #[test]

@@ -536,7 +536,7 @@ fn a_feed_killed_in_the_middle_of_a_fetch_loses_nothing_and_repeats_nothing() {
     second.grant(1);
     second.frame(&trade(31, "V", "54"));
     second.wait(2 * SECOND);
-    assert_eq!(second.asked.len(), 1, "the time since and what was being fetched, which it follows");
+    assert_eq!(second.asked.len(), 2, "what was being fetched, and the time since");
     let all = [(100, "20.0"), (2, "20.5"), (30, "21"), (4, "22"), (5, "23"), (7, "27"), (6, "31"), (9, "31.5")];
     let all = [&all[..], &[(10, "40"), (31, "54")]].concat();
     while let Some(request) = second.asked.pop() {

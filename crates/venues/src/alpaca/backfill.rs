@@ -80,6 +80,10 @@ pub struct Fills {
     /// Instruments whose trades flow again and were missed, to be fetched together.
     waiting: Vec<Known>,
     begin_at: Option<UnixNanos>,
+    /// Those of which earlier runs or connections missed trades too. The venue has had the time to store them: they are
+    /// fetched at once, so that a feed which never lives for long gets on with them.
+    behind: Vec<Known>,
+    behind_at: Option<UnixNanos>,
 }
 
 impl Fills {
@@ -87,9 +91,9 @@ impl Fills {
     #[inline]
     pub fn due(&self) -> Option<UnixNanos> {
         if self.under_way.is_empty() {
-            return self.begin_at;
+            return self.begin_at.into_iter().chain(self.behind_at).min();
         }
-        self.under_way.iter().filter_map(|f| f.retry_at).chain(self.begin_at).min()
+        self.under_way.iter().filter_map(|f| f.retry_at).chain(self.begin_at).chain(self.behind_at).min()
     }
 }
 
@@ -117,10 +121,15 @@ impl Alpaca {
         let known = memory.trade_time != UnixNanos::ZERO;
         let since = if known { since(memory.trade_time, heard, late) } else { before(heard, late) };
         let told = memory.recent.iter().map(|(time, id)| (*id, *time)).collect();
-        let told_until = if known { UnixNanos::ZERO } else { since };
+        let told_until = if known { memory.told_from } else { since };
         let mut absence = Absence { windows: vec![], told, told_until };
         earlier.for_each(|window| absence.add(window));
-        absence.add(Window { since, until: Window::OPEN });
+        // What lies within the newest window is fetched with it.
+        absence.windows.retain(|w| w.since < since);
+        if absence.windows.len() == WINDOWS_MAX {
+            absence.windows.remove(0);
+        }
+        absence.windows.push(Window { since, until: Window::OPEN });
         m.trades.newest = memory.trade_time;
         m.trades.missed = Some((GapCause::Restart, heard));
         m.trades.absence = Some(Box::new(absence));
@@ -141,6 +150,10 @@ impl Alpaca {
         if self.choices.backfill == Backfill::Off || (self.line == Line::Stocks && self.choices.feed == Feed::Test) {
             *absence = None;
             return;
+        }
+        if absence.as_ref().is_some_and(|a| a.windows.len() > 1) {
+            self.fills.behind.push(k);
+            self.fills.behind_at.get_or_insert(now);
         }
         self.fills.waiting.push(k);
         self.fills.begin_at.get_or_insert(now.after(FETCH_AFTER));
@@ -173,9 +186,15 @@ impl Alpaca {
 
     /// Begins and repeats fetches that are due.
     pub(super) fn fetch_trades(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if self.fills.behind_at.is_some_and(|due| due <= now) {
+            self.fills.behind_at = None;
+            let behind = std::mem::take(&mut self.fills.behind);
+            (2..=WINDOWS_MAX).for_each(|nth| self.begin_fetches(&behind, nth, now));
+        }
         if self.fills.begin_at.is_some_and(|due| due <= now) {
             self.fills.begin_at = None;
-            self.begin_fetches(now);
+            let waiting = std::mem::take(&mut self.fills.waiting);
+            self.begin_fetches(&waiting, 1, now);
         }
         for n in 0..self.fills.under_way.len() {
             if self.fills.under_way[n].retry_at.is_some_and(|due| due <= now) {
@@ -188,30 +207,28 @@ impl Alpaca {
         }
     }
 
-    /// Instruments that were cut off together are asked for together: the newest window of each, the one before, ...
-    fn begin_fetches(&mut self, now: UnixNanos) {
-        let waiting = std::mem::take(&mut self.fills.waiting);
-        for nth in 1..=WINDOWS_MAX {
-            let window = |k: &Known| {
-                let windows = &self.markets[*k as usize].trades.absence.as_ref()?.windows;
-                windows.len().checked_sub(nth).map(|at| (*k, windows[at]))
-            };
-            let windows: Vec<(Known, Window)> = waiting.iter().filter_map(window).collect();
-            for chunk in windows.chunks(SYMBOLS_PER_REQUEST) {
-                let since = chunk.iter().map(|(_, w)| w.since).min().expect("a chunk is not empty");
-                let until = chunk.iter().map(|(_, w)| w.until).max().expect("a chunk is not empty");
-                let end = if until == Window::OPEN { now } else { until.after(OVERLAP).min(now) };
-                self.fills.under_way.push(Fill {
-                    request: None,
-                    markets: chunk.iter().map(|(k, w)| (*k, w.since)).collect(),
-                    start: before(since, OVERLAP),
-                    end,
-                    page: None,
-                    pages: 0,
-                    attempts: 0,
-                    retry_at: Some(now),
-                });
-            }
+    /// The newest window of each instrument (`nth` 1), or the one before ...: instruments that were cut off together are
+    /// asked for together.
+    fn begin_fetches(&mut self, instruments: &[Known], nth: usize, now: UnixNanos) {
+        let window = |k: &Known| {
+            let windows = &self.markets[*k as usize].trades.absence.as_ref()?.windows;
+            windows.len().checked_sub(nth).map(|at| (*k, windows[at]))
+        };
+        let windows: Vec<(Known, Window)> = instruments.iter().filter_map(window).collect();
+        for chunk in windows.chunks(SYMBOLS_PER_REQUEST) {
+            let since = chunk.iter().map(|(_, w)| w.since).min().expect("a chunk is not empty");
+            let until = chunk.iter().map(|(_, w)| w.until).max().expect("a chunk is not empty");
+            let end = if until == Window::OPEN { now } else { until.after(OVERLAP).min(now) };
+            self.fills.under_way.push(Fill {
+                request: None,
+                markets: chunk.iter().map(|(k, w)| (*k, w.since)).collect(),
+                start: before(since, OVERLAP),
+                end,
+                page: None,
+                pages: 0,
+                attempts: 0,
+                retry_at: Some(now),
+            });
         }
     }
 

@@ -5,10 +5,8 @@
 
 use super::spec::SPEC;
 use crate::InstrumentSet;
+use crate::instruments::check_name;
 use model::{Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, canonical_symbol};
-
-/// The longest symbol an instrument's record carries.
-const NAME_MAX: usize = 64;
 
 /// Instruments learnt from what arrives; a capture that names more is not one.
 const LEARNT_MAX: usize = 16_384;
@@ -33,9 +31,7 @@ pub fn scales(symbol: &str) -> (u8, u8) {
 
 /// Whether an instrument may be learnt from a frame that also names `others`.
 pub fn check_learnable(name: &str, known: &InstrumentSet, others: &[String]) -> Result<(), String> {
-    if name.is_empty() || name.len() > NAME_MAX {
-        return Err(format!("has {} bytes; 1 to {NAME_MAX} can be told", name.len()));
-    }
+    check_name(name)?;
     let id = InstrumentId::of(SPEC.venue, name);
     if known.index_of(id).is_some() || others.iter().any(|o| InstrumentId::of(SPEC.venue, o) == id) {
         return Err(format!("has the same id as another: {id}"));

@@ -4,14 +4,12 @@
 use super::messages::{Named, Pair, Scratch, View};
 use super::reading::text;
 use crate::FrameError;
+use crate::instruments::{check_name, check_pair};
 use model::{
     Decimal, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, SCALE_MAX, Venue, canonical_symbol,
 };
 use scan::{Json, NAME_LEN_MAX};
 use std::borrow::Cow;
-
-/// The longest text an instrument's record carries.
-const NAME_MAX: usize = 64;
 
 /// Instruments learnt from what arrives; a capture that names more is not one.
 const LEARNT_MAX: usize = 4096;
@@ -92,8 +90,9 @@ fn pair(json: &mut Json<'_>, view: View<'_>, unknown_fields: &mut u64) -> Result
     if !view.learns() && !view.wanted.iter().any(|w| w.means(&symbol, &base, &quote)) {
         return Ok(None);
     }
-    for (field, name) in [("symbol", &symbol), ("base", &base), ("quote", &quote)] {
-        check_name(name).map_err(|problem| FrameError { offset: json.offset(), field, problem })?;
+    let checks = [("symbol", check_name(&symbol)), ("base", check_pair(&base, &quote))];
+    for (field, check) in checks {
+        check.map_err(|problem| FrameError { offset: json.offset(), field, problem })?;
     }
     Ok(Some(Pair {
         price_precision: price_precision.ok_or_else(|| missing("price_precision"))?,
@@ -138,13 +137,6 @@ fn decimal(json: &mut Json<'_>, field: &'static str) -> Result<Decimal, FrameErr
         return Err(error("is no positive number of at most 18 decimals".to_owned()));
     }
     Ok(Decimal::new(exact.mantissa, exact.scale))
-}
-
-pub fn check_name(name: &str) -> Result<(), String> {
-    if name.is_empty() || name.len() > NAME_MAX {
-        return Err(format!("has {} bytes; 1 to {NAME_MAX} can be told", name.len()));
-    }
-    Ok(())
 }
 
 /// Whether an instrument nobody defined may be learnt from a frame that also names `others`.

@@ -5,6 +5,7 @@ use super::exact::{Result, require, text};
 use super::messages::{Named, Product, View};
 use super::spec::SPEC;
 use crate::FrameError;
+use crate::instruments::{check_name, check_pair};
 use model::{
     Decimal, DecimalError, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, SCALE_MAX,
     canonical_symbol,
@@ -12,9 +13,6 @@ use model::{
 use scan::{Json, NAME_LEN_MAX};
 use serde::Deserialize;
 use std::borrow::Cow;
-
-/// The longest text an instrument's record carries.
-const NAME_MAX: usize = 64;
 
 /// Instruments learnt from what arrives; a capture that names more is not one.
 const LEARNT_MAX: usize = 4096;
@@ -106,9 +104,9 @@ impl Listed<'_> {
 
     /// What defines it.
     pub fn product(&self) -> std::result::Result<Product, DefinitionError> {
-        for name in [&self.product_id, &self.base_currency_id, &self.quote_currency_id] {
-            check_name(name).map_err(|problem| DefinitionError::Name(format!("{}: {problem}", self.product_id)))?;
-        }
+        check_name(&self.product_id)
+            .and_then(|()| check_pair(&self.base_currency_id, &self.quote_currency_id))
+            .map_err(|problem| DefinitionError::Name(format!("{}: a name {problem}", self.product_id)))?;
         let tick = self.number("price_increment", &self.price_increment)?;
         Ok(Product {
             id: self.product_id.to_string(),
@@ -142,16 +140,11 @@ pub fn read(json: &mut Json<'_>, unknown_fields: &mut u64) -> Result<Product> {
             _ => *unknown_fields += 1,
         }
     }
-    Ok(Product {
-        id: require(id, json, "id")?,
-        base: require(base, json, "base_currency")?,
-        quote: require(quote, json, "quote_currency")?,
-        status,
-        tick,
-        lot,
-        min_size: None,
-        min_notional,
-    })
+    let (id, base) = (require(id, json, "id")?, require(base, json, "base_currency")?);
+    let quote = require(quote, json, "quote_currency")?;
+    let error = |problem| FrameError { offset: json.offset(), field: "quote_currency", problem };
+    check_pair(&base, &quote).map_err(error)?;
+    Ok(Product { id, base, quote, status, tick, lot, min_size: None, min_notional })
 }
 
 fn status_of(word: &str) -> InstrumentStatus {
@@ -183,13 +176,6 @@ fn decimal(json: &mut Json<'_>, field: &'static str) -> Result<Option<Decimal>> 
         return Err(error("is no positive number of at most 18 decimals".to_owned()));
     }
     Ok(Some(Decimal::new(exact.mantissa, exact.scale)).filter(|d| d.mantissa > 0))
-}
-
-fn check_name(name: &str) -> std::result::Result<(), String> {
-    if name.is_empty() || name.len() > NAME_MAX {
-        return Err(format!("has a name of {} bytes; 1 to {NAME_MAX} can be told", name.len()));
-    }
-    Ok(())
 }
 
 /// Whether an instrument nobody defined may be learnt from a frame that also names `others`.

@@ -3,13 +3,11 @@
 use super::exact::text;
 use super::messages::{Message, Named, Scratch, View};
 use crate::FrameError;
+use crate::instruments::{check_name, check_pair};
 use model::{
     Decimal, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, SCALE_MAX, Venue, canonical_symbol,
 };
 use scan::{Json, NAME_LEN_MAX};
-
-/// The longest text an instrument's record carries.
-const NAME_MAX: usize = 64;
 
 /// Instruments learnt from what arrives; a capture that names more is not one.
 const LEARNT_MAX: usize = 4096;
@@ -120,8 +118,9 @@ fn product(json: &mut Json<'_>, view: View<'_>, unknown_fields: &mut u64) -> Res
     }
     let base = base.ok_or_else(|| missing("base_currency"))?;
     let quote = quote.ok_or_else(|| missing("quote_currency"))?;
-    for (field, name) in [("id", &symbol), ("base_currency", &base), ("quote_currency", &quote)] {
-        check_name(name).map_err(|problem| FrameError { offset: json.offset(), field, problem })?;
+    let checks = [("id", check_name(&symbol)), ("base_currency", check_pair(&base, &quote))];
+    for (field, check) in checks {
+        check.map_err(|problem| FrameError { offset: json.offset(), field, problem })?;
     }
     Ok(Some(Product {
         status: status_of(&word, halted, restricted),
@@ -162,13 +161,6 @@ fn decimal(json: &mut Json<'_>, field: &'static str) -> Result<Option<Decimal>, 
         return Err(error("is no positive number of at most 18 decimals".to_owned()));
     }
     Ok(Some(Decimal::new(exact.mantissa, exact.scale)))
-}
-
-fn check_name(name: &str) -> Result<(), String> {
-    if name.is_empty() || name.len() > NAME_MAX {
-        return Err(format!("has {} bytes; 1 to {NAME_MAX} can be told", name.len()));
-    }
-    Ok(())
 }
 
 /// Whether an instrument nobody defined may be learnt from a frame.

@@ -1,8 +1,9 @@
 //! What `GET /0/public/AssetPairs` says of pairs.
 
+use crate::instruments::{check_name, check_pair};
 use crate::kraken::machine::Wanted;
 use crate::kraken::messages::Pair;
-use crate::kraken::pairs::{check_name, new_spelling, status_of};
+use crate::kraken::pairs::{new_spelling, status_of};
 use model::{Decimal, SCALE_MAX};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -56,9 +57,8 @@ pub fn read(body: &[u8], wanted: &[Wanted]) -> Result<Vec<Pair>, String> {
 
 impl AssetPair<'_> {
     fn read(&self, symbol: &str, base: &str, quote: &str) -> Result<Pair, String> {
-        for name in [symbol, base, quote] {
-            check_name(name)?;
-        }
+        check_name(symbol)?;
+        check_pair(base, quote)?;
         let decimals = |field: &str, decimals: u8| {
             if decimals > SCALE_MAX {
                 return Err(format!("{field} is {decimals}; at most {SCALE_MAX} decimals can be told"));
