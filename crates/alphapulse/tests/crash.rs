@@ -306,7 +306,10 @@ impl Case {
             seen.twice.len(),
             holes.len()
         );
-        verify(&plant.site, &journal, venue, &seen.lines);
+        // Of trades without ids the comparison below is the judge.
+        if seen.numbered {
+            verify(&plant.site, &journal, venue, &seen.lines);
+        }
         let story = seen.story.join("\n");
         assert!(seen.twice.is_empty(), "told twice: {}\n{story}", ranges(&seen.twice));
         assert!(holes.is_empty(), "missed: {}\n{story}", ranges(&holes));
