@@ -3,6 +3,7 @@
 
 mod bench;
 mod bridge;
+mod chaos;
 mod config;
 mod decode;
 mod doctor;
@@ -59,6 +60,8 @@ enum Command {
     Gateway,
     /// Run one venue's emulator. Everything it serves is simulated.
     Emulator(roles::EmulatorArgs),
+    /// Put a bad way between two processes: slow, narrow, in pieces, damaged, half-open, stalled, broken.
+    Chaos(chaos::ChaosArgs),
     /// Print the live stream, one JSON record a line.
     Tap(tap::TapArgs),
     /// Turn a venue's raw frames (one a line, gzip understood) into JSON records, one a line.
@@ -112,6 +115,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Decode(args) => return decode::run(args),
         Command::Replay(args) => return replay::run(args),
         Command::Bench(args) => return bench::run(args),
+        Command::Chaos(args) => return chaos::run(args),
+        Command::Verify { command: verify::VerifyCommand::Loss(args) } => return verify::loss::run(args),
         _ => {}
     }
     let config = config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set)
@@ -137,7 +142,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string_pretty(&config).context("the configuration as TOML")?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Decode(_) | Command::Replay(_) | Command::Bench(_) => {
+        Command::Decode(_) | Command::Replay(_) | Command::Bench(_) | Command::Chaos(_) => {
             unreachable!("handled before the configuration is read")
         }
     }

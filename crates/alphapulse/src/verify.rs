@@ -1,4 +1,7 @@
-//! `alphapulse verify stream`: whether a consumer gets every record in order, or is told exactly what it missed.
+//! `alphapulse verify`: whether a consumer gets every record in order, or is told exactly what it missed (`stream`), and
+//! whether what an emulator sent is what was received (`loss`).
+
+pub mod loss;
 
 use crate::{config::Config, venue_name};
 use clap::{Args, Subcommand};
@@ -21,6 +24,8 @@ use wire::{OverrunRecord, Record, RecordType};
 pub enum VerifyCommand {
     /// Read the live stream and check that sequences follow one another without a hole that is not told.
     Stream(StreamArgs),
+    /// Compare what an emulator sent, by its journal, with what a consumer received.
+    Loss(loss::LossArgs),
 }
 
 /// Exit status 0 when every record came in order or was named in an overrun, 1 otherwise.
@@ -57,7 +62,13 @@ struct Summary {
 
 /// Runs the subcommand.
 pub fn run(config: &Config, command: &VerifyCommand) -> anyhow::Result<ExitCode> {
-    let VerifyCommand::Stream(args) = command;
+    match command {
+        VerifyCommand::Stream(args) => stream(config, args),
+        VerifyCommand::Loss(args) => loss::run(args),
+    }
+}
+
+fn stream(config: &Config, args: &StreamArgs) -> anyhow::Result<ExitCode> {
     let source =
         if args.relay { Source::Unix(config.relay_socket()) } else { Source::Rings(config.paths.rings.clone()) };
     let subscription = Subscription {

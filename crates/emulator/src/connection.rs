@@ -394,7 +394,17 @@ impl<'a> Connection<'a> {
         });
         accept(key, &headers, &mut out).map_err(io::Error::other)?;
         self.stream.send(&out)?;
-        Session::new(self, protocol, early, terms, now)?.run()
+        let number = self.number;
+        let shared = self.shared;
+        if let Some(journal) = &shared.journal {
+            let query = head.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+            journal.opened(number, now, &format!("{}{query}", head.path))?;
+        }
+        let end = Session::new(self, protocol, early, terms, now)?.run();
+        if let Some(journal) = &shared.journal {
+            journal.closed(number, shared.clock.now())?;
+        }
+        end
     }
 }
 

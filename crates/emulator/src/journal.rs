@@ -1,9 +1,10 @@
 //! The ground truth of a run: every frame and REST answer that was sent, in the form captures have.
 //!
 //! Per WebSocket connection `NNNNNN.jsonl` (one frame a line, exactly as sent) and `NNNNNN.recv.tsv` (line, time of
-//! sending in ns since the epoch); for all REST answers `rest.http.jsonl`; what faults did in `faults.jsonl`. So a
-//! journal can be decoded, compared and served again. Frames are written when they are handed to the socket: what a
-//! broken connection did not deliver is here all the same. A later run in the same folder adds to it under new numbers.
+//! sending in ns since the epoch); for all of them `connections.jsonl` (when each was opened, with which path and query,
+//! and closed); for all REST answers `rest.http.jsonl`; what faults did in `faults.jsonl`. So a journal can be decoded,
+//! compared and served again. Frames are written when they are handed to the socket: what a broken connection did not
+//! deliver is here all the same. A later run in the same folder adds to it under new numbers.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -25,6 +26,7 @@ pub(crate) struct Journal {
     earlier: u64,
     rest: Arc<Mutex<BufWriter<File>>>,
     faults: Arc<Mutex<File>>,
+    connections: Arc<Mutex<File>>,
 }
 
 /// One connection's files.
@@ -44,8 +46,9 @@ impl Journal {
         let faults = append("faults.jsonl")?;
         let number = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".jsonl")?.parse::<u64>().ok();
         let earlier = fs::read_dir(folder)?.flatten().filter_map(number).max().unwrap_or(0);
+        let connections = Arc::new(Mutex::new(append("connections.jsonl")?));
         let (rest, faults) = (Arc::new(Mutex::new(rest)), Arc::new(Mutex::new(faults)));
-        Ok(Self { folder: folder.to_owned(), earlier, rest, faults })
+        Ok(Self { folder: folder.to_owned(), earlier, rest, faults, connections })
     }
 
     pub(crate) fn connection(&self, number: u64) -> io::Result<ConnectionJournal> {
@@ -55,6 +58,20 @@ impl Journal {
         let mut times = BufWriter::with_capacity(BUFFER_BYTES, create("recv.tsv")?);
         times.write_all(b"line\trecv_ns_unix\n")?;
         Ok(ConnectionJournal { frames, times, lines: 0, row: Vec::new() })
+    }
+
+    /// A WebSocket connection begins.
+    pub(crate) fn opened(&self, number: u64, at: UnixNanos, url: &str) -> io::Result<()> {
+        self.connection_row(&serde_json::json!({"connection": self.earlier + number, "opened_ns": at.0, "url": url}))
+    }
+
+    /// It ends.
+    pub(crate) fn closed(&self, number: u64, at: UnixNanos) -> io::Result<()> {
+        self.connection_row(&serde_json::json!({"connection": self.earlier + number, "closed_ns": at.0}))
+    }
+
+    fn connection_row(&self, row: &serde_json::Value) -> io::Result<()> {
+        writeln!(self.connections.lock().expect("no holder of this lock panics"), "{row}")
     }
 
     /// One REST exchange, in the shape of `*.http.jsonl` captures.

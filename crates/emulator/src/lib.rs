@@ -8,6 +8,7 @@
 
 mod alpaca;
 mod binance;
+pub mod chaos;
 mod clock;
 mod coinbase;
 mod connection;

@@ -28,6 +28,8 @@ const SHAPE: u8 = 13;
 /// Kind of an entry that remembers an instrument with holes no gap has named: the instrument, how many, their ends,
 /// then what an entry without such has.
 const UNTOLD: u8 = 14;
+/// The same of an instrument of which nothing is known before a time, which stands behind the instrument.
+const TOLD_FROM: u8 = 15;
 /// More lines than any session has.
 const LINES_MAX: usize = 1024;
 
@@ -129,15 +131,19 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
         }
         Input::Remember(instrument, memory) => {
             body.extend_from_slice(&instrument.0.to_le_bytes());
-            if memory.untold.is_empty() {
+            let begins = memory.told_from != UnixNanos::ZERO;
+            if memory.untold.is_empty() && !begins {
                 encode_memory(memory, body);
                 return 2;
+            }
+            if begins {
+                body.extend_from_slice(&memory.told_from.0.to_le_bytes());
             }
             body.extend_from_slice(&(memory.untold.len() as u32).to_le_bytes());
             let ends = memory.untold.iter().flat_map(|(first, last)| [*first, *last]);
             ends.for_each(|id| body.extend_from_slice(&id.to_le_bytes()));
             encode_memory(memory, body);
-            UNTOLD
+            if begins { TOLD_FROM } else { UNTOLD }
         }
         Input::Connecting(to) => {
             body.extend_from_slice(to.as_bytes());
@@ -368,13 +374,14 @@ fn decode<'a>(kind: u8, body: &'a [u8], memory: &'a mut Memory) -> Option<Input<
             *memory = decode_memory(b)?;
             Input::Remember(instrument, memory)
         }
-        UNTOLD => {
+        UNTOLD | TOLD_FROM => {
             let instrument = InstrumentId(b.u32()?);
+            let told_from = UnixNanos(if kind == TOLD_FROM { b.u64()? } else { 0 });
             let mut untold = vec![];
             for _ in 0..b.u32()? {
                 untold.push((b.u64()?, b.u64()?));
             }
-            *memory = Memory { untold, ..decode_memory(b)? };
+            *memory = Memory { untold, told_from, ..decode_memory(b)? };
             Input::Remember(instrument, memory)
         }
         3 => Input::Connecting(b.rest()?),
@@ -416,13 +423,16 @@ mod tests {
             missing: vec![range],
             recent: vec![(UnixNanos(2), 8), (UnixNanos(1), u64::MAX)],
             untold: vec![],
+            told_from: UnixNanos::ZERO,
         };
+        let told_from = Memory { told_from: UnixNanos(11), ..full.clone() };
         let untold = Memory { untold: vec![(6, 6), (7, 7)], ..full.clone() };
         let inputs = [
             Input::Start { epoch: 7, pid: 9, origin: Origin::Simulated, site: "lab", build: "0.1" },
             Input::Remember(InstrumentId(5), &full),
             Input::Remember(InstrumentId(6), &bare),
             Input::Remember(InstrumentId(7), &untold),
+            Input::Remember(InstrumentId(8), &told_from),
             Input::Connecting("wss://venue"),
             Input::Connected,
             Input::Frame(b"{\"a\":1}\n\xff"),

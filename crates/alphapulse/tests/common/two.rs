@@ -66,7 +66,10 @@ impl Reader {
     pub fn open(site: &Site) -> Reader {
         let subscription = Subscription { from: Start::Oldest, heartbeats: true, ..Subscription::default() };
         let source = Source::Rings(site.rings.path().to_owned());
-        let client = Client::open(source, subscription, ClientOptions::default()).expect("a reader");
+        Reader::of(Client::open(source, subscription, ClientOptions::default()).expect("a reader"))
+    }
+
+    pub fn of(client: Client) -> Reader {
         Reader { client, records: BTreeMap::new(), last: BTreeMap::new(), overruns: 0 }
     }
 

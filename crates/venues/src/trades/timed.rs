@@ -96,6 +96,11 @@ impl TimedTrades {
         if may_repeat && self.told(time, key) > 0 {
             return Verdict::Repeat;
         }
+        // What the venue repeats on a new connection goes back further than is remembered. Of those trades what was not
+        // told lies in a window, and is fetched with it.
+        if !self.unique && self.is_broken() && time < self.time {
+            return Verdict::Repeat;
+        }
         let verdict = match (self.is_broken(), self.time) {
             (false, UnixNanos::ZERO) => Verdict::First,
             (false, _) => Verdict::Next,
