@@ -1,5 +1,5 @@
 //! The comparison itself: first everything that was told, then everything that was sent, then the verdict.
-//! told lines -> [`Ledger::hear`]; sent events -> [`Visitor`]; [`Ledger::judge`] -> [`Verdict`].
+//! told lines -> [`Ledger::hear`]; sent events -> [`Visitor`]; in the end [`Ledger::judge`].
 //!
 //! Numbered events (trades, order steps) are compared by their ids, exactly. Book changes and trades without ids are
 //! compared by content and time: between two of one connection that were told without a resync or gap between them,
