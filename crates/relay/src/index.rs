@@ -164,9 +164,16 @@ impl RingIndex {
                     known.definitions.iter().map(|mark| mark.position).find(|at| *at >= oldest && until > 0)
                 }),
             );
-            plan.points.extend(known.states.iter().filter_map(|(_, marks)| last(marks, oldest, start, Some(epoch))));
+            let states = known.states.iter().filter_map(|(_, marks)| last(marks, oldest, start, Some(epoch)));
+            let first = plan.points.len();
+            plan.points.extend(states);
+            // A state told before the last definition is told under the one it was told under.
+            if let Some(state) = plan.points[first..].iter().min() {
+                plan.points.extend(last(&known.definitions, oldest, *state, None));
+            }
         }
         plan.points.sort_unstable();
+        plan.points.dedup();
         plan
     }
 }

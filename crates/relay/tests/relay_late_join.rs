@@ -58,3 +58,31 @@ fn definitions_come_before_anything_that_needs_them() {
     assert!(client.instruments().find(Venue::Kraken, "ETH-USD").is_some());
     assert!(client.instruments().find(Venue::Kraken, "BTC-USD").is_none());
 }
+
+#[test]
+fn a_state_from_before_the_last_definition_has_a_definition_too() {
+    let rings = folder();
+    let socket = rings.path().join("relay.sock");
+    let mut feed = Feed::open(rings.path(), Venue::Alpaca, 7, 1 << 13, &["BTC", "ETH"]);
+    feed.redefine(0);
+    feed.publish();
+    let _relay = Running::start(rings.path(), &socket);
+    // Whoever wants no books starts at the states.
+    let types = vec!["trade".to_owned(), "status".to_owned()];
+    let mut client = over_socket(&socket, Subscription { types, ..Subscription::default() });
+    feed.run(200);
+    let mut all = Vec::new();
+    collect_until(&mut client, &mut all, |all| all.iter().any(|got| !got.catch_up));
+    let mut defined = std::collections::BTreeSet::new();
+    let mut states = 0;
+    for got in &all {
+        let of = wire::Header::read(&got.words).expect("header").instrument();
+        if matches!(got.record(), Record::Instrument(_)) {
+            defined.insert(of);
+        }
+        states +=
+            u32::from(got.catch_up && of != model::InstrumentId::NONE && matches!(got.record(), Record::Status(_)));
+        assert!(of == model::InstrumentId::NONE || defined.contains(&of), "{:?}", got.record());
+    }
+    assert_eq!((states, defined.len()), (2, 2));
+}

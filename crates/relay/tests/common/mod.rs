@@ -98,6 +98,14 @@ impl Feed {
         self.random % below
     }
 
+    /// A definition alone, as when a tick or a scale changes.
+    pub fn redefine(&mut self, at: usize) {
+        let now = UnixNanos(self.now);
+        self.instruments[at].version += 1;
+        self.buf.push_instrument(&self.instruments[at], now, now).expect("short texts");
+        self.flush();
+    }
+
     /// Definition, book state and whole book of one instrument, as feeds repeat them.
     pub fn define(&mut self, at: usize) {
         let instrument = self.instruments[at].clone();
