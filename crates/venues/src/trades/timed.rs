@@ -142,8 +142,9 @@ impl TimedTrades {
 }
 
 impl Holes for TimedTrades {
+    /// The newest window first: of those from earlier runs nobody knows whether they were fetched to their end.
     fn next_page(&self) -> Option<Missing> {
-        self.missing.first().copied()
+        self.missing.last().copied()
     }
 
     /// A page that does not bring its window on is the last of it.
