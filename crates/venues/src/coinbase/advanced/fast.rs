@@ -2,7 +2,9 @@
 //! [`super::exact`] reads the frame, to the same message.
 
 use super::market::Market;
-use super::messages::{BookMessage, Kind, LevelMessage, Message, QuoteMessage, Scratch, Target, TradeMessage, View};
+use super::messages::{
+    BookMessage, Kind, LastProduct, LevelMessage, Message, QuoteMessage, Scratch, Target, TradeMessage, View,
+};
 use crate::Known;
 use model::{Price, Qty, Side, UnixNanos};
 use scan::{Cursor, DayCache};
@@ -87,6 +89,19 @@ fn market<'a>(c: &mut Cursor<'_>, view: View<'a>) -> Option<(Known, &'a Market)>
     Some((index, &view.markets[index as usize]))
 }
 
+/// [`market`] where the last trade's is the likely one: what follows is then read without looking for where it ends.
+#[inline(always)]
+fn market_like<'a>(c: &mut Cursor<'_>, view: View<'a>, last: &mut LastProduct) -> Option<(Known, &'a Market)> {
+    if let Some((index, len)) = c.rest().first_chunk().and_then(|window| last.find(window)) {
+        c.skip(len)?;
+        return Some((index, &view.markets[index as usize]));
+    }
+    let name = c.until_quote()?;
+    let index = view.names.get(name)?;
+    last.note(name, index);
+    Some((index, &view.markets[index as usize]))
+}
+
 /// A trade's side as the venue tells it, with its closing quote. Sides come as they please: nothing here branches on which it is.
 #[inline(always)]
 fn side(c: &mut Cursor<'_>) -> Option<Side> {
@@ -105,7 +120,7 @@ fn trades(c: &mut Cursor<'_>, view: View<'_>, scratch: &mut Scratch) -> Option<(
     let kind = kind(c)?;
     c.literal(b"trades\":[{\"product_id\":\"")?;
     loop {
-        let (index, m) = market(c, view)?;
+        let (index, m) = market_like(c, view, &mut scratch.like.product)?;
         c.literal(b"\",\"trade_id\":\"")?;
         let id = c.u64_like(&mut scratch.like.id)?;
         c.literal(b"\",\"price\":\"")?;

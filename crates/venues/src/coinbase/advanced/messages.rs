@@ -155,9 +155,42 @@ pub struct Scratch {
     pub like: Like,
 }
 
+/// The product of the last trade, as it stood in the frame with its closing quote: trades of one product come in rows,
+/// and a name once found stays its instrument's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LastProduct {
+    text: u128,
+    /// The bytes of `text` that are its; none when there was no trade or its name is too long.
+    mask: u128,
+    len: usize,
+    index: Known,
+}
+
+impl LastProduct {
+    /// Whether `window` begins with the product: its index and how many bytes its name has.
+    #[inline(always)]
+    pub fn find(&self, window: &[u8; 16]) -> Option<(Known, usize)> {
+        let fits = (u128::from_le_bytes(*window) ^ self.text) & self.mask == 0;
+        (fits && self.mask != 0).then_some((self.index, self.len))
+    }
+
+    /// Takes note of a name that was looked up.
+    pub fn note(&mut self, name: &[u8], index: Known) {
+        let mut text = [0; 16];
+        *self = LastProduct::default();
+        if name.len() < text.len() {
+            text[..name.len()].copy_from_slice(name);
+            text[name.len()] = b'"';
+            let unused = 8 * (text.len() - name.len() - 1) as u32;
+            *self = LastProduct { text: u128::from_le_bytes(text), mask: u128::MAX >> unused, len: name.len(), index };
+        }
+    }
+}
+
 /// How long the last numbers of each kind were: a guess at the next ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Like {
+    pub product: LastProduct,
     pub price: Shape,
     pub size: Shape,
     /// Digits of a trade's id.
