@@ -29,6 +29,8 @@ pub struct Setup {
     pub choices: Vec<(&'static str, &'static str)>,
     pub streams: Vec<StreamKind>,
     pub stale: StaleAfter,
+    /// Levels a side that are asked for.
+    pub depth: u32,
     pub deflate: bool,
     /// Certificate, key and roots to trust.
     pub tls: Option<[PathBuf; 3]>,
@@ -49,6 +51,7 @@ impl Setup {
             deflate: false,
             tls: None,
             host: None,
+            depth: Settings::default().book_depth,
         }
     }
 
@@ -159,6 +162,7 @@ impl Plant {
                 symbols: setup.symbols.iter().map(|s| (*s).to_owned()).collect(),
                 streams: setup.streams.clone(),
                 stale_after: setup.stale,
+                book_depth: setup.depth,
                 credentials: Some(Credentials {
                     key: account.key,
                     secret: account.secret,
