@@ -45,7 +45,8 @@ impl std::str::FromStr for Address {
 
     /// What has a slash is a path; anything else needs a host and a port.
     fn from_str(text: &str) -> Result<Address, AddressError> {
-        let is_tcp = || text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        let is_tcp =
+            || text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         match text {
             _ if text.contains('/') => Ok(Address::Unix(text.into())),
             _ if is_tcp() => Ok(Address::Tcp(text.to_owned())),
@@ -67,12 +68,12 @@ impl std::fmt::Display for Address {
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
     /// The address cannot be listened at.
-    #[error("cannot listen at {address}: {source}; write it as 127.0.0.1:7500 or as the path of a socket")]
+    #[error("cannot listen at {address}: {cause}; write it as 127.0.0.1:7500 or as the path of a socket")]
     Listen {
         /// The address.
         address: Address,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A thread cannot be had.
     #[error("cannot start a thread: {0}")]
@@ -118,7 +119,7 @@ struct Shared {
 impl Proxy {
     /// Listens and returns.
     pub fn start(options: Options) -> Result<Handle, ChaosError> {
-        let failed = |source| ChaosError::Listen { address: options.listen.clone(), source };
+        let failed = |cause| ChaosError::Listen { address: options.listen.clone(), cause };
         let listener = Listener::bind(&options.listen).map_err(failed)?;
         let address = listener.address().map_err(failed)?;
         let shared = Arc::new(Shared {
