@@ -36,7 +36,8 @@ pub fn run(args: &ChaosArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let seed = args.seed.or(script.seed).unwrap_or(1);
-    let (listen, to) = (Address::parse(&args.listen), Address::parse(&args.to));
+    let listen: Address = args.listen.parse().context("--listen cannot be used")?;
+    let to: Address = args.to.parse().context("--to cannot be used")?;
     if listen == to {
         bail!("{listen} cannot be both ends of the way");
     }

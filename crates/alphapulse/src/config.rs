@@ -260,6 +260,9 @@ pub struct EmulatorConfig {
     pub lively: bool,
     /// Whether Alpaca's stock trades are marked by session and some printed late.
     pub tape: bool,
+    /// Whether Alpaca's stocks keep the hours of New York's exchanges: nothing is traded outside, and its clock and
+    /// calendar say so.
+    pub exchange_hours: bool,
     /// Seconds between two listings, delistings or changes of tick or lot; 0: none.
     pub changes_every_s: u64,
     /// Frames a second of the generated session.
@@ -428,6 +431,7 @@ impl Default for EmulatorConfig {
             trades_kept: emulator::GeneratedSession::default().trades_kept,
             lively: false,
             tape: false,
+            exchange_hours: false,
             changes_every_s: 0,
             frames_per_second: 200,
             load_mix: false,

@@ -395,6 +395,7 @@ pub fn emulator(config: &Config, args: &EmulatorArgs) -> anyhow::Result<ExitCode
         trades_kept: section.trades_kept,
         lively: section.lively,
         tape: section.tape,
+        hours: if section.exchange_hours { emulator::Hours::Exchange } else { emulator::Hours::Always },
         changes_every: (section.changes_every_s > 0).then(|| Duration::from_secs(section.changes_every_s)),
         book_pace: if section.load_mix { BookPace::Batched } else { BookPace::Venue },
         ..emulator::GeneratedSession::default()

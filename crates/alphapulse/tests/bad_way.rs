@@ -169,3 +169,15 @@ fn a_script_that_cannot_be_followed_is_one_sentence() {
         assert!(words.contains(part), "{part} in {words}");
     }
 }
+
+#[test]
+fn an_address_that_is_none_is_refused_before_anything_listens() {
+    for (listen, to, at_fault) in [("127.0.0.1:0", "nope", "--to"), ("7500", "127.0.0.1:1", "--listen")] {
+        let output = common::program().args(["chaos", "--listen", listen, "--to", to]).output().expect("it runs");
+        let words = String::from_utf8(output.stderr).expect("text");
+        assert_eq!((output.status.code(), words.lines().count()), (Some(2), 1), "{words}");
+        for part in [at_fault, "is no address", "host:port", "with a slash"] {
+            assert!(words.contains(part), "{part} in {words}");
+        }
+    }
+}

@@ -711,7 +711,7 @@ impl<'c, 'a> Session<'c, 'a> {
 
     /// Makes the figures since the last write known.
     fn record(&mut self) {
-        self.out.stats.crc32 = self.out.crc.clone().finalize();
+        self.out.stats.crc32 = self.out.crc32();
         self.connection.shared.counters.record(&self.recorded, &self.out.stats);
         self.recorded = self.out.stats;
     }

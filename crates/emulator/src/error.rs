@@ -10,12 +10,12 @@ use feed::transport::TlsError;
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     /// A file or folder cannot be read.
-    #[error("cannot read capture {}: {source}; give a file or folder that exists", path.display())]
+    #[error("cannot read capture {}: {cause}; give a file or folder that exists", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A line is not what its file should hold.
     #[error("capture {} line {line}: {problem}", path.display())]
@@ -28,13 +28,17 @@ pub enum CaptureError {
         problem: String,
     },
     /// Nothing in the paths can be served.
-    #[error("no frames of {venue} under {paths:?}; give its *.jsonl captures")]
+    #[error("no frames of {venue} in {}; give its *.jsonl captures", listed(paths))]
     Empty {
         /// The venue asked for.
         venue: &'static str,
         /// Where they were looked for.
         paths: Vec<PathBuf>,
     },
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// A fault that the emulated venue cannot have.
@@ -53,34 +57,34 @@ pub struct FaultError {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; free the port or choose another")]
+    #[error("cannot listen on {address}: {cause}; free the port or choose another")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The certificate of one's own cannot be made or is not whole.
-    #[error("cannot use the certificate in {}: {source}; make the folder writable, or remove the folder for a new one", path.display())]
+    #[error("cannot use the certificate in {}: {cause}; make the folder writable, or remove the folder for a new one", path.display())]
     Identity {
         /// Its folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The recording cannot be served.
     #[error(transparent)]
     Capture(#[from] CaptureError),
     /// The journal's folder cannot be written.
-    #[error("cannot write the journal in {}: {source}; make the folder writable or choose another", path.display())]
+    #[error("cannot write the journal in {}: {cause}; make the folder writable or choose another", path.display())]
     Journal {
         /// The folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// An option has a value that cannot work.
     #[error("option {name}: {problem}")]
@@ -91,12 +95,12 @@ pub enum StartError {
         problem: String,
     },
     /// The control socket cannot be made.
-    #[error("cannot listen on the control socket {}: {source}; choose another path of at most 107 bytes", path.display())]
+    #[error("cannot listen on the control socket {}: {cause}; choose another path of at most 107 bytes", path.display())]
     Control {
         /// Its path.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A fault of the script that the venue cannot have.
     #[error(transparent)]

@@ -87,6 +87,27 @@ mod tests {
     }
 
     #[test]
+    fn rates_from_one_frame_a_second_to_300000_are_kept() {
+        // Where news comes more often than orders, takers go further: there are more trades than the rate counts on.
+        for (rate, seconds, off_percent) in [(1_u32, 2_000, 40), (100, 100, 10), (10_000, 5, 10), (300_000, 1, 10)] {
+            let session = GeneratedSession { book_pace: crate::BookPace::Batched, ..GeneratedSession::default() };
+            let load =
+                |name: &str| ["@trade", "@bookTicker", "@depth@100ms"].iter().any(|stream| name.ends_with(stream));
+            let pace = Rate::FramesPerSecond(rate);
+            let mut frames = GeneratedFrames::new(EmulatedVenue::Binance, &session, pace, 1, load);
+            let (mut count, start) = (0_u64, 1_700_000_000_000_000_000);
+            for step in 0..=seconds * 2 {
+                frames.advance(UnixNanos(start + step * 500_000_000), |_, _| count += 1);
+            }
+            let expected = u64::from(rate) * seconds;
+            assert!(
+                count.abs_diff(expected) < expected * off_percent / 100,
+                "{rate} a second: {count} frames in {seconds} s"
+            );
+        }
+    }
+
+    #[test]
     fn the_load_mix_is_as_stated() {
         let session = GeneratedSession { book_pace: crate::BookPace::Batched, ..GeneratedSession::default() };
         let kind = |name: &str| -> Option<usize> {

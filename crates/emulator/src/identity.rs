@@ -59,7 +59,7 @@ impl LocalIdentity {
     /// # Errors
     /// The folder cannot be written, or holds a part of an identity only.
     pub fn at(folder: &Path) -> Result<Self, StartError> {
-        let failed = |source| StartError::Identity { path: folder.to_owned(), source };
+        let failed = |cause| StartError::Identity { path: folder.to_owned(), cause };
         if !folder.exists() {
             make(folder).map_err(failed)?;
         }

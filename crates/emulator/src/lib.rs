@@ -39,7 +39,7 @@ pub use identity::{LocalIdentity, TLS_NAMES};
 pub use market::many::{INSTRUMENTS_MAX, LEVELS_MAX, LEVELS_SUM_MAX, TRADES_KEPT_MAX};
 pub use market::reference::{Change, InstrumentChange};
 pub use market::simulation::SimulatedPair;
-pub use market::{Pair, PairStatus};
+pub use market::{Hours, Pair, PairStatus};
 /// Spreads, waiting times, trade sizes and depth of `seconds` of a generated session as a table of quantiles, beside those
 /// of recorded sessions; each path is one, a file or a folder.
 ///

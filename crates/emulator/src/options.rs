@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::faults::ScriptedFault;
+use crate::market::Hours;
 use crate::market::reference::InstrumentChange;
 use crate::market::simulation::SimulatedPair;
 
@@ -77,6 +78,8 @@ pub struct GeneratedSession {
     /// Whether Alpaca's stock trades are marked by session (`T` outside New York's regular hours) and some are printed
     /// late, behind later ones (`Z`, `U`).
     pub tape: bool,
+    /// When stocks are traded; their clock and calendar say so.
+    pub hours: Hours,
     /// Listings, delistings and new ticks and lots at set times.
     pub changes: Vec<InstrumentChange>,
     /// Distance of further changes by the seed, of instruments beyond the first three; `None`: none.
@@ -95,6 +98,7 @@ impl Default for GeneratedSession {
             book_pace: BookPace::Venue,
             lively: false,
             tape: false,
+            hours: Hours::Always,
             changes: Vec::new(),
             changes_every: None,
             trades_kept: 20_000,

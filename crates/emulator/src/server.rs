@@ -20,7 +20,7 @@ use crate::hub::{Anew, Hub};
 use crate::journal::Journal;
 use crate::market::reference;
 use crate::market::simulation::{Setup, SimulatedPair, Simulation};
-use crate::market::{Beside, CaptureFormat, Generated, Market, Pace, Pair, Recorded, many, read_capture};
+use crate::market::{Beside, CaptureFormat, Generated, Hours, Market, Pace, Pair, Recorded, many, read_capture};
 use crate::options::{Account, EmulatedVenue, JournalOptions, Limits, Options, Rate, Session};
 use crate::requests::{Left, Limit, Part, Requests};
 use crate::stats::{Counters, Stats};
@@ -242,19 +242,18 @@ impl Server {
         let journal = match &options.journal {
             JournalOptions::Counts => None,
             JournalOptions::Folder(path) => {
-                Some(Journal::create(path).map_err(|source| StartError::Journal { path: path.clone(), source })?)
+                Some(Journal::create(path).map_err(|cause| StartError::Journal { path: path.clone(), cause })?)
             }
         };
         let (market, anew) = market(&options, started)?;
         let control = options.control.as_ref().map(|path| {
-            let listener =
-                control::listen(path).map_err(|source| StartError::Control { path: path.clone(), source })?;
+            let listener = control::listen(path).map_err(|cause| StartError::Control { path: path.clone(), cause })?;
             Ok::<_, StartError>((listener, path.clone()))
         });
         let control = control.transpose()?;
         let ledger = Arc::new(Ledger::new(journal.clone()));
         let waker = Arc::new(Waker::new().map_err(StartError::Thread)?);
-        let listen = |source| StartError::Listen { address: options.listen, source };
+        let listen = |cause| StartError::Listen { address: options.listen, cause };
         let listener = TcpListener::bind(options.listen).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
@@ -354,7 +353,12 @@ fn specs(venue: EmulatedVenue, session: &crate::GeneratedSession) -> Vec<Simulat
         EmulatedVenue::Coinbase => many::pairs(coinbase::default_pairs(), session.instruments),
         EmulatedVenue::Alpaca => many::pairs(alpaca::default_pairs(), session.instruments),
     };
-    specs.iter_mut().for_each(|spec| spec.pair.tape |= session.tape);
+    for SimulatedPair { pair, .. } in &mut specs {
+        pair.tape |= session.tape;
+        if pair.is_stock() && session.hours != Hours::Always {
+            pair.hours = session.hours;
+        }
+    }
     specs
 }
 

@@ -135,12 +135,17 @@ fn subscriptions_add_up_and_trades_bring_their_repairs() {
     }]);
     assert_eq!(ack, expected);
     let (mut trades, mut seen, mut halted) = (BTreeMap::new(), BTreeMap::<String, u32>::new(), false);
-    while ["t", "q", "c", "x", "s"].iter().any(|kind| seen.get(*kind).is_none_or(|count| *count < 2)) {
+    let (mut last_trade, mut halted_at) = (0, 0);
+    let time = |message: &Value| scan::rfc3339_nanos(plain(&message["t"]).as_bytes()).expect("a time").0;
+    while ["t", "q", "c", "x", "s"].iter().any(|kind| seen.get(*kind).is_none_or(|count| *count < 2))
+        || !seen.contains_key("a halt that ended")
+    {
         for message in messages(&mut client) {
             let kind = plain(&message["T"]);
             match kind.as_str() {
                 "t" => {
                     assert!(!halted, "a trade in a halt: {message}");
+                    last_trade = time(&message);
                     let odd = message["c"].as_array().expect("codes").contains(&json!("I"));
                     assert_eq!(odd, message["s"].as_u64() < Some(100), "{message}");
                     trades.insert(message["i"].as_u64().expect("an id"), message.clone());
@@ -171,6 +176,14 @@ fn subscriptions_add_up_and_trades_bring_their_repairs() {
                     if message["S"] == "AAPL" {
                         assert_eq!(halted, message["sc"] == "T", "{message}");
                         halted = message["sc"] == "H";
+                        match halted {
+                            true => halted_at = time(&message),
+                            false => {
+                                let lasted = time(&message) - halted_at;
+                                assert!(last_trade <= halted_at && lasted >= 2_000_000_000, "{lasted} ns: {message}");
+                                *seen.entry("a halt that ended".to_owned()).or_default() += 1;
+                            }
+                        }
                     }
                 }
                 other => panic!("{other} was not asked for"),

@@ -24,6 +24,8 @@ fn server(book_pace: BookPace) -> Handle {
 struct Texts {
     asks: BTreeMap<String, (String, String)>,
     bids: BTreeMap<String, (String, String)>,
+    /// Levels that were told again, marked so.
+    again: usize,
 }
 
 fn digits(text: &str) -> String {
@@ -43,6 +45,12 @@ impl Texts {
                 let of = |at: usize| level[at].as_str().expect("text");
                 assert!(of(0).split_once('.').is_some_and(|(_, decimals)| decimals.len() >= 5), "{level}");
                 let key = format!("{:0>20}", of(0).replace('.', ""));
+                if level.as_array().is_some_and(|level| level.len() > 3) {
+                    // It comes into the depth again, as old as it is.
+                    assert!(of(3) == "r" && !side.contains_key(&key), "{level} is held: {element}");
+                    assert!(levels.iter().all(|other| other[3] == "r" || of(2) <= other[2].as_str().expect("text")));
+                    self.again += 1;
+                }
                 match digits(of(1)).is_empty() {
                     true => assert!(side.remove(&key).is_some(), "never sent: {level}"),
                     false => drop(side.insert(key, (digits(of(0)), digits(of(1))))),
@@ -108,6 +116,8 @@ fn every_checksum_of_every_depth_verifies() {
             assert_eq!(told, Some(book.crc()), "depth {depth}: {frame}");
         }
         assert!(pace == BookPace::Venue || both_sides > 10, "{both_sides}");
+        // Nothing lies behind the depth of the whole book.
+        assert_eq!(depth < 60, book.again > 0, "{} levels came again at depth {depth}", book.again);
     }
 }
 

@@ -7,8 +7,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-use common::{connect, get, get_with, next, say, units};
-use emulator::{EmulatedVenue, Handle, Options, Rate, Server};
+use common::{connect, data, get, get_with, next, say, units};
+use emulator::{EmulatedVenue, GeneratedSession, Handle, Hours, Options, Rate, Server, Session};
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -73,7 +73,8 @@ fn binances_tickers_agree_with_its_trades() {
     let middle = trades[150]["time"].as_u64().expect("a time");
     let after = read(&server, &format!("/api/v3/aggTrades?symbol=BTCUSDT&startTime={middle}&limit=1000"));
     let expected = trades.iter().filter(|trade| trade["time"].as_u64() >= Some(middle)).count();
-    assert_eq!(after.as_array().map(Vec::len), Some(expected));
+    let fills = |entry: &Value| entry["l"].as_u64().expect("l") + 1 - entry["f"].as_u64().expect("f");
+    assert_eq!(after.as_array().expect("a list").iter().map(fills).sum::<u64>(), expected as u64);
     let bars = read(&server, "/api/v3/klines?symbol=BTCUSDT&interval=1m&endTime=1");
     assert_eq!(bars, json!([]));
 }
@@ -204,6 +205,25 @@ fn alpaca_tells_clock_calendar_account_and_snapshots() {
     let (status, head, _) =
         get_with(server.addr(), "/v2/clock", "Authorization: Basic QUxQSEFQVUxTRS1FTVVMQVRPUjpub25l\r\n");
     assert!(status == 403 && head.contains("X-RateLimit-Limit: 200"), "{head}");
+}
+
+#[test]
+fn alpacas_calendar_is_the_recorded_one_where_stocks_keep_the_exchanges_hours() {
+    let Some(file) = data("calendar/alpaca_sessions_20200306_20201225.jsonl") else { return };
+    let session = GeneratedSession { hours: Hours::Exchange, ..GeneratedSession::default() };
+    let options = Options { session: Session::Generated(session), ..Options::new(EmulatedVenue::Alpaca) };
+    let server = Server::start(options).expect("a server");
+    let text = std::fs::read_to_string(file).expect("a file of text");
+    let recorded: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let ours = read(&server, "/v2/calendar?start=2020-03-06&end=2020-12-24");
+    let days = ours.as_array().expect("days");
+    assert_eq!(days.len(), recorded.len());
+    for (ours, recorded) in days.iter().zip(&recorded) {
+        for field in ["date", "open", "close"] {
+            assert_eq!(ours[field], recorded[field], "{recorded}");
+        }
+    }
+    assert!(read(&server, "/v2/clock")["timestamp"].as_str().is_some_and(|text| text.ends_with(":00")));
 }
 
 #[test]

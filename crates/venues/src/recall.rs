@@ -93,7 +93,8 @@ impl Recalled {
             }
         }
         let newest = t.id() > self.high;
-        if late && !newest {
+        if late && (!newest || self.high.is_none()) {
+            // Also where its gap is no longer in the ring: then it says nothing of where trades stand.
             return;
         }
         if !newest && t.id().is_some() {
@@ -257,6 +258,16 @@ mod tests {
         let told_from = UnixNanos::ZERO;
         let expected = Memory { trade_id, last_seen, trade_time, missing, untold, recent, told_from };
         assert_eq!(finish(r), expected);
+    }
+
+    #[test]
+    fn a_late_trade_whose_gap_is_gone_opens_no_hole() {
+        let mut r = Recall::default();
+        trade(&mut r, Some(19), 19, Flags::LATE);
+        trade(&mut r, Some(900), 900, Flags::EMPTY);
+        trade(&mut r, Some(901), 901, Flags::EMPTY);
+        let m = finish(r);
+        assert_eq!((m.trade_id, m.missing, m.untold), (Some(901), vec![], vec![]));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The simulation in Alpaca's words: trades, quotes, bars, crypto books, and what befalls stocks now and then.
 //!
-//! Every frame is an array of one message; a connection puts several into one. Which trades are corrected, cancelled
-//! or followed by a halt depends on their ids alone. A halt ends before the next trade of its symbol, so nothing
-//! trades in it. The consolidated feed and IEX tell the same trades, the one with exchanges of its own choosing.
+//! Every frame is an array of one message; a connection puts several into one. Which trades are corrected or cancelled
+//! depends on their ids alone. A halt is the market's: nothing trades and nobody quotes from its status to the next.
+//! The consolidated feed and IEX tell the same trades, the one with exchanges of its own choosing.
 
 use std::collections::VecDeque;
 
@@ -22,10 +22,9 @@ use crate::text::{push_padded_wide, push_rfc3339_trimmed, push_u64};
 const TICK_NS: u64 = 1_000_000_000;
 const BAND_TICKS: u64 = 5;
 const MINUTE_TICKS: u64 = 60;
-/// One stock trade in so many is corrected, cancelled, followed by a halt.
+/// One stock trade in so many is corrected, cancelled.
 const CORRECTED_OF: u64 = 50;
 const CANCELLED_OF: u64 = 70;
-const HALTED_OF: u64 = 200;
 /// A repair follows its trade after so many more of the symbol.
 const REPAIR_AFTER: u64 = 3;
 /// Price bands lie this far from the last price, percent.
@@ -176,10 +175,6 @@ impl Writer {
         if cancels || trade.id % CORRECTED_OF == 7 {
             desk.repairs.push_back(Repair { trade: *trade, due: trade.id + REPAIR_AFTER, cancels });
         }
-        if trade.id % HALTED_OF == 3 {
-            desk.halted = true;
-            desk.write(STATUSES, readers, log, |_, out| push_status(pair, true, trade.time, out));
-        }
     }
 
     fn write_minute(&mut self, at: usize, mark: UnixNanos, market: &Simulation, readers: &[u32], log: &mut Log) {
@@ -228,10 +223,11 @@ impl MarketWriter for Writer {
         let (at, state) = (event.pair, &market.pairs()[event.pair]);
         let pair = &state.spec.pair;
         let stock = !is_crypto(&pair.symbol);
+        if self.desks[at].halted && !state.is_halted(event.time) {
+            self.desks[at].halted = false;
+            self.desks[at].write(STATUSES, readers, log, |_, out| push_status(pair, false, event.time, out));
+        }
         for trade in &event.trades {
-            if std::mem::take(&mut self.desks[at].halted) {
-                self.desks[at].write(STATUSES, readers, log, |_, out| push_status(pair, false, event.time, out));
-            }
             let desk = &mut self.desks[at];
             if stock && hours::is_late(pair, trade) {
                 desk.late.push_back(*trade);
@@ -257,6 +253,10 @@ impl MarketWriter for Writer {
                 push_quote_fields(state, endpoint, event.time, out);
                 out.extend_from_slice(b"}]");
             });
+        }
+        if !self.desks[at].halted && state.is_halted(event.time) {
+            self.desks[at].halted = true;
+            self.desks[at].write(STATUSES, readers, log, |_, out| push_status(pair, true, event.time, out));
         }
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use model::{Price, Qty};
 
 use crate::market::simulation::SimulatedPair;
-use crate::market::{Pair, PairStatus};
+use crate::market::{Hours, Pair, PairStatus};
 use crate::options::{Account, Limits};
 use crate::requests::{Limit, Part};
 
@@ -128,6 +128,7 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             lot: Qty(1),
             status: PairStatus::Trading,
             tape: false,
+            hours: Hours::Always,
         },
         start_price: Price(cents),
         usual_size: Qty(shares),
@@ -143,6 +144,7 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             lot: Qty(1),
             status: PairStatus::Trading,
             tape: false,
+            hours: Hours::Always,
         },
         start_price: Price(start_price),
         usual_size: Qty(usual_size),

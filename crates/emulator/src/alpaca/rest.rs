@@ -12,7 +12,7 @@ use super::frames::{push_bar_fields, push_book_fields, push_quote, push_trade_fi
 use super::trading::{self, is_trading};
 use super::{Endpoint, INTERVALS_S, is_crypto};
 use crate::http::{Response, percent_decoded};
-use crate::market::{Bar, Market, Pair, Trade};
+use crate::market::{Bar, Market, Pair, PairStatus, Trade};
 use crate::options::Account;
 use crate::requests::Left;
 use crate::text::push_padded;
@@ -106,7 +106,7 @@ fn route(
     match parts {
         ["v2", "assets", rest @ ..] => return assets(head, rest, market),
         ["v2", rest @ ..] => {
-            if let Some(done) = trading::answer(rest, head, now) {
+            if let Some(done) = trading::answer(rest, head, &*market, now) {
                 return done;
             }
         }
@@ -363,10 +363,10 @@ fn read_token(token: &str) -> Option<(String, u64)> {
 }
 
 fn assets(head: &RequestHead, rest: &[&str], market: &dyn Market) -> Result<String, Failure> {
-    let class = head.query_value("asset_class");
+    let (class, status) = (head.query_value("asset_class"), head.query_value("status"));
     let fits = |pair: &&Pair| {
         let own = if is_crypto(&pair.symbol) { "crypto" } else { "us_equity" };
-        class.is_none_or(|class| class == own)
+        class.is_none_or(|class| class == own) && status.is_none_or(|status| status == asset_status(pair))
     };
     match rest {
         [] => {
@@ -380,6 +380,10 @@ fn assets(head: &RequestHead, rest: &[&str], market: &dyn Market) -> Result<Stri
             found.map(|pair| asset(pair).to_string()).ok_or_else(|| (404, format!("asset not found for {name}")))
         }
     }
+}
+
+fn asset_status(pair: &Pair) -> &'static str {
+    pair.status_text("active", "inactive")
 }
 
 fn asset(pair: &Pair) -> Value {
@@ -400,8 +404,8 @@ fn asset(pair: &Pair) -> Value {
         "exchange": if crypto { "CRYPTO" } else { "NASDAQ" },
         "symbol": pair.symbol,
         "name": format!("{}, simulated", pair.symbol),
-        "status": pair.status_text("active", "inactive"),
-        "tradable": true,
+        "status": asset_status(pair),
+        "tradable": pair.status == PairStatus::Trading,
         "marginable": !crypto,
         "shortable": !crypto,
         "easy_to_borrow": !crypto,

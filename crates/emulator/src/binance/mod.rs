@@ -1,25 +1,24 @@
 //! Binance spot: WebSocket streams, raw and combined, and the REST paths a market-data client asks.
 
 mod capture;
+mod figures;
 mod frames;
+mod intervals;
 mod protocol;
 mod rest;
 mod tickers;
+mod topics;
 
 pub(crate) use capture::Format;
 pub(crate) use frames::BinanceWriter;
+pub(crate) use intervals::INTERVALS_S;
 pub(crate) use protocol::Protocol;
 pub(crate) use rest::{Rest, depth};
 
 use model::{Price, Qty};
 
 use crate::market::simulation::SimulatedPair;
-use crate::market::{Pair, PairStatus};
-
-/// Bar intervals served, by name and in seconds.
-pub(crate) const INTERVALS: [(&str, u64); 4] = [("1m", 60), ("5m", 300), ("15m", 900), ("1h", 3600)];
-/// The same in seconds, for the simulation.
-pub(crate) const INTERVALS_S: [u64; 4] = [60, 300, 900, 3600];
+use crate::market::{Hours, Pair, PairStatus};
 
 /// Behind the name of a stream whose times are wanted in microseconds.
 pub(crate) const MICROS_MARK: &str = "#us";
@@ -37,6 +36,7 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             lot: Qty(lot),
             status: PairStatus::Trading,
             tape: false,
+            hours: Hours::Always,
         },
         start_price: Price(start_cents * 1_000_000),
         usual_size: Qty(usual_size),

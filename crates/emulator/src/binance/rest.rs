@@ -8,11 +8,12 @@ use feed::websocket::handshake::RequestHead;
 use model::{Qty, Side, UnixNanos};
 use serde_json::{Value, json};
 
-use super::frames::push_level;
-use super::{INTERVALS, tickers};
+use super::frames::push_book;
+use super::intervals::Interval;
+use super::tickers;
 use crate::http::{Response, percent_decoded};
-use crate::market::{Bar, BookView, Market, Pair};
-use crate::text::{push_padded, push_padded_wide, push_u64};
+use crate::market::{Bar, BookView, Market, Pair, Trade};
+use crate::text::{push_padded, push_padded_wide};
 
 /// Requests that an address may go on making in a minute in which it was told to stop, before it is banned.
 const WARNINGS_MAX: u32 = 20;
@@ -158,23 +159,31 @@ fn trades_page(head: &RequestHead, market: &mut dyn Market) -> Answer {
     let mut all = market.trades(at);
     let ms = |time: UnixNanos| time.0 / 1_000_000;
     all.retain(|trade| end.is_none_or(|end| ms(trade.time) <= end));
+    let (pair, kept): (_, Vec<&[Trade]>) = (
+        &market.pairs()[at],
+        match aggregated {
+            true => all.chunk_by(|a, b| a.aggregate == b.aggregate).collect(),
+            false => all.chunks(1).collect(),
+        },
+    );
+    let id = |fills: &[Trade]| if aggregated { fills[0].aggregate } else { fills[0].id };
     let first = match (from, start) {
-        (Some(from), _) => all.partition_point(|trade| trade.id < from),
-        (None, Some(start)) => all.partition_point(|trade| ms(trade.time) < start),
-        (None, None) => all.len().saturating_sub(limit),
+        (Some(from), _) => kept.partition_point(|fills| id(fills) < from),
+        (None, Some(start)) => kept.partition_point(|fills| ms(fills[0].time) < start),
+        (None, None) => kept.len().saturating_sub(limit),
     };
-    let served = &all[first..(first + limit).min(all.len())];
-    Ok(trades(aggregated, &market.pairs()[at], served))
+    let push = if aggregated { aggregate } else { trade };
+    let served: Vec<String> = kept[first..].iter().take(limit).map(|fills| push(pair, fills)).collect();
+    Ok(format!("[{}]", served.join(",")))
 }
 
 fn klines_page(head: &RequestHead, market: &mut dyn Market) -> Answer {
     let at = symbol(head, market.pairs())?;
     let limit = limit(head, 500, 1000)?;
     let name = head.query_value("interval").ok_or_else(|| missing("interval"))?;
-    let interval = INTERVALS.iter().find(|(known, _)| *known == name);
-    let (_, seconds) = interval.ok_or((400, -1120, "Invalid interval.".to_owned()))?;
+    let interval = Interval::of(name).ok_or((400, -1120, "Invalid interval.".to_owned()))?;
     let (start, end) = span(head)?;
-    let mut bars = market.bars(at, *seconds);
+    let mut bars = interval.all(&market.bars(at, interval.base_s));
     let ms = |bar: &Bar| bar.begin.0 / 1_000_000;
     bars.retain(|bar| start.is_none_or(|start| ms(bar) >= start) && end.is_none_or(|end| ms(bar) <= end));
     // From a start on the oldest, otherwise the latest.
@@ -316,42 +325,40 @@ fn symbol_entry(pair: &Pair) -> Value {
 }
 
 pub(crate) fn depth(pair: &Pair, book: &BookView) -> String {
-    let mut out = b"{\"lastUpdateId\":".to_vec();
-    push_u64(book.update_id, &mut out);
-    for (name, levels) in [("bids", &book.bids), ("asks", &book.asks)] {
-        out.extend_from_slice(format!(",\"{name}\":[").as_bytes());
-        for (index, level) in levels.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            push_level(level.price.0, level.size, pair, &mut out);
-        }
-        out.push(b']');
-    }
-    out.push(b'}');
+    let mut out = Vec::new();
+    push_book(pair, book.update_id, book.bids.iter().copied(), book.asks.iter().copied(), &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn trades(aggregated: bool, pair: &Pair, trades: &[crate::market::Trade]) -> String {
-    let entries: Vec<String> = trades
-        .iter()
-        .map(|trade| {
-            let (price, size) = (text(trade.price.0, pair.price_scale), text(trade.size.0, pair.size_scale));
-            let (id, time, sold) = (trade.id, trade.time.0 / 1_000_000, trade.taker == Side::Sell);
-            if aggregated {
-                return format!(
-                    "{{\"a\":{id},\"p\":\"{price}\",\"q\":\"{size}\",\"f\":{id},\"l\":{id},\"T\":{time},\"m\":{sold},\
-                     \"M\":true}}"
-                );
-            }
-            let cost = wide(trade.price.notional(trade.size).0, pair.price_scale, pair);
-            format!(
-                "{{\"id\":{id},\"price\":\"{price}\",\"qty\":\"{size}\",\"quoteQty\":\"{cost}\",\"time\":{time},\
-                 \"isBuyerMaker\":{sold},\"isBestMatch\":true}}"
-            )
-        })
-        .collect();
-    format!("[{}]", entries.join(","))
+/// The fills of one taker at one price, one at least.
+fn aggregate(pair: &Pair, fills: &[Trade]) -> String {
+    let (first, last) = (&fills[0], &fills[fills.len() - 1]);
+    let size = fills.iter().map(|fill| fill.size.0).sum();
+    format!(
+        "{{\"a\":{},\"p\":\"{}\",\"q\":\"{}\",\"f\":{},\"l\":{},\"T\":{},\"m\":{},\"M\":true}}",
+        first.aggregate,
+        price_text(first.price.0, pair),
+        size_text(Qty(size), pair),
+        first.id,
+        last.id,
+        first.time.0 / 1_000_000,
+        first.taker == Side::Sell
+    )
+}
+
+/// The one trade of a list.
+fn trade(pair: &Pair, fills: &[Trade]) -> String {
+    let trade = &fills[0];
+    format!(
+        "{{\"id\":{},\"price\":\"{}\",\"qty\":\"{}\",\"quoteQty\":\"{}\",\"time\":{},\"isBuyerMaker\":{},\
+         \"isBestMatch\":true}}",
+        trade.id,
+        price_text(trade.price.0, pair),
+        size_text(trade.size, pair),
+        wide(trade.price.notional(trade.size).0, pair.price_scale, pair),
+        trade.time.0 / 1_000_000,
+        trade.taker == Side::Sell
+    )
 }
 
 fn klines(pair: &Pair, bars: &[Bar]) -> String {

@@ -1,22 +1,19 @@
 //! Binance's REST tickers: the last day, the running window, prices, best quotes, and the average of five minutes.
 //!
-//! Figures come from the market's own bars, so they are those of the trades that were made. A symbol in which nothing
-//! was traded has zeros, and ids of -1, as at the venue.
+//! The figures are those of the streams: see [`super::figures`].
 
 use feed::websocket::handshake::RequestHead;
 use model::{Qty, UnixNanos};
 use serde_json::{Value, json};
 
+use super::figures::{AVERAGE_MIN, Figures, bars_s};
 use super::rest::{Failure, missing, price_text, size_text, symbol, wide};
 use crate::http::percent_decoded;
-use crate::market::{Bar, Market, Pair};
-use crate::sums::Sum;
+use crate::market::{Market, Pair};
 
 const DAY_MS: u64 = 86_400_000;
 const HOUR_S: u64 = 3600;
 const MINUTE_S: u64 = 60;
-/// Minutes of the average price.
-const AVERAGE_MIN: u64 = 5;
 
 /// Whether a path ends with the name of a ticker.
 pub(super) fn is_ticker(path: &str) -> bool {
@@ -64,14 +61,13 @@ pub(super) fn answer(
 /// `/api/v3/avgPrice`.
 pub(super) fn average(head: &RequestHead, market: &mut dyn Market, now: UnixNanos) -> Result<String, Failure> {
     let at = symbol(head, market.pairs())?;
-    let since = now.0.saturating_sub(AVERAGE_MIN * MINUTE_S * 1_000_000_000);
-    let bars = market.bars(at, MINUTE_S);
-    let recent: Vec<&Bar> = bars.iter().filter(|bar| bar.begin.0 >= since).collect();
-    let price = match Sum::of(recent.iter().copied()) {
-        Some(sum) => price_text(sum.average(), &market.pairs()[at]),
+    let average = super::figures::average(market.bars(at, MINUTE_S).iter(), now);
+    let price = match average {
+        Some(price) => price_text(price, &market.pairs()[at]),
         None => last_price(at, market),
     };
-    Ok(json!({"mins": AVERAGE_MIN, "price": price, "closeTime": now.0 / 1_000_000}).to_string())
+    let last = market.trades(at).last().map_or(now, |trade| trade.time);
+    Ok(json!({"mins": AVERAGE_MIN, "price": price, "closeTime": last.0 / 1_000_000}).to_string())
 }
 
 /// The request weight of a ticker, by how many symbols it tells.
@@ -141,33 +137,27 @@ fn book_ticker(at: usize, market: &mut dyn Market) -> Value {
 }
 
 fn statistics(name: &str, mini: bool, at: usize, (from, to): (u64, u64), market: &mut dyn Market) -> Value {
-    let bars = market.bars(at, if to - from < DAY_MS / 24 { MINUTE_S } else { HOUR_S });
-    let sum = Sum::of(bars.iter().filter(|bar| bar.end().0 / 1_000_000 > from));
+    let figures = Figures::of(market.bars(at, bars_s(to - from)).iter(), (from, to));
     let quote = book_ticker(at, market);
     let last = market.trades(at).last().copied();
     let pair = &market.pairs()[at];
     let price = |value: i64| price_text(value, pair);
-    let (open, close) = sum.as_ref().map_or((0, 0), |sum| (sum.first.open.0, sum.last.close.0));
-    let (high, low) = sum.as_ref().map_or((0, 0), |sum| (sum.high, sum.low));
-    let (volume, cost) = sum.as_ref().map_or((0, 0), |sum| (sum.volume, sum.cost));
-    let ids = sum.as_ref().map_or((-1, -1), |sum| (sum.first.first_id as i64, sum.last.last_id as i64));
     let mut told = json!({
         "symbol": pair.symbol,
-        "openPrice": price(open), "highPrice": price(high), "lowPrice": price(low), "lastPrice": price(close),
-        "volume": wide(volume, 0, pair), "quoteVolume": wide(cost, pair.price_scale, pair),
-        "openTime": from, "closeTime": to, "firstId": ids.0, "lastId": ids.1,
-        "count": sum.as_ref().map_or(0, |sum| sum.trades),
+        "openPrice": price(figures.open), "highPrice": price(figures.high), "lowPrice": price(figures.low),
+        "lastPrice": price(figures.close),
+        "volume": wide(figures.volume, 0, pair), "quoteVolume": wide(figures.cost, pair.price_scale, pair),
+        "openTime": from, "closeTime": to, "firstId": figures.first_id, "lastId": figures.last_id,
+        "count": figures.trades,
     });
     if mini {
         return told;
     }
-    let change = close - open;
-    let percent = i128::from(change) * 100_000 / i128::from(open.max(1));
-    told["priceChange"] = Value::from(price(change));
-    told["priceChangePercent"] = Value::from(format!("{:.3}", percent as f64 / 1000.0));
-    told["weightedAvgPrice"] = Value::from(price(sum.as_ref().map_or(0, Sum::average)));
+    told["priceChange"] = Value::from(price(figures.change()));
+    told["priceChangePercent"] = Value::from(figures.percent());
+    told["weightedAvgPrice"] = Value::from(price(figures.average));
     if name == "24hr" {
-        told["prevClosePrice"] = Value::from(price(open));
+        told["prevClosePrice"] = Value::from(price(figures.open));
         told["lastQty"] = Value::from(size_text(last.map_or(Qty(0), |trade| trade.size), pair));
         for field in ["bidPrice", "bidQty", "askPrice", "askQty"] {
             told[field] = quote[field].clone();

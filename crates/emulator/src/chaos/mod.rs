@@ -13,5 +13,5 @@ mod script;
 
 pub use deeds::Deed;
 pub use lane::{Direction, End, Lane, Step};
-pub use proxy::{Address, ChaosError, Handle, Options, Proxy};
+pub use proxy::{Address, AddressError, ChaosError, Handle, Options, Proxy};
 pub use script::{Effect, Extent, Pieces, Rule, Script, ScriptError, When};

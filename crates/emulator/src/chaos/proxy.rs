@@ -35,10 +35,23 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-impl Address {
-    /// What has a slash is a path.
-    pub fn parse(text: &str) -> Address {
-        if text.contains('/') { Address::Unix(text.into()) } else { Address::Tcp(text.to_owned()) }
+/// What is no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no address; write host:port, or the path of a Unix socket with a slash in it (./socket)")]
+pub struct AddressError(String);
+
+impl std::str::FromStr for Address {
+    type Err = AddressError;
+
+    /// What has a slash is a path; anything else needs a host and a port.
+    fn from_str(text: &str) -> Result<Address, AddressError> {
+        let is_tcp =
+            || text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        match text {
+            _ if text.contains('/') => Ok(Address::Unix(text.into())),
+            _ if is_tcp() => Ok(Address::Tcp(text.to_owned())),
+            _ => Err(AddressError(text.to_owned())),
+        }
     }
 }
 
@@ -55,12 +68,12 @@ impl std::fmt::Display for Address {
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
     /// The address cannot be listened at.
-    #[error("cannot listen at {address}: {source}; write it as 127.0.0.1:7500 or as the path of a socket")]
+    #[error("cannot listen at {address}: {cause}; write it as 127.0.0.1:7500 or as the path of a socket")]
     Listen {
         /// The address.
         address: Address,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A thread cannot be had.
     #[error("cannot start a thread: {0}")]
@@ -106,7 +119,7 @@ struct Shared {
 impl Proxy {
     /// Listens and returns.
     pub fn start(options: Options) -> Result<Handle, ChaosError> {
-        let failed = |source| ChaosError::Listen { address: options.listen.clone(), source };
+        let failed = |cause| ChaosError::Listen { address: options.listen.clone(), cause };
         let listener = Listener::bind(&options.listen).map_err(failed)?;
         let address = listener.address().map_err(failed)?;
         let shared = Arc::new(Shared {
@@ -569,5 +582,23 @@ impl Write for &Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port_or_a_path() {
+        for text in ["127.0.0.1:7500", "localhost:0", "[::1]:80"] {
+            assert_eq!(text.parse(), Ok(Address::Tcp(text.to_owned())));
+        }
+        for text in ["./socket", "/run/a:1", "a/b"] {
+            assert_eq!(text.parse(), Ok(Address::Unix(text.into())));
+        }
+        for text in ["nope", "", ":80", "host:", "host:port", "host:70000", "host"] {
+            assert_eq!(text.parse::<Address>(), Err(AddressError(text.to_owned())), "{text}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::http::Response;
 use crate::market::simulation::{Change, SimulatedPair};
-use crate::market::{Market, Pair, PairStatus};
+use crate::market::{Hours, Market, Pair, PairStatus};
 use crate::options::Limits;
 use crate::requests::{Left, Limit};
 
@@ -39,6 +39,7 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             lot: Qty(1),
             status: PairStatus::Trading,
             tape: false,
+            hours: Hours::Always,
         },
         start_price: Price(start_price),
         usual_size: Qty(usual_size),

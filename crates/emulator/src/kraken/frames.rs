@@ -222,7 +222,8 @@ pub(super) fn worst(pair: &PairState, side: Side, depth: usize) -> Option<Price>
     (rest.len() > 0).then_some(worst.price)
 }
 
-/// Collects what a subscriber must be told of one side, and moves the boundary of what it holds.
+/// Collects what a subscriber must be told of one side, and moves the boundary of what it holds. Gives how many levels
+/// stand at the end that did not change but are held again, because better ones went.
 pub(super) fn tell_side(
     pair: &PairState,
     side: Side,
@@ -230,7 +231,7 @@ pub(super) fn tell_side(
     held: &mut Option<Price>,
     changes: &[Change],
     told: &mut Vec<Level>,
-) {
+) -> usize {
     let better = |a: Price, b: Price| if side == Side::Buy { a > b } else { a < b };
     let (old, new) = (*held, worst(pair, side, depth));
     *held = new;
@@ -252,7 +253,8 @@ pub(super) fn tell_side(
     // every level would lose its worst one otherwise.
     told.sort_by_key(|level| level.size.0 != 0);
     // Levels that were behind the boundary and are not any more, because better ones went.
-    let Some(old) = old else { return };
+    let changed = told.len();
+    let Some(old) = old else { return 0 };
     let levels = pair.book().levels(side);
     let entering = levels.skip(depth.saturating_sub(changes.len() + 1)).take((changes.len() + 1).min(depth));
     for level in entering {
@@ -260,6 +262,7 @@ pub(super) fn tell_side(
             told.push(level);
         }
     }
+    told.len() - changed
 }
 
 /// CRC-32 of the ten best asks and bids, as digits without points and leading zeros.

@@ -16,7 +16,7 @@ use model::{Price, Qty, UnixNanos};
 
 use crate::connection::Protocol;
 use crate::market::simulation::SimulatedPair;
-use crate::market::{Pair, PairStatus};
+use crate::market::{Hours, Pair, PairStatus};
 use crate::options::Limits;
 
 /// Depths a book can be subscribed to.
@@ -44,6 +44,7 @@ pub(crate) fn default_pairs() -> Vec<SimulatedPair> {
             lot: Qty(1),
             status: PairStatus::Trading,
             tape: false,
+            hours: Hours::Always,
         },
         start_price: Price(start_price),
         usual_size: Qty(usual_size),

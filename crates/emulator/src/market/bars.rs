@@ -92,6 +92,22 @@ impl Bar {
         self.last_id = trade.id;
     }
 
+    /// This bar and the ones behind it, of which `later` is the sum.
+    pub(crate) fn before(&self, later: &Self) -> Self {
+        Self {
+            close: later.close,
+            high: self.high.max(later.high),
+            low: self.low.min(later.low),
+            volume: self.volume + later.volume,
+            cost: self.cost + later.cost,
+            taker_buy_volume: self.taker_buy_volume + later.taker_buy_volume,
+            taker_buy_cost: self.taker_buy_cost + later.taker_buy_cost,
+            trades: self.trades + later.trades,
+            last_id: later.last_id,
+            ..*self
+        }
+    }
+
     /// End of the interval, exclusive.
     pub(crate) fn end(&self) -> UnixNanos {
         UnixNanos(self.begin.0 + self.interval_s * 1_000_000_000)

@@ -13,7 +13,7 @@ use book::Book;
 use model::{Price, Qty, UnixNanos};
 use scan::{Json, Kind};
 
-use super::{BookView, Pair, PairStatus, Topic, TopicId};
+use super::{BookView, Hours, Pair, PairStatus, Topic, TopicId};
 use crate::error::CaptureError;
 
 /// Frames without a receive time follow one another at this distance, ns.
@@ -174,7 +174,7 @@ pub(crate) fn read_capture(
 
 /// The files meant by a path: a folder's, or those that share a capture's name up to its first point.
 fn files(path: &Path) -> Result<Vec<PathBuf>, CaptureError> {
-    let failed = |source| CaptureError::Read { path: path.to_owned(), source };
+    let failed = |cause| CaptureError::Read { path: path.to_owned(), cause };
     let (folder, stem) = if path.is_dir() {
         (path.to_owned(), None)
     } else {
@@ -199,7 +199,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, CaptureError> {
 }
 
 fn open(path: &Path) -> Result<Box<dyn BufRead>, CaptureError> {
-    let file = File::open(path).map_err(|source| CaptureError::Read { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|cause| CaptureError::Read { path: path.to_owned(), cause })?;
     let zipped = path.extension().is_some_and(|extension| extension == "gz");
     let plain: Box<dyn Read> = if zipped { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
     Ok(Box::new(BufReader::with_capacity(1 << 16, plain)))
@@ -231,7 +231,7 @@ struct CaptureReader<'f> {
 impl CaptureReader<'_> {
     fn lines(path: &Path, mut each: impl FnMut(usize, &str) -> Result<(), String>) -> Result<(), CaptureError> {
         for (index, line) in open(path)?.lines().enumerate() {
-            let line = line.map_err(|source| CaptureError::Read { path: path.to_owned(), source })?;
+            let line = line.map_err(|cause| CaptureError::Read { path: path.to_owned(), cause })?;
             each(index, &line).map_err(|problem| CaptureError::Line {
                 path: path.to_owned(),
                 line: index + 1,
@@ -315,6 +315,7 @@ impl CaptureReader<'_> {
             lot,
             status: PairStatus::Trading,
             tape: false,
+            hours: Hours::Always,
         });
         self.scales.push([0; 4]);
         self.capture.pairs.len() - 1

@@ -65,8 +65,8 @@ impl Draw {
     /// Waiting times that come in clusters: most are short, some long; mean [`ONE`].
     #[inline]
     pub(crate) fn clustered(&mut self) -> u64 {
-        // 65 % of mean 0.2 and 35 % of mean 2.4857: 0.13 + 0.87.
-        let mean = if self.chance(650) { ONE * 2 / 10 } else { ONE * 24_857 / 10_000 };
+        // 74 % of mean 0.12 and 26 % of mean 3.5046: 0.0888 + 0.9112.
+        let mean = if self.chance(740) { ONE * 12 / 100 } else { ONE * 35_046 / 10_000 };
         (self.exponential() * mean) >> 16
     }
 

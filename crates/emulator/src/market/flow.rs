@@ -47,8 +47,8 @@ const GAP: i128 = 8;
 const TOUCH_SPREAD: i64 = 3 * ONE as i64 / 2;
 const DEEP_PART: i64 = 6;
 const DEEP_SPREAD: i64 = 2 * ONE as i64;
-const TAKEN_PART: i64 = 600;
-const TAKEN_SPREAD: i64 = 7 * ONE as i64 / 2;
+const TAKEN_PART: i64 = 1_000;
+const TAKEN_SPREAD: i64 = 13 * ONE as i64 / 4;
 
 /// The traders of one instrument.
 #[derive(Clone, Debug)]
@@ -259,8 +259,11 @@ impl Flow {
             let off = (self.best(side, book) - self.seen).abs() / (8 * self.gap);
             let off = off.min(JUMP_LEVELS_MAX);
             self.withdraw(side, draw.within(1, 4) + off, draw, book, out);
-            if draw.chance(600) {
-                self.improve(side.opposite(), draw, book, out);
+            // Whoever was first to see it quotes anew on both sides.
+            for side in [side.opposite(), side] {
+                if draw.chance(850) {
+                    self.improve(side, draw, book, out);
+                }
             }
             if off > 0 {
                 self.lay(side.opposite(), off, draw, book, out);
@@ -336,8 +339,8 @@ impl Flow {
 
     /// A level `rank` behind the best gains, loses or changes an order.
     fn alter(&mut self, side: Side, rank: usize, draw: &mut Draw, book: &mut Matching, out: &mut Event) {
-        let level = book.book().levels(side).nth(rank).expect("the rank was drawn below the side's depth");
-        let (price, count) = (level.price, book.count(side, level.price));
+        let price = book.price(side, rank).expect("the rank was drawn below the side's depth");
+        let count = book.count(side, price);
         let choice = draw.below(100);
         let joins = choice < 42 || count == 1 && (choice < 60 || Self::is_thin(side, book, 0));
         if joins && count < LEVEL_ORDERS_MAX {
@@ -372,9 +375,8 @@ impl Flow {
         // Most changes are near the touch, as at real venues.
         let rank = any().min(any()).min(any());
         let rank = if draw.chance(300) { rank.min(NEAR_LEVELS) } else { rank };
-        let level = |rank: usize, book: &Matching| {
-            book.book().levels(side).nth(rank).expect("the rank was drawn below the side's depth").price
-        };
+        let level =
+            |rank: usize, book: &Matching| book.price(side, rank).expect("the rank was drawn below the side's depth");
         if depth > target + LEVELS_SLACK {
             let worst = level(depth - 1, book);
             return self.clear_level(side, worst, book, out);

@@ -4,7 +4,8 @@
 //! Invariants: the orders of a level add up to its size; no bid at or above an ask; a trade is at the maker's price and
 //! no larger than what is left of either order; every order event has the next sequence. Orders lie in a slab, those of
 //! a level in a list from oldest to youngest, lists are found by price in a table, and the [`Book`] keeps the levels in
-//! order: once as large as it gets, it takes no memory for what happens.
+//! order: once as large as it gets, it takes no memory for what happens. Traders look at levels by rank, which a book
+//! would have to count out, so the prices lie in a list too, the best at its end, where most comes and goes.
 
 use book::{Book, Level};
 use model::{Price, Qty, Side};
@@ -108,11 +109,15 @@ impl Queues {
 pub(crate) struct Matching {
     book: Book,
     queues: [Queues; 2],
+    /// The prices of each side, the best last.
+    ranks: [Vec<i64>; 2],
     slots: Vec<Slot>,
     free: u32,
     live: usize,
     made: u64,
     next_trade_id: u64,
+    /// Number of the last fills of one taker at one price.
+    aggregate: u64,
     sequence: u64,
     salt: u64,
     /// Whether order events are told.
@@ -126,11 +131,13 @@ impl Matching {
         Self {
             book: Book::with_capacity(levels),
             queues: [Queues::with_capacity(levels), Queues::with_capacity(levels)],
+            ranks: [Vec::with_capacity(levels * 2), Vec::with_capacity(levels * 2)],
             slots: Vec::with_capacity(levels * 3),
             free: NONE,
             live: 0,
             made: 0,
             next_trade_id: first_id + 1,
+            aggregate: first_id,
             sequence: first_id,
             salt,
             tells,
@@ -164,6 +171,12 @@ impl Matching {
 
     pub(crate) fn last_match(&self) -> Option<&Match> {
         self.last_match.as_ref()
+    }
+
+    /// The price `rank` levels behind the best one.
+    pub(crate) fn price(&self, side: Side, rank: usize) -> Option<Price> {
+        let prices = &self.ranks[index(side)];
+        prices.len().checked_sub(rank + 1).map(|at| Price(prices[at]))
     }
 
     /// Every order of a side: best price first, oldest first.
@@ -244,12 +257,20 @@ impl Matching {
         let side = taker_side.opposite();
         let at = self.queues[index(side)].find(price.0);
         let before = self.queues[index(side)].table[at].size;
+        self.aggregate += 1;
         while left > 0 {
             let place = self.queues[index(side)].table[at].oldest;
             let Some(maker) = self.slots.get(place as usize).copied() else { break };
             let size = left.min(maker.size);
             left -= size;
-            let trade = Trade { id: self.next_trade_id, time: out.time, price, size: Qty(size), taker: taker_side };
+            let trade = Trade {
+                id: self.next_trade_id,
+                aggregate: self.aggregate,
+                time: out.time,
+                price,
+                size: Qty(size),
+                taker: taker_side,
+            };
             self.next_trade_id += 1;
             out.trades.push(trade);
             if self.tells {
@@ -359,6 +380,18 @@ impl Matching {
         let queue = self.queues[index(side)].table[at];
         if queue.count == 0 {
             self.queues[index(side)].close(at);
+        }
+        if before == 0 || queue.count == 0 {
+            let prices = &mut self.ranks[index(side)];
+            let found = prices.binary_search_by(|other| match side {
+                Side::Buy => other.cmp(&price.0),
+                Side::Sell => price.0.cmp(other),
+            });
+            match found {
+                Ok(at) if queue.count == 0 => drop(prices.remove(at)),
+                Err(at) if queue.count > 0 => prices.insert(at, price.0),
+                _ => {}
+            }
         }
         self.book.set(side, price, Qty(queue.size));
         out.changes.push(Change { side, price, before: Qty(before), after: Qty(queue.size) });

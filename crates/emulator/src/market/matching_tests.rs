@@ -124,6 +124,8 @@ fn compare(seed: u64, span: i64, steps: u64) {
             assert_eq!(orders, naive.side(side), "seed {seed} step {step}");
             let told: Vec<Level> = crate::market::orders::levels(book.side(side)).iter().map(|(l, _)| *l).collect();
             assert_eq!(told, book.book().levels(side).collect::<Vec<_>>(), "seed {seed} step {step}");
+            let ranked: Vec<Price> = (0..told.len() + 1).map_while(|rank| book.price(side, rank)).collect();
+            assert!(ranked.iter().eq(told.iter().map(|level| &level.price)), "seed {seed} step {step}");
             for level in &told {
                 assert_eq!(levels.get(&(side, level.price)), Some(&level.size.0));
             }

@@ -20,6 +20,7 @@ pub(crate) mod orders;
 mod recorded;
 pub(crate) mod reference;
 pub(crate) mod report;
+pub(crate) mod sessions;
 pub(crate) mod simulation;
 
 pub(crate) use capture::{CaptureFormat, CapturedFrame, Patch, PatchKind, read_capture, walk};
@@ -75,9 +76,31 @@ pub struct Pair {
     pub status: PairStatus,
     /// Whether a stock's trades are marked by session, and some printed late.
     pub tape: bool,
+    /// When it is traded.
+    pub hours: Hours,
+}
+
+/// When an instrument is traded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hours {
+    /// Around the clock.
+    #[default]
+    Always,
+    /// In the sessions of New York's exchanges, from 04:00 to 20:00, holidays and early closes kept.
+    Exchange,
 }
 
 impl Pair {
+    /// Whether it is traded at a time.
+    pub(crate) fn trades_at(&self, time: UnixNanos) -> bool {
+        self.hours == Hours::Always || sessions::is_trading(time)
+    }
+
+    /// Whether it is a stock: nothing but itself is bought with the quote currency.
+    pub(crate) fn is_stock(&self) -> bool {
+        self.base == self.symbol
+    }
+
     /// The venue's word for whether it is traded.
     pub(crate) fn status_text(&self, trading: &'static str, delisted: &'static str) -> &'static str {
         match self.status {
@@ -91,6 +114,8 @@ impl Pair {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trade {
     pub(crate) id: u64,
+    /// Counts what takers met by price: fills of one taker at one price have the same number.
+    pub(crate) aggregate: u64,
     pub(crate) time: UnixNanos,
     pub(crate) price: Price,
     pub(crate) size: Qty,

@@ -186,7 +186,9 @@ impl Market for Recorded {
     }
 
     fn advance(&mut self, now: UnixNanos, readers: &[u32], log: &mut Log) {
-        if self.over || readers.iter().all(|count| *count == 0) {
+        // What stands still whatever is recorded does not begin a pass: clients ask for instruments first.
+        let standing = self.format.standing_topics().len();
+        if self.over || readers[standing..].iter().all(|count| *count == 0) {
             return;
         }
         if self.passes.is_some_and(|passes| self.number >= passes) {

@@ -60,6 +60,12 @@ pub(crate) struct Setup {
     pub(crate) changes_every: Option<Duration>,
 }
 
+/// A stock is halted behind one trade in so many, for so long, and not again within so long, ns.
+const HALTED_OF: u64 = 200;
+const HALTED_PLACE: u64 = 3;
+const HALT_NS: u64 = 2_000_000_000;
+const HALTS_APART_NS: u64 = 60_000_000_000;
+
 /// One pair's state.
 #[derive(Debug)]
 pub(crate) struct PairState {
@@ -79,6 +85,8 @@ pub(crate) struct PairState {
     /// Events so far, those that were scheduled included.
     events: u64,
     scheduled: u64,
+    /// When the last halt began.
+    halted: Option<UnixNanos>,
 }
 
 /// All pairs, one market.
@@ -138,7 +146,10 @@ impl Simulation {
         }
         let (pair, event) = (&mut self.pairs[at], &mut self.event);
         event.begin(at, time);
-        pair.act(worth_at, event);
+        event.kind = EventKind::Deep;
+        if !pair.is_halted(time) && pair.spec.pair.trades_at(time) {
+            pair.act(worth_at, event);
+        }
         let next_ns = pair.schedule(now_ns);
         self.schedule.set(at, next_ns);
     }
@@ -207,6 +218,7 @@ impl PairState {
             arrivals: Arrivals::new(setup.seed, own, mean_ns, setup.lively),
             events: 0,
             scheduled: 0,
+            halted: None,
             first: spec.clone(),
             spec,
         }
@@ -232,12 +244,26 @@ impl PairState {
         };
         for trade in &event.trades {
             if self.trades.len() >= self.trades_kept {
-                self.trades.pop_front();
+                let gone = self.trades.pop_front();
+                // Fills that are told together go together.
+                let rest = |next: &Trade| gone.is_some_and(|gone| gone.aggregate == next.aggregate);
+                while self.trades.front().is_some_and(rest) {
+                    self.trades.pop_front();
+                }
             }
             self.trades.push_back(*trade);
             self.day.add(trade);
             self.bars.iter_mut().for_each(|bars| bars.add(trade));
         }
+        if self.spec.pair.is_stock() && event.trades.iter().any(|trade| trade.id % HALTED_OF == HALTED_PLACE) {
+            let again = self.halted.is_none_or(|last| event.time.0.saturating_sub(last.0) >= HALTS_APART_NS);
+            self.halted = if again { Some(event.time) } else { self.halted };
+        }
+    }
+
+    /// Whether trading is halted: nobody orders, cancels or trades.
+    pub(crate) fn is_halted(&self, time: UnixNanos) -> bool {
+        self.halted.is_some_and(|since| time.0.saturating_sub(since.0) < HALT_NS)
     }
 
     pub(crate) fn book(&self) -> &Book {

@@ -1,6 +1,9 @@
 //! The simulation in the words of v1: trade, book with its checksum, ticker, spread and ohlc arrays.
 //!
-//! Prices have five decimals at least, and the checksum is that of the texts as sent: other digits than v2's.
+//! Prices have five decimals at least, and the checksum is that of the texts as sent: other digits than v2's. A level
+//! that comes into a book's depth again because a better one went carries `"r"` and the time of its own last change.
+
+use std::collections::HashMap;
 
 use book::Level;
 use model::{Price, Qty, Side, StreamKind, UnixNanos};
@@ -8,7 +11,7 @@ use model::{Price, Qty, Side, StreamKind, UnixNanos};
 use super::super::frames::{Cut, tell_side, worst};
 use super::super::{DEPTHS, INTERVALS_MIN, INTERVALS_S, wsname};
 use super::{PRICE_DECIMALS_MIN, topic_name};
-use crate::market::simulation::{EventKind, PairState, Simulation};
+use crate::market::simulation::{Event, EventKind, PairState, Simulation};
 use crate::market::{Bar, BookView, Joined, Log, Pair, Topic, TopicId, Trade, Writer as MarketWriter};
 use crate::options::BookPace;
 use crate::text::{push_padded, push_padded_wide, push_u64};
@@ -31,6 +34,37 @@ pub(crate) struct Writer {
     book_pace: BookPace,
     cuts: Vec<[Cut; DEPTHS.len()]>,
     levels: [Vec<Level>; 2],
+    ages: Vec<Ages>,
+}
+
+/// When the levels of a pair last changed, while a book of it is read.
+#[derive(Clone, Debug, Default)]
+struct Ages {
+    /// Those that did not change since are as old as this.
+    since: UnixNanos,
+    changed: HashMap<(Side, Price), UnixNanos>,
+}
+
+impl Ages {
+    fn of(&self, side: Side, price: Price) -> UnixNanos {
+        self.changed.get(&(side, price)).copied().unwrap_or(self.since)
+    }
+
+    fn note(&mut self, event: &Event) {
+        for change in &event.changes {
+            match change.after.0 {
+                0 => self.changed.remove(&(change.side, change.price)),
+                _ => self.changed.insert((change.side, change.price), event.time),
+            };
+        }
+    }
+}
+
+/// What a subscriber is told of one side: the last `again` levels did not change.
+struct Told<'a> {
+    side: Side,
+    levels: &'a [Level],
+    again: usize,
 }
 
 impl Writer {
@@ -48,21 +82,25 @@ impl Writer {
             INTERVALS_MIN.iter().for_each(|minutes| add(&format!("ohlc-{minutes}"), StreamKind::Bar));
         }
         let cuts = pairs.iter().map(|_| Default::default()).collect();
-        Self { topics, book_pace, cuts, levels: Default::default() }
+        Self { topics, book_pace, cuts, levels: Default::default(), ages: vec![Ages::default(); pairs.len()] }
     }
 
     fn write_book(&mut self, at: usize, depth_at: usize, time: UnixNanos, state: &PairState, log: &mut Log) {
         let cut = &mut self.cuts[at][depth_at];
+        let mut again = [0; 2];
         for (side_at, side) in [Side::Buy, Side::Sell].into_iter().enumerate() {
-            self.levels[side_at].clear();
-            tell_side(state, side, DEPTHS[depth_at], &mut cut.worst[side_at], &cut.pending, &mut self.levels[side_at]);
+            let levels = &mut self.levels[side_at];
+            levels.clear();
+            again[side_at] = tell_side(state, side, DEPTHS[depth_at], &mut cut.worst[side_at], &cut.pending, levels);
         }
         cut.pending.clear();
         let [bids, asks] = &self.levels;
         if bids.is_empty() && asks.is_empty() {
             return;
         }
-        push_update(state, DEPTHS[depth_at], bids, asks, time, log.pen());
+        let bids = Told { side: Side::Buy, levels: bids, again: again[0] };
+        let asks = Told { side: Side::Sell, levels: asks, again: again[1] };
+        push_update(state, DEPTHS[depth_at], &bids, &asks, &self.ages[at], time, log.pen());
         log.commit(topic_id(at, BOOK + depth_at));
     }
 }
@@ -96,6 +134,9 @@ impl MarketWriter for Writer {
                     log.commit(topic_id(at, OHLC + interval_at));
                 }
             }
+        }
+        if (0..DEPTHS.len()).any(|i| reads(BOOK + i)) {
+            self.ages[at].note(event);
         }
         for depth_at in (0..DEPTHS.len()).filter(|i| reads(BOOK + i)) {
             self.cuts[at][depth_at].pending.extend_from_slice(&event.changes);
@@ -133,6 +174,10 @@ impl MarketWriter for Writer {
             SPREAD => push_spread(state, now, &mut frame),
             BOOK..OHLC => {
                 let (depth_at, depth) = (offset - BOOK, DEPTHS[offset - BOOK]);
+                let books = at * TOPICS_PER_PAIR + BOOK;
+                if readers[books..books + DEPTHS.len()].iter().all(|count| *count == 0) {
+                    self.ages[at] = Ages { since: now, ..Ages::default() };
+                }
                 if readers[topic as usize] > 0 {
                     self.write_book(at, depth_at, now, state, log);
                 } else {
@@ -207,11 +252,12 @@ fn push_texts(texts: &[Push<'_>], out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-fn push_levels(name: &str, levels: &[Level], pair: &Pair, time: UnixNanos, out: &mut Vec<u8>) {
+/// Levels with the time of each.
+fn push_levels(name: &str, levels: impl Iterator<Item = (Level, UnixNanos, Again)>, pair: &Pair, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":[");
-    for (index, level) in levels.iter().enumerate() {
+    for (index, (level, time, again)) in levels.enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -223,8 +269,19 @@ fn push_levels(name: &str, levels: &[Level], pair: &Pair, time: UnixNanos, out: 
             ],
             out,
         );
+        if again == Again::Yes {
+            out.pop();
+            out.extend_from_slice(b",\"r\"]");
+        }
     }
     out.push(b']');
+}
+
+/// Whether a level is told again though it did not change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    No,
+    Yes,
 }
 
 /// The frame that a book's subscriber is sent first.
@@ -232,25 +289,37 @@ pub(crate) fn snapshot(pair: &Pair, channel: &str, book: &BookView, time: UnixNa
     let mut out = Vec::new();
     push_head(channel, pair, &mut out);
     out.extend_from_slice(b",{");
-    push_levels("as", &book.asks, pair, time, &mut out);
+    let whole = |levels: &[Level]| levels.iter().map(|level| (*level, time, Again::No)).collect::<Vec<_>>();
+    push_levels("as", whole(&book.asks).into_iter(), pair, &mut out);
     out.push(b',');
-    push_levels("bs", &book.bids, pair, time, &mut out);
+    push_levels("bs", whole(&book.bids).into_iter(), pair, &mut out);
     out.push(b'}');
     push_tail(channel, pair, &mut out);
     out
 }
 
 /// One element a side that changed, the checksum in the last.
-fn push_update(state: &PairState, depth: usize, bids: &[Level], asks: &[Level], time: UnixNanos, out: &mut Vec<u8>) {
+fn push_update(
+    state: &PairState,
+    depth: usize,
+    bids: &Told<'_>,
+    asks: &Told<'_>,
+    ages: &Ages,
+    time: UnixNanos,
+    out: &mut Vec<u8>,
+) {
     let (pair, channel) = (&state.spec.pair, format!("book-{depth}"));
     let checksum = checksum(pair, state.book().levels(Side::Buy), state.book().levels(Side::Sell));
     push_head(&channel, pair, out);
-    for (name, levels, last) in [("a", asks, bids.is_empty()), ("b", bids, true)] {
-        if levels.is_empty() {
+    for (name, told, last) in [("a", asks, bids.levels.is_empty()), ("b", bids, true)] {
+        if told.levels.is_empty() {
             continue;
         }
         out.extend_from_slice(b",{");
-        push_levels(name, levels, pair, time, out);
+        let (changed, again) = told.levels.split_at(told.levels.len() - told.again);
+        let changed = changed.iter().map(|level| (*level, time, Again::No));
+        let again = again.iter().map(|level| (*level, ages.of(told.side, level.price), Again::Yes));
+        push_levels(name, changed.chain(again), pair, out);
         if last {
             out.extend_from_slice(format!(",\"c\":\"{checksum}\"").as_bytes());
         }
