@@ -38,7 +38,7 @@ pub struct FeedMetrics {
 const STREAMS: [RecordType; 4] = [RecordType::Trade, RecordType::BookChange, RecordType::Quote, RecordType::Bar];
 
 /// The metric each counter of a machine is shown as.
-const SHOWN: [(&str, &str, &str); 28] = [
+const SHOWN: [(&str, &str, &str); 29] = [
     ("frames", "frames_total", "Frames received."),
     ("trades", "trades_total", "Trades told."),
     ("book_updates", "book_updates_total", "Book update messages applied."),
@@ -46,6 +46,7 @@ const SHOWN: [(&str, &str, &str); 28] = [
     ("book_levels", "book_levels_total", "Book levels told."),
     ("quotes", "quotes_total", "Quotes told."),
     ("bars", "bars_total", "Bars told."),
+    ("instruments", "instruments_total", "Instrument definitions told, new or changed."),
     ("gaps", "gaps_total", "Gaps told."),
     ("resyncs", "resyncs_total", "Books brought back after a failed proof."),
     ("malformed", "malformed_total", "Frames set aside as malformed."),
