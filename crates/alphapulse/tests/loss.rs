@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{PATIENCE, Site, free_ports, wait_for};
+use common::{PATIENCE, Site, free_ports, role::Role, wait_for};
 use emulator::chaos::{Address, Handle, Options, Proxy, Script};
 use serde_json::Value;
 use std::{
@@ -22,39 +22,6 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-
-/// A role of the program, killed at the end of the test if not before.
-struct Role(Child);
-
-impl Role {
-    fn start(site: &Site, args: &[&str], set: &[String]) -> Role {
-        let log = fs::File::options().create(true).append(true).open(site.state.path().join("roles.log"));
-        let mut command = site.command();
-        for pair in set {
-            command.args(["--set", pair]);
-        }
-        let command = command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("a log"));
-        Role(command.spawn().expect("the program starts"))
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().expect("it lives until it is killed");
-        self.0.wait().expect("it is dead");
-    }
-
-    fn stop(&mut self) {
-        common::kill(self.0.id(), "-TERM");
-        wait_for("the end of a role", || self.0.try_wait().expect("waiting"));
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        // After an orderly end both calls find nothing left to do.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |n| n.parse().unwrap_or_else(|_| panic!("{name}={n} is no number")))

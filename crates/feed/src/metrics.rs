@@ -38,7 +38,7 @@ pub struct FeedMetrics {
 const STREAMS: [RecordType; 4] = [RecordType::Trade, RecordType::BookChange, RecordType::Quote, RecordType::Bar];
 
 /// The metric each counter of a machine is shown as.
-const SHOWN: [(&str, &str, &str); 23] = [
+const SHOWN: [(&str, &str, &str); 29] = [
     ("frames", "frames_total", "Frames received."),
     ("trades", "trades_total", "Trades told."),
     ("book_updates", "book_updates_total", "Book update messages applied."),
@@ -46,6 +46,7 @@ const SHOWN: [(&str, &str, &str); 23] = [
     ("book_levels", "book_levels_total", "Book levels told."),
     ("quotes", "quotes_total", "Quotes told."),
     ("bars", "bars_total", "Bars told."),
+    ("instruments", "instruments_total", "Instrument definitions told, new or changed."),
     ("gaps", "gaps_total", "Gaps told."),
     ("resyncs", "resyncs_total", "Books brought back after a failed proof."),
     ("malformed", "malformed_total", "Frames set aside as malformed."),
@@ -55,6 +56,11 @@ const SHOWN: [(&str, &str, &str); 23] = [
     ("trades_repeated", "trades_repeated_total", "Repeated trades dropped."),
     ("trades_backfilled", "trades_backfilled_total", "Missed trades told late."),
     ("trades_lost", "trades_lost_total", "Missed trades that the venue does not serve."),
+    ("audits", "audits_total", "Comparisons of the stream's trades with REST that were finished."),
+    ("audits_failed", "audits_failed_total", "Comparisons with REST that could not be made."),
+    ("trades_hidden", "trades_hidden_total", "Trades REST has and the stream hid, told late."),
+    ("trades_unconfirmed", "trades_unconfirmed_total", "Trades of the stream that REST never had."),
+    ("trades_unaudited", "trades_unaudited_total", "Trades forgotten before they were compared with REST."),
     ("book_updates_old", "book_updates_old_total", "Book updates older than the book, dropped."),
     ("frames_old", "frames_old_total", "Frames whose number on the connection was had before."),
     ("crossed", "crossed_total", "Whole events after which a book was crossed."),

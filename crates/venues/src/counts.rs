@@ -61,6 +61,16 @@ counts! {
     trades_lost,
     /// Requests for missed trades that failed.
     backfills_failed,
+    /// Comparisons of a stream's trades with REST that were finished.
+    audits,
+    /// Such comparisons that could not be made or went wrong on the way.
+    audits_failed,
+    /// Trades that REST has and the stream hid, told late by a comparison.
+    trades_hidden,
+    /// Trades of the stream that REST never had while it was compared.
+    trades_unconfirmed,
+    /// Trades forgotten before they were compared.
+    trades_unaudited,
     /// Book updates older than the book, dropped.
     book_updates_old,
     /// Book updates kept until a snapshot bridges them.

@@ -131,6 +131,10 @@ impl Recalled {
     fn unordered(&mut self, header: Header, time: UnixNanos, id: Option<u64>) {
         self.unordered = true;
         self.begins(time);
+        if let Some(id) = id.filter(|id| *id > 0) {
+            // Windows have 0 for an id.
+            trades::fill(&mut self.memory.missing, id, time);
+        }
         self.told.extend(id.map(|id| (time, id)));
         let m = &mut self.memory;
         let late = header.flags().contains(Flags::LATE);
@@ -174,6 +178,11 @@ impl Recalled {
             }
             return trades::lose(missing, Missing { first: 0, last: 0, since, until: UnixNanos::ZERO });
         };
+        if self.unordered {
+            // Named by a comparison with REST, and told late right behind.
+            let (since, until) = (UnixNanos(g.ts_from), UnixNanos(g.ts_to));
+            return trades::lose(missing, Missing { first, last, since, until });
+        }
         trades::forget(&mut self.untold, first, last);
         self.high = self.high.max(Some(last));
         // What is known as missing already happened at a time that is known better than now.

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file is a crate of its own and uses its part")]
 
 pub mod journal;
+pub mod role;
 pub mod two;
 
 use serde_json::Value;

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod absent;
 mod books;
 mod frames;
 mod plant;
@@ -76,7 +77,9 @@ fn statuses<'a>(told: &'a [Value], symbol: &str, state: &str) -> Vec<&'a Value> 
 fn trouble(told: &[Value], symbol: &str) -> u64 {
     let troubled = ["suspect", "stale", "down", "halted", "resyncing"];
     let bad = |l: &&Value| {
-        l["symbol"] == symbol && (l["type"] == "gap" || l["type"] == "status" && troubled.contains(&text(l, "state")))
+        let state = l["type"] == "status" && troubled.contains(&text(l, "state"));
+        // Shares are halted by their exchange now and then: that is the market's own.
+        l["symbol"] == symbol && (l["type"] == "gap" || state && l["reason"] != "venue")
     };
     told.iter().filter(bad).inspect(|l| println!("trouble: {l}")).count() as u64
 }

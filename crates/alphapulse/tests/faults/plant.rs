@@ -60,6 +60,55 @@ impl Setup {
         self
     }
 
+    fn spec(&self) -> venues::Spec {
+        let choices: Vec<(String, String)> =
+            self.choices.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        venues::spec(self.venue, &choices).expect("a spec")
+    }
+
+    /// The largest message of the venue that is taken, in bytes.
+    pub fn frame_max(&self) -> u64 {
+        self.spec().frame_max as u64
+    }
+
+    /// The path of the venue's endpoint.
+    fn path(&self) -> String {
+        let own = self.spec();
+        let path = own.ws_url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+        path.unwrap_or_default().to_owned()
+    }
+
+    /// What a feed of its own process is told, to do the same at this emulator.
+    pub fn set(&self, emulator: &Handle) -> Vec<String> {
+        let (venue, at) = (self.venue.name(), emulator.addr());
+        let own = |set: String| format!("venues.{venue}.{set}");
+        let streams: Vec<&str> = self.streams.iter().map(|stream| stream.name()).collect();
+        let mut set = vec![
+            own(format!("ws_url=\"ws://{at}{}\"", self.path())),
+            own(format!("rest_url=\"http://{at}\"")),
+            own(format!("symbols={:?}", self.symbols)),
+            own(format!("streams={streams:?}")),
+            "reconnect.base_ms=20".to_owned(),
+            "reconnect.cap_ms=200".to_owned(),
+            "ring.slots=16384".to_owned(),
+        ];
+        set.extend(self.choices.iter().map(|(key, value)| own(format!("choices.{key}={value:?}"))));
+        if self.deflate {
+            set.push(own("deflate=true".to_owned()));
+        }
+        set
+    }
+
+    /// How many books are told.
+    pub fn books(&self) -> u64 {
+        if self.streams.contains(&StreamKind::Book) { self.symbols.len() as u64 } else { 0 }
+    }
+
+    /// The stream that never rests: books, or quotes where there are none.
+    pub fn busy(&self) -> StreamKind {
+        if self.books() > 0 { StreamKind::Book } else { StreamKind::Quote }
+    }
+
     /// The venue's own spelling of a symbol.
     pub fn spelled(&self, symbol: &str) -> String {
         match self.emulated {
@@ -96,18 +145,36 @@ pub fn advanced() -> Setup {
     Setup { name: "coinbase advanced", ..coinbase() }.with("api", "advanced")
 }
 
+/// Alpaca's coins. Trades are compared with REST every second: nobody should wait here.
 pub fn alpaca() -> Setup {
-    Setup::new("alpaca", Venue::Alpaca, EmulatedVenue::Alpaca, ["BTC-USD", "ETH-USD"])
+    Setup::new("alpaca crypto", Venue::Alpaca, EmulatedVenue::Alpaca, ["BTC-USD", "ETH-USD"]).with("audit_s", "1")
 }
 
-/// Every protocol whose trades and books are told.
+/// Alpaca's shares, which have no book.
+pub fn alpaca_stocks() -> Setup {
+    let streams = vec![StreamKind::Trade, StreamKind::Quote];
+    let symbols = ["AAPL", "SPY"];
+    Setup { name: "alpaca stocks", symbols, streams, ..alpaca() }
+}
+
+/// Every protocol whose trades and books are told, and whose trades have ids.
 pub fn all() -> Vec<Setup> {
     vec![kraken(), binance(), coinbase(), advanced(), alpaca()]
 }
 
-/// Those whose trades have ids that follow one another.
-pub fn numbered() -> Vec<Setup> {
-    vec![kraken(), binance(), coinbase(), advanced()]
+/// Every protocol whose trades have ids.
+pub fn with_ids() -> Vec<Setup> {
+    [all(), vec![alpaca_stocks()]].concat()
+}
+
+/// Every protocol whose books are told.
+pub fn with_books() -> Vec<Setup> {
+    [all(), vec![kraken_v1()]].concat()
+}
+
+/// Every protocol.
+pub fn every() -> Vec<Setup> {
+    [all(), vec![kraken_v1(), alpaca_stocks()]].concat()
 }
 
 /// A running pair of emulator and feed.
@@ -124,8 +191,16 @@ impl Plant {
     /// Starts and waits until the books are live and trades flow.
     pub fn start(setup: Setup) -> Plant {
         let plant = Plant::launch(setup);
-        let books = if plant.setup.streams.contains(&StreamKind::Book) { 2 } else { 0 };
-        plant.flow(books, 20);
+        plant.flow(plant.setup.books(), 20);
+        plant
+    }
+
+    /// Starts, and where trades are compared with REST waits until that has begun: it does two seconds behind the first.
+    pub fn start_audited(setup: Setup) -> Plant {
+        let plant = Plant::start(setup);
+        if plant.setup.venue == Venue::Alpaca {
+            common::wait_for("a comparison", || (plant.figure("audits_total") > 0).then_some(()));
+        }
         plant
     }
 
@@ -146,12 +221,10 @@ impl Plant {
         let emulator = emulator::Server::start(options).expect("an emulator");
         let choices: Vec<(String, String)> =
             setup.choices.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let own = venues::spec(setup.venue, &choices).expect("a spec");
-        let path = own.ws_url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
         let at = setup.host.map_or_else(|| emulator.addr().to_string(), str::to_owned);
         let options = FeedOptions {
             venue: setup.venue,
-            ws_url: format!("ws{scheme}://{at}{}", path.unwrap_or_default()),
+            ws_url: format!("ws{scheme}://{at}{}", setup.path()),
             ws_url_b: String::new(),
             pair: false,
             renew: None,
@@ -253,6 +326,9 @@ impl Plant {
             }
             if Instant::now() > deadline {
                 let kinds = ["status", "gap", "instrument"];
+                let figures = self.registry.render();
+                let counted = |l: &&str| l.contains("_total") && !l.starts_with('#') && !l.ends_with(" 0");
+                figures.lines().filter(counted).for_each(|l| println!("{l}"));
                 told.iter().filter(|l| kinds.contains(&super::text(l, "type"))).for_each(|l| println!("{l}"));
                 panic!("waited {} s for {what} of {}", common::PATIENCE.as_secs(), self.setup.name);
             }

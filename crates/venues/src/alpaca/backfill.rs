@@ -28,7 +28,7 @@ const FETCH_AFTER: Duration = Duration::from_secs(1);
 
 /// How far beyond a window is looked: what was on its way then, and told late by its exchange. What was told of that
 /// time is remembered.
-const OVERLAP: Duration = UNORDERED;
+pub(super) const OVERLAP: Duration = UNORDERED;
 
 /// How far the venue's clock, or its delivery, may be behind ours. A trade that is newer than this lets us look back
 /// only to itself.
@@ -41,7 +41,7 @@ const SAME_TRADE: Duration = Duration::from_millis(1);
 const WINDOWS_MAX: usize = 16;
 
 /// How late the delayed feed is.
-const DELAY: Duration = Duration::from_secs(15 * 60);
+pub(super) const DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// Instruments of one request.
 const SYMBOLS_PER_REQUEST: usize = 50;
@@ -87,6 +87,11 @@ pub struct Fills {
 }
 
 impl Fills {
+    /// Nothing is being fetched, nor about to be.
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_empty() && self.waiting.is_empty() && self.behind.is_empty()
+    }
+
     /// When [`Alpaca::fetch_trades`] is to be called.
     #[inline]
     pub fn due(&self) -> Option<UnixNanos> {
@@ -115,9 +120,11 @@ impl Alpaca {
     /// An earlier run ended: what it told, and what it did not get to fetch.
     pub(super) fn trades_remembered(&self, m: &mut Market, memory: &Memory) {
         let (heard, late) = (memory.last_seen, self.late());
-        let earlier = memory.missing.iter().filter(|w| w.first == 0 && w.since != UnixNanos::ZERO);
+        // What a comparison named and the run did not get to tell late has an id, and a time as short as a moment.
+        let mut earlier: Vec<_> = memory.missing.iter().filter(|w| w.since != UnixNanos::ZERO).collect();
+        earlier.sort_by_key(|w| w.since);
         let until = |until| if until == UnixNanos::ZERO { heard } else { until };
-        let earlier = earlier.map(|w| Window { since: w.since, until: until(w.until).max(w.since) });
+        let earlier = earlier.into_iter().map(|w| Window { since: w.since, until: until(w.until).max(w.since) });
         let known = memory.trade_time != UnixNanos::ZERO;
         let since = if known { since(memory.trade_time, heard, late) } else { before(heard, late) };
         let told = memory.recent.iter().map(|(time, id)| (*id, *time)).collect();
@@ -143,6 +150,11 @@ impl Alpaca {
     /// The venue confirmed that trades flow.
     pub(super) fn trades_flow(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
         self.tell_missed(k, now, out);
+        let flows_since = &mut self.markets[k as usize].trades.flows_since;
+        if *flows_since == UnixNanos::ZERO {
+            *flows_since = now;
+        }
+        self.audit.start(now);
         let absence = &mut self.markets[k as usize].trades.absence;
         if absence.is_none() {
             return;
@@ -233,15 +245,27 @@ impl Alpaca {
     }
 
     fn path(&self, fill: &Fill) -> String {
-        let symbols = fill.markets.iter().map(|(k, _)| self.instruments.get(*k).venue_symbol.replace('/', "%2F"));
+        let markets = fill.markets.iter().map(|(k, _)| *k);
+        self.trades_path(markets, fill.start, fill.end, fill.page.as_deref())
+    }
+
+    /// Path and query of the trades of some instruments and a time, from a page on.
+    pub(super) fn trades_path(
+        &self,
+        markets: impl Iterator<Item = Known>,
+        start: UnixNanos,
+        end: UnixNanos,
+        page: Option<&str>,
+    ) -> String {
+        let symbols = markets.map(|k| self.instruments.get(k).venue_symbol.replace('/', "%2F"));
         let symbols = symbols.collect::<Vec<_>>().join(",");
         let (base, feed) = match (self.line, self.choices.feed) {
             (Line::Crypto, _) => ("/v1beta3/crypto/us/trades", ""),
             (Line::Stocks, Feed::Iex) => ("/v2/stocks/trades", "&feed=iex"),
             (Line::Stocks, _) => ("/v2/stocks/trades", "&feed=sip"),
         };
-        let page = fill.page.as_ref().map_or(String::new(), |token| format!("&page_token={}", escaped(token)));
-        let (start, end) = (rfc3339(fill.start), rfc3339(fill.end));
+        let page = page.map_or(String::new(), |token| format!("&page_token={}", escaped(token)));
+        let (start, end) = (rfc3339(start), rfc3339(end));
         format!("{base}?symbols={symbols}&start={start}&end={end}&limit={LIMIT}&sort=asc{feed}{page}")
     }
 
@@ -367,12 +391,12 @@ fn since(newest: UnixNanos, heard: UnixNanos, late: Duration) -> UnixNanos {
     newest.max(before(heard, late + CLOCKS_APART))
 }
 
-fn before(time: UnixNanos, by: Duration) -> UnixNanos {
+pub(super) fn before(time: UnixNanos, by: Duration) -> UnixNanos {
     UnixNanos(time.0.saturating_sub(u64::try_from(by.as_nanos()).expect("minutes fit")))
 }
 
 /// The trades of an answer, by instrument or of one, and the token of the next answer. Nothing is used on an error.
-pub fn read(body: &[u8], view: View<'_>, scratch: &mut Scratch) -> Result<Option<String>, FrameError> {
+pub(super) fn read(body: &[u8], view: View<'_>, scratch: &mut Scratch) -> Result<Option<String>, FrameError> {
     scratch.names.clear();
     scratch.scales.clear();
     for _ in 0..2 * usize::from(SCALE_MAX) + 2 {

@@ -95,7 +95,7 @@ choice! {
 }
 
 /// All choices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choices {
     /// `feed`
     pub feed: Feed,
@@ -111,9 +111,33 @@ pub struct Choices {
     pub statuses: Statuses,
     /// `probe`
     pub probe: Probe,
+    /// `audit_s`: seconds between two comparisons of the stream's trades with REST; 0: none.
+    pub audit_s: u32,
 }
 
-const KEYS: [&str; 7] = ["feed", "encoding", "quote_sizes", "crossed", "backfill", "statuses", "probe"];
+/// Three requests a minute, of two hundred, while a window's trades fit one answer; what is hidden is told within half a
+/// minute.
+const AUDIT_S: u32 = 20;
+
+/// The longest time between two comparisons: what a comparison needs to remember grows with it.
+const AUDIT_S_MAX: u32 = 600;
+
+impl Default for Choices {
+    fn default() -> Choices {
+        Choices {
+            feed: Feed::default(),
+            encoding: Encoding::default(),
+            quote_sizes: QuoteSizes::default(),
+            crossed: Crossed::default(),
+            backfill: Backfill::default(),
+            statuses: Statuses::default(),
+            probe: Probe::default(),
+            audit_s: AUDIT_S,
+        }
+    }
+}
+
+const KEYS: [&str; 8] = ["feed", "encoding", "quote_sizes", "crossed", "backfill", "statuses", "probe", "audit_s"];
 
 impl Choices {
     /// Reads choices from key and value texts; unknown ones are refused, naming the known.
@@ -134,6 +158,7 @@ impl Choices {
             "backfill" => put(&mut self.backfill, Backfill::from_name(value), Backfill::NAMES),
             "statuses" => put(&mut self.statuses, Statuses::from_name(value), Statuses::NAMES),
             "probe" => put(&mut self.probe, Probe::from_name(value), Probe::NAMES),
+            "audit_s" => put_seconds(&mut self.audit_s, value),
             _ => return Err(refused("a choice", key, KEYS.join(", "))),
         };
         let known = KEYS.into_iter().find(|k| *k == key).expect("matched above");
@@ -143,6 +168,12 @@ impl Choices {
 
 fn put<T>(choice: &mut T, value: Option<T>, allowed: &[&str]) -> Result<(), String> {
     *choice = value.ok_or_else(|| allowed.join(" or "))?;
+    Ok(())
+}
+
+fn put_seconds(choice: &mut u32, value: &str) -> Result<(), String> {
+    let seconds = value.parse().ok().filter(|seconds| *seconds <= AUDIT_S_MAX);
+    *choice = seconds.ok_or_else(|| format!("a whole number of seconds, at most {AUDIT_S_MAX}, or 0 for none"))?;
     Ok(())
 }
 
@@ -168,6 +199,10 @@ mod tests {
         assert_eq!(read("crossed", "tolerate").map(|c| c.crossed.name()), Ok("tolerate"));
         assert_eq!(read("backfill", "off").map(|c| c.backfill.name()), Ok("off"));
         assert_eq!(read("statuses", "off").map(|c| c.statuses.name()), Ok("off"));
+        assert_eq!(read("audit_s", "1").map(|c| c.audit_s), Ok(1));
+        let wrong_time =
+            "alpaca: audit_s cannot be 20s; it can be a whole number of seconds, at most 600, or 0 for none";
+        assert_eq!(read("audit_s", "20s"), Err(wrong_time.to_owned()));
         assert_eq!(read("probe", "off").map(|c| c.probe.name()), Ok("off"));
         let wrong_value = "alpaca: feed cannot be otc; it can be iex or sip or delayed_sip or test";
         assert_eq!(read("feed", "otc"), Err(wrong_value.to_owned()));

@@ -471,7 +471,7 @@ impl Frame<'_, '_> {
     fn correction<'a>(&mut self, pull: &mut impl Pull<'a>, mut e: Element) -> Result<Item> {
         let begin = pull.offset();
         let (mut id, mut new_id, mut price, mut size, mut time) = (None, None, None, None, None);
-        let mut room = [0; NAME_LEN_MAX];
+        let (mut exchange, mut room) = (Span::default(), [0; NAME_LEN_MAX]);
         pull.object("correction")?;
         while let Some(key) = pull.key(&mut room)? {
             match key {
@@ -480,14 +480,15 @@ impl Frame<'_, '_> {
                 b"cp" => price = Some(self.positive(pull, &mut e, "cp")?),
                 b"cs" => size = Some(self.size(pull, &mut e, "cs")?),
                 b"t" => time = Some(self.time(pull)?),
+                b"x" => exchange = self.code(pull, "x")?,
                 // The trade as it was is known by its id; the record has no room for exchange, tape and conditions.
-                b"T" | b"S" | b"x" | b"z" | b"op" | b"os" | b"oc" | b"cc" => {}
+                b"T" | b"S" | b"z" | b"op" | b"os" | b"oc" | b"cc" => {}
                 _ => self.scratch.unknown_fields += 1,
             }
         }
         let corrected = (require(new_id, begin, "ci")?, require(price, begin, "cp")?, require(size, begin, "cs")?);
         let (id, time) = (require(id, begin, "oi")?, require(time, begin, "t")?);
-        Ok(Item::Correction(CorrectionMessage { target: e.target, id, corrected: Some(corrected), time }))
+        Ok(Item::Correction(CorrectionMessage { target: e.target, id, corrected: Some(corrected), exchange, time }))
     }
 
     fn cancel<'a>(&mut self, pull: &mut impl Pull<'a>, e: Element) -> Result<Item> {
@@ -503,7 +504,13 @@ impl Frame<'_, '_> {
             }
         }
         let (id, time) = (require(id, begin, "i")?, require(time, begin, "t")?);
-        Ok(Item::Correction(CorrectionMessage { target: e.target, id, corrected: None, time }))
+        Ok(Item::Correction(CorrectionMessage {
+            target: e.target,
+            id,
+            corrected: None,
+            exchange: Span::default(),
+            time,
+        }))
     }
 
     fn control<'a>(&mut self, pull: &mut impl Pull<'a>, kind: &[u8]) -> Result<()> {

@@ -1,14 +1,16 @@
 //! Alpaca's protocol as a machine, one for each of its endpoints: shares or crypto.
 //!
 //! frame -> [`fast`], [`packed`] or [`exact`] -> what it says, in [`Scratch`] -> applied and told. The session is
-//! [`super::login`]'s, books and the trust in them [`super::books`]'s, missed trades [`super::backfill`]'s.
+//! [`super::login`]'s, books and the trust in them [`super::books`]'s, missed trades [`super::backfill`]'s, hidden ones
+//! [`super::audit`]'s.
 
+use super::audit::Audit;
 use super::backfill::Fills;
 use super::choices::{Choices, QuoteSizes};
 use super::definitions;
 use super::login::{Connection, Hold, Phase};
 use super::market::Market;
-use super::messages::{Control, Item, Scratch, StatusMessage, Target, TradeMessage, View};
+use super::messages::{Control, CorrectionMessage, Item, Scratch, StatusMessage, Target, TradeMessage, View};
 use super::recent::Key;
 use super::spec::SPEC;
 use super::{exact, fast, map, packed};
@@ -47,6 +49,7 @@ pub struct Alpaca {
     pub(super) connection: Connection,
     pub(super) hold: Hold,
     pub(super) fills: Fills,
+    pub(super) audit: Audit,
     memories: Vec<(InstrumentId, Memory)>,
     /// Index of the first instrument the frame at hand teaches.
     learnt_from: Known,
@@ -62,15 +65,16 @@ impl Alpaca {
             scratch: Scratch::default(),
             watch: Watch::new(&settings.stale_after),
             next_retry: None,
-            wanted,
             connection: Connection::default(),
             hold: Hold::default(),
             fills: Fills::default(),
+            audit: Audit::new(settings, &choices, line, wanted.is_empty()),
             memories: vec![],
             learnt_from: 0,
             settings: settings.clone(),
             choices,
             line,
+            wanted,
         }
     }
 
@@ -229,6 +233,7 @@ impl Alpaca {
                 let k = self.known(c.target);
                 map::correction(&self.markets[k as usize], c, received, &mut out.records);
                 self.counts.corrections += 1;
+                self.note_corrected(k, c, received);
             }
             Item::Control(control) => match &**control {
                 Control::Success(text) => self.on_success(text, received, out),
@@ -265,10 +270,12 @@ impl Alpaca {
         let m = &mut self.markets[k as usize];
         if let Some(id) = t.id {
             let exchange = self.scratch.text(t.exchange);
-            if !m.trades.recent.insert(Key::of(id, exchange, t.time, m.crypto)) {
+            let key = Key::of(id, exchange, t.time, m.crypto);
+            if !m.trades.recent.insert(key) {
                 self.counts.trades_repeated += 1;
                 return false;
             }
+            self.audit.note(k, key, t.time, flags.contains(Flags::LATE), received, &mut m.trades);
         }
         m.trades.newest = m.trades.newest.max(t.time);
         if let (Some(absence), Some(id)) = (&mut m.trades.absence, t.id) {
@@ -277,6 +284,16 @@ impl Alpaca {
         map::trade(m, t, &self.scratch, flags, received, &mut out.records);
         self.counts.trades += 1;
         true
+    }
+
+    /// REST has the trade as it was corrected, under its new id: that is no news.
+    fn note_corrected(&mut self, k: Known, c: &CorrectionMessage, received: UnixNanos) {
+        let Some((id, ..)) = c.corrected else { return };
+        let m = &mut self.markets[k as usize];
+        let key = Key::of(id, self.scratch.text(c.exchange), c.time, m.crypto);
+        if m.trades.recent.insert(key) {
+            self.audit.note(k, key, c.time, true, received, &mut m.trades);
+        }
     }
 
     fn apply_status(&mut self, s: &StatusMessage, received: UnixNanos, out: &mut Outbox) {
@@ -333,13 +350,16 @@ impl VenueMachine for Alpaca {
     }
 
     fn on_response(&mut self, request: RequestId, reply: Reply<'_>, now: UnixNanos, out: &mut Outbox) {
-        self.on_trades_fetched(request, reply, now, out);
+        if !self.on_audited(request, reply, now, out) {
+            self.on_trades_fetched(request, reply, now, out);
+        }
     }
 
     fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.check_streams(now, out);
         self.retry_books(now, out);
         self.fetch_trades(now, out);
+        self.audit(now, out);
         self.check_session(now, out);
     }
 
@@ -348,6 +368,7 @@ impl VenueMachine for Alpaca {
         let heard = self.connection.heard;
         self.connection = Connection::default();
         self.watch.stop();
+        self.audit.cut();
         for k in 0..self.markets.len() as Known {
             self.book_lost(k, now, out);
         }
@@ -358,7 +379,10 @@ impl VenueMachine for Alpaca {
 
     #[inline]
     fn next_timer(&self) -> Option<UnixNanos> {
-        [self.watch.next(), self.next_retry, self.fills.due(), self.session_due()].into_iter().flatten().min()
+        [self.watch.next(), self.next_retry, self.fills.due(), self.audit.due(), self.session_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {

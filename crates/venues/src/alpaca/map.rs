@@ -79,7 +79,7 @@ pub fn quote(m: &Market, q: &QuoteMessage, received: UnixNanos, records: &mut Re
     records.push(&QuoteRecord::new(SPEC.venue, m.id, Flags::EMPTY, q.time, received, bid, ask));
 }
 
-/// Missing data of one instrument, noticed now. The venue's ids have no order, so it never has a range.
+/// Missing data of one instrument, noticed now. The venue's ids have no order, so it has no range.
 pub fn gap(
     m: &Market,
     stream: StreamKind,
@@ -89,6 +89,13 @@ pub fn gap(
     records: &mut RecordBuf,
 ) {
     let gap = GapRecord::new(SPEC.venue, m.id, stream, cause, None, from, to);
+    records.push(&GapRecord { ts_recv: now.0, ..gap });
+}
+
+/// A trade that the stream hid and REST has: its id names it, though ids have no order. It happened when it happened.
+pub fn hidden(m: &Market, id: u64, time: UnixNanos, now: UnixNanos, records: &mut RecordBuf) {
+    let (stream, cause) = (StreamKind::Trade, GapCause::Sequence);
+    let gap = GapRecord::new(SPEC.venue, m.id, stream, cause, Some((id, id)), time, time);
     records.push(&GapRecord { ts_recv: now.0, ..gap });
 }
 

@@ -21,15 +21,38 @@ pub struct Market {
 }
 
 /// What is known of an instrument's trades.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Trades {
     pub recent: Recent,
     /// The newest time of a trade, by the venue's clock.
     pub newest: UnixNanos,
+    /// When the venue first confirmed that trades flow; 0 before.
+    pub flows_since: UnixNanos,
+    /// From when on every trade was listened to or fetched, by the venue's clock: what REST has of it and nobody told was
+    /// hidden. [`Trades::NEVER`] until that is known.
+    pub audit_from: UnixNanos,
     /// Trades may be missing since then, and why: a gap to be told before the next trade.
     pub missed: Option<(GapCause, UnixNanos)>,
     /// When nobody listened, and what an earlier run told around that time; there while something is to be fetched.
     pub absence: Option<Box<Absence>>,
+}
+
+impl Trades {
+    /// A time that no trade has.
+    pub const NEVER: UnixNanos = UnixNanos(u64::MAX);
+}
+
+impl Default for Trades {
+    fn default() -> Trades {
+        Trades {
+            recent: Recent::default(),
+            newest: UnixNanos::ZERO,
+            flows_since: UnixNanos::ZERO,
+            audit_from: Trades::NEVER,
+            missed: None,
+            absence: None,
+        }
+    }
 }
 
 /// What is to be fetched of an instrument's trades, and what is known of that time.

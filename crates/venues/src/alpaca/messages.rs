@@ -122,6 +122,7 @@ pub struct CorrectionMessage {
     pub id: u64,
     /// Id, price and size.
     pub corrected: Option<(u64, i64, i64)>,
+    pub exchange: Span,
     pub time: UnixNanos,
 }
 

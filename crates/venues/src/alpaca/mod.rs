@@ -1,6 +1,7 @@
 //! Alpaca: US shares (v2) and crypto (v1beta3), market data as JSON or MessagePack. What is proven and what is not: see
 //! this folder's README.
 
+mod audit;
 mod backfill;
 mod books;
 mod channels;

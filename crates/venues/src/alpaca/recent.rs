@@ -15,7 +15,7 @@ const DAY_BEGINS_NS: u64 = 5 * 3600 * 1_000_000_000;
 const DAY_NS: u64 = 86_400 * 1_000_000_000;
 
 /// What names a trade of an instrument.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     id: u64,
     exchange: u32,
@@ -49,6 +49,11 @@ pub struct Recent {
 }
 
 impl Recent {
+    /// Whether a trade was noted and is remembered.
+    pub fn knows(&self, key: Key) -> bool {
+        self.groups.get(key.group()).is_some_and(|group| group.contains(&key))
+    }
+
     /// Notes a trade; `false` when it was noted before.
     #[inline]
     pub fn insert(&mut self, key: Key) -> bool {
