@@ -14,10 +14,10 @@ use super::symbols::Wanted;
 use super::{any_order, map};
 use crate::trades::{self, Backfill, Missing, Paging, Verdict};
 use crate::{
-    Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Spec,
+    Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Spec, Trust,
     VenueMachine, Watch,
 };
-use book::Level;
+use book::{Book, Level};
 use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
 use wire::{Flags, Status};
@@ -102,6 +102,7 @@ pub(super) struct Machine {
     /// When silence should be looked for.
     pub(super) silence_due: Option<UnixNanos>,
     silence: Option<Duration>,
+    pub(super) rhythm_floor: Option<Duration>,
     last_frame: UnixNanos,
     pub(super) choices: Choices,
 }
@@ -135,6 +136,7 @@ impl Machine {
             definitions_attempts: 0,
             silence_due: None,
             silence: limit.map(|limit| limit * SILENCE_FACTOR),
+            rhythm_floor: settings.stale_after.rhythm_floor(),
             last_frame: UnixNanos::ZERO,
             choices,
         })
@@ -143,6 +145,11 @@ impl Machine {
     /// Whether a kind of stream is wanted.
     pub(super) fn takes(&self, stream: StreamKind) -> bool {
         self.streams.has(stream)
+    }
+
+    /// When the last sound frame came.
+    pub(super) fn heard(&self) -> UnixNanos {
+        self.last_frame
     }
 
     /// Silence of the connection counts from now.
@@ -250,6 +257,7 @@ impl Machine {
         }
         out.records.push(&map::quote(self.symbols[known as usize].of, q, received));
         self.counts.quotes += 1;
+        self.compare_ticker(known, q, received, out);
         self.seen(known, StreamKind::Quote, 0, received, out);
     }
 
@@ -421,6 +429,9 @@ impl VenueMachine for Machine {
         self.fetch_definitions(now, out);
         self.ask_missed(now, out);
         self.judge_silence(now, out);
+        if self.watch.is_due(now) {
+            self.check_rhythms(now, out);
+        }
         let mut stale = vec![];
         self.watch.check(now, |known, stream, silent| stale.push((known, stream, silent)));
         for (known, stream, silent) in stale {
@@ -490,6 +501,11 @@ impl VenueMachine for Machine {
         if self.symbols[k as usize].trades.ids.take_missing(missing) {
             self.backfill.wanted(k, now);
         }
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<(&Book, &Trust)> {
+        let book = &self.symbols[self.instruments.index_of(instrument)? as usize].book;
+        Some((book.levels(), &book.trust))
     }
 
     fn instruments(&self) -> &InstrumentSet {

@@ -230,7 +230,7 @@ fn a_book_that_stays_crossed_is_fetched_again() {
         [
             "update [[102, 1]] [] trusted=false",
             "book suspect crossed",
-            "update [[102, 0]] [] trusted=true",
+            "update [[102, 0]] [] trusted=false",
             "book live ok"
         ]
     );
