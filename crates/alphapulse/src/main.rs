@@ -8,6 +8,7 @@ mod config;
 mod decode;
 mod doctor;
 mod metrics;
+mod recorded;
 mod replay;
 mod roles;
 mod run_dir;
