@@ -42,7 +42,11 @@ impl Playback {
     }
 
     /// Plays a whole recording and shows each step to `f`.
-    pub fn all(&mut self, frames: &mut Frames, f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub fn all(
+        &mut self,
+        frames: &mut Frames,
+        f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         self.step(Input::Connected, frames.first_time(), 0, f)?;
         while let Some((number, now)) = frames.advance()? {
             self.answer(Some(now), number, f)?;

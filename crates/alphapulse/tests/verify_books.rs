@@ -154,12 +154,36 @@ fn one_flipped_level_is_named_by_its_line() {
     let text = fs::read_to_string(&from).expect("readable");
     let is_snapshot = |line: &&str| line.contains(r#""type":"snapshot""#) && line.contains(r#""checksum""#);
     let at = text.lines().position(|line| is_snapshot(&line)).expect("a snapshot") + 1;
-    let copy = copied(&from, folder.path(), |n, line| {
-        Some(if n == at { flip(line, r#""qty":"#) } else { line.to_owned() })
-    });
+    let copy =
+        copied(&from, folder.path(), |n, line| Some(if n == at { flip(line, r#""qty":"#) } else { line.to_owned() }));
+    let text_lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let (line, proof, text) = first_disagreement(&copy);
     assert_eq!((line, proof.as_str()), (at as u64, "checksum"), "{text}");
     assert!(text.contains("our checksum 0x"), "{text}");
+    // A change in the middle: one among the best ten shows at its own line, one further away later or never.
+    let changes = |n: usize, line: &str| {
+        n > 1000 && line.contains(r#""bids":[{"price""#) && !line.contains(r#""qty":0.0"#) && n < 1400
+    };
+    let candidates: Vec<usize> = text_lines
+        .iter()
+        .enumerate()
+        .map(|(n, l)| (n + 1, l))
+        .filter(|(n, l)| changes(*n, l))
+        .map(|(n, _)| n)
+        .collect();
+    let noticed = candidates.iter().take(12).filter(|at| {
+        let copy = copied(&from, folder.path(), |n, line| {
+            Some(if n == **at { flip(line, r#""qty":"#) } else { line.to_owned() })
+        });
+        let out = verify(&[&copy]);
+        let report = report(&out);
+        let Some(first) = report["files"][0]["shown"].get(0) else { return false };
+        assert!(number(first, "line") >= **at as u64 && out.status.code() == Some(1), "{report}");
+        number(first, "line") == **at as u64
+    });
+    assert!(noticed.count() >= 3, "of {candidates:?}");
+    let copy =
+        copied(&from, folder.path(), |n, line| Some(if n == at { flip(line, r#""qty":"#) } else { line.to_owned() }));
     // The same in words, with the file's name and the line.
     let out = program().args(["verify", "books"]).arg(&copy).output().expect("it runs");
     let words = String::from_utf8_lossy(&out.stdout);
@@ -181,7 +205,7 @@ fn a_lost_change_is_named_by_the_line_after_it() {
     let four = spot.join("four_symbols_20211012.jsonl");
     let text = fs::read_to_string(&four).expect("readable");
     let deltas: Vec<usize> = (text.lines().enumerate())
-        .filter(|(_, line)| line.contains("depthUpdate") && line.contains("BTCUSDT"))
+        .filter(|(_, line)| line.contains("depthUpdate") && line.contains("NKNUSDT"))
         .map(|(n, _)| n + 1)
         .collect();
     let (lost, next) = (deltas[deltas.len() / 2], deltas[deltas.len() / 2 + 1]);

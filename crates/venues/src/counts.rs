@@ -93,7 +93,7 @@ counts! {
     crossed,
     /// Corrections and cancels of earlier trades told.
     corrections,
-    /// Quotes of the venue's ticker that agreed with the live book beside them, at once or soon after.
+    /// Quotes of the venue's ticker that agreed with the live book as they came.
     tickers_agreed,
     /// Books called suspect because the venue's ticker said otherwise for too long.
     tickers_apart,

@@ -6,6 +6,7 @@
 //!
 //! Pure: times are passed in. An update costs a few additions and allocates nothing.
 
+use crate::Counts;
 use book::Book;
 use model::{BookState, InstrumentStatus, Price, Reason, Side, UnixNanos};
 use std::time::Duration;
@@ -103,6 +104,8 @@ pub struct Trust {
     reason: Reason,
     since: UnixNanos,
     halted: bool,
+    /// What the last message was marked with.
+    mark: u64,
     tally: Tally,
     rhythm: Rhythm,
     ticker: Ticker,
@@ -115,6 +118,7 @@ impl Default for Trust {
             reason: Reason::Start,
             since: UnixNanos::ZERO,
             halted: false,
+            mark: 0,
             tally: Tally::default(),
             rhythm: Rhythm::default(),
             ticker: Ticker::default(),
@@ -159,11 +163,12 @@ impl Trust {
 
     /// The book is in this state from now on, for this reason. The same state again keeps its beginning.
     pub fn enter(&mut self, state: BookState, reason: Reason, now: UnixNanos) {
+        self.reason = reason;
         if self.state == state {
             return;
         }
         self.leave(now);
-        (self.state, self.reason) = (state, reason);
+        self.state = state;
         self.ticker.forget();
         self.rhythm.rest(now);
     }
@@ -211,14 +216,18 @@ impl Trust {
         self.rhythm.rest(now);
     }
 
-    /// A whole message of changes was applied. Whether it left the book crossed.
+    /// A whole message of changes was applied. Whether it left the book crossed. `mark` tells it from the one before:
+    /// the venue's time or number, 0 where it has none. A venue that says the same again and again says nothing.
     #[inline]
-    pub fn applied(&mut self, book: &Book, now: UnixNanos) -> bool {
+    pub fn applied(&mut self, book: &Book, mark: u64, now: UnixNanos) -> bool {
         let crossed = book.is_crossed();
         self.tally.updates += 1;
         self.tally.held[Proof::Uncrossed as usize] += u64::from(!crossed);
         self.tally.failed[Proof::Uncrossed as usize] += u64::from(crossed);
-        self.rhythm.beat(now);
+        if mark == 0 || mark != self.mark {
+            self.mark = mark;
+            self.rhythm.beat(now);
+        }
         if self.ticker.waits {
             self.look_again(book, now);
         }
@@ -248,7 +257,13 @@ impl Trust {
     /// The venue's ticker, beside the book as it stands. `true` when they have been apart for too long: the proof
     /// failed, and is counted so.
     #[inline]
-    pub fn quoted(&mut self, bid: Option<Price>, ask: Option<Price>, book: &Book, now: UnixNanos) -> bool {
+    pub fn quoted(
+        &mut self,
+        (bid, ask): (Option<Price>, Option<Price>),
+        book: &Book,
+        now: UnixNanos,
+        counts: &mut Counts,
+    ) -> bool {
         if self.state != BookState::Live {
             return false;
         }
@@ -257,9 +272,12 @@ impl Trust {
         (self.ticker.bid, self.ticker.ask) = (bid, ask);
         if self.ticker.is_top_of(book) {
             self.agreed(now);
+            counts.tickers_agreed += 1;
             return false;
         }
-        self.ticker.differs(news, now) && self.parted(now)
+        let apart = self.ticker.differs(news, now) && self.parted(now);
+        counts.tickers_apart += u64::from(apart);
+        apart
     }
 
     #[cold]
@@ -276,17 +294,18 @@ impl Trust {
         self.rhythm.rest(now);
     }
 
-    /// For how long a live book has been silent, when that is longer than its rhythm allows and than `floor`, while
+    /// That a live book has been silent, in words, when that is longer than its rhythm allows and than `floor`, while
     /// the connection was heard at `heard`: the proof failed, and is counted so. Asked at intervals; a silence must be
     /// found twice, so that data that waits to be read is read first.
-    pub fn silent(&mut self, now: UnixNanos, heard: UnixNanos, floor: Duration) -> Option<Duration> {
+    pub fn silent(&mut self, now: UnixNanos, heard: UnixNanos, floor: Duration, counts: &mut Counts) -> Option<String> {
         if !self.is_live() || self.halted || now.since(heard) > HEARD_WITHIN {
             return None;
         }
         let silent = self.rhythm.silent(now, floor)?;
         self.failed(Proof::Rhythm);
         self.rhythm.doubt();
-        Some(silent)
+        counts.rhythms_broken += 1;
+        Some(format!("silent for {} ms, against its rhythm", silent.as_millis()))
     }
 
     /// The connection is gone: nothing is known of the next one's rhythm but that it begins when a book is live again.
@@ -467,11 +486,13 @@ mod tests {
         assert_eq!((t.state(), t.reason(), t.since()), (BookState::Cold, Reason::Start, UnixNanos::ZERO));
         t.enter(BookState::Syncing, Reason::Snapshot, at(10));
         t.enter(BookState::Live, Reason::Ok, at(30));
-        t.enter(BookState::Live, Reason::Venue, at(40));
+        t.enter(BookState::Live, Reason::Ok, at(40));
         assert_eq!((t.state(), t.reason(), t.since()), (BookState::Live, Reason::Ok, at(30)));
         assert!(t.halt(true, at(50)) && !t.halt(true, at(55)) && t.is_live());
         assert_eq!((t.state(), t.reason(), t.since()), (BookState::Halted, Reason::Venue, at(50)));
         t.enter(BookState::Suspect, Reason::Checksum, at(60));
+        t.enter(BookState::Suspect, Reason::Connection, at(62));
+        assert_eq!((t.reason(), t.since()), (Reason::Connection, at(60)));
         assert!(!t.halt(false, at(65)), "what is told stays suspect");
         let times = |state| t.in_state_ns(state, at(100)) / MS;
         let all: Vec<u64> = BookState::ALL.iter().map(|s| times(*s)).collect();
@@ -482,46 +503,52 @@ mod tests {
     fn a_silence_is_judged_by_the_rhythm_and_only_while_others_are_heard() {
         let (b, mut t) = (book(1, 2), live());
         for n in 1..=100 {
-            t.applied(&b, at(n * 10));
+            t.applied(&b, n, at(n * 10));
         }
-        assert_eq!(t.silent(at(90_000), at(90_000), FLOOR), None, "too little is known");
+        let c = &mut Counts::default();
+        assert_eq!(t.silent(at(90_000), at(90_000), FLOOR, c), None, "too little is known");
         for n in 101..=200 {
-            t.applied(&b, at(n * 10));
+            t.applied(&b, n, at(n * 10));
         }
-        let ask = |t: &mut Trust, ms: u64, heard: u64| t.silent(at(ms), at(heard), FLOOR).map(|d| d.as_millis());
+        let mut ask = |t: &mut Trust, ms: u64, heard: u64| t.silent(at(ms), at(heard), FLOOR, c);
+        let silent = |ms| Some(format!("silent for {ms} ms, against its rhythm"));
+        t.applied(&b, 200, at(2500));
         assert_eq!(ask(&mut t, 2900, 2900), None, "less than a second");
         assert_eq!(ask(&mut t, 5000, 2100), None, "nothing at all is heard");
         assert_eq!(ask(&mut t, 3100, 3050), None, "found once");
-        assert_eq!(ask(&mut t, 3600, 3500), Some(1600), "found twice");
+        assert_eq!(ask(&mut t, 3600, 3500), silent(1600), "found twice");
         assert_eq!(t.tally().failed(Proof::Rhythm), 1);
         t.loaded(at(3600));
         assert_eq!((ask(&mut t, 5000, 5000), ask(&mut t, 5500, 5500)), (None, None), "twice as long may the next be");
-        assert_eq!((ask(&mut t, 5700, 5700), ask(&mut t, 6200, 6200)), (None, Some(2600)));
+        assert_eq!((ask(&mut t, 5700, 5700), ask(&mut t, 6200, 6200)), (None, silent(2600)));
     }
 
     #[test]
     fn a_slow_rhythm_allows_a_longer_silence_than_the_floor() {
         let (b, mut t) = (book(1, 2), live());
         for n in 1..=300 {
-            t.applied(&b, at(n * 2000));
+            t.applied(&b, 0, at(n * 2000));
         }
         let last = 600_000;
+        let c = &mut Counts::default();
         for ms in [10_000, 15_000, 16_000] {
-            assert_eq!(t.silent(at(last + ms), at(last + ms), FLOOR), None);
+            assert_eq!(t.silent(at(last + ms), at(last + ms), FLOOR, c), None);
         }
-        assert_eq!(t.silent(at(last + 17_500), at(last + 17_500), FLOOR), None, "found once");
-        assert!(t.silent(at(last + 18_000), at(last + 18_000), FLOOR).is_some());
+        assert_eq!(t.silent(at(last + 17_500), at(last + 17_500), FLOOR, c), None, "found once");
+        assert!(t.silent(at(last + 18_000), at(last + 18_000), FLOOR, c).is_some());
         t.disconnected();
-        assert_eq!(t.silent(at(last + 90_000), at(last + 90_000), FLOOR), None, "another connection begins anew");
+        assert_eq!(t.silent(at(last + 90_000), at(last + 90_000), FLOOR, c), None, "another connection begins anew");
     }
 
     #[test]
     fn a_ticker_may_run_ahead_or_behind_but_not_for_long() {
         let (mut t, near) = (live(), book(100, 102));
-        let quote = |t: &mut Trust, bid, ask, ms| t.quoted(Some(Price(bid)), Some(Price(ask)), &near, at(ms));
+        let mut counts = Counts::default();
+        let mut quote =
+            |t: &mut Trust, bid, ask, ms| t.quoted((Some(Price(bid)), Some(Price(ask))), &near, at(ms), &mut counts);
         assert!(!quote(&mut t, 100, 102, 1));
         assert!(!quote(&mut t, 101, 102, 2), "ahead of the book");
-        t.applied(&book(101, 102), at(30));
+        t.applied(&book(101, 102), 0, at(30));
         let tally = *t.tally();
         assert_eq!((tally.quotes, tally.held(Proof::Ticker), tally.apart_ns_max), (2, 2, 28 * MS));
         for n in 0..7 {
@@ -534,13 +561,14 @@ mod tests {
         assert_eq!(t.tally().failed(Proof::Ticker), 1);
         t.enter(BookState::Suspect, Reason::Disagreement, at(9000));
         assert!(!quote(&mut t, 97, 102, 99_000), "only a live book is judged");
+        assert_eq!((counts.tickers_agreed, counts.tickers_apart), (1, 1), "the other agreed when the book changed");
     }
 
     #[test]
     fn a_whole_message_that_crosses_is_counted() {
         let mut t = live();
-        assert!(!t.applied(&book(1, 2), at(1)));
-        assert!(t.applied(&book(2, 2), at(2)), "locked is crossed: the venues match such orders");
+        assert!(!t.applied(&book(1, 2), 7, at(1)));
+        assert!(t.applied(&book(2, 2), 7, at(2)), "locked is crossed: the venues match such orders");
         assert_eq!((t.tally().updates, t.tally().failures()), (2, 1));
         assert_eq!((t.tally().held(Proof::Uncrossed), t.tally().failed(Proof::Uncrossed)), (1, 1));
     }

@@ -124,13 +124,7 @@ fn frames(
 }
 
 /// A feed's captured inputs, each counted as a line.
-fn capture(
-    path: &Path,
-    venue: Venue,
-    settings: &Settings,
-    args: &BooksArgs,
-    judge: &mut Judge,
-) -> anyhow::Result<()> {
+fn capture(path: &Path, venue: Venue, settings: &Settings, args: &BooksArgs, judge: &mut Judge) -> anyhow::Result<()> {
     let mut capture = CaptureReader::open(path)?;
     let lines = replay::lines(venue, settings, &recorded::choices(&args.choice)?, capture.shape())?;
     let mut session = Session::with_lines(lines, SessionSettings::default());

@@ -55,7 +55,7 @@ impl Alpaca {
         let levels = [(Side::Buy, bids), (Side::Sell, asks)];
         map::changes(m, levels, message.time, received, &mut out.records, &mut self.counts);
         let Ladder { trust, book, .. } = &mut m.ladder;
-        if trust.applied(book, received) {
+        if trust.applied(book, message.time.0, received) {
             if self.choices.crossed == Crossed::Resync {
                 out.records.truncate(mark);
                 self.counts = told;
@@ -128,16 +128,21 @@ impl Alpaca {
         let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
         let heard = self.connection.heard;
         for k in 0..self.markets.len() as Known {
-            let Some(silent) = self.markets[k as usize].ladder.trust.silent(now, heard, floor) else { continue };
-            self.counts.rhythms_broken += 1;
-            let text = format!("silent for {} ms, against its rhythm", silent.as_millis());
+            let trust = &mut self.markets[k as usize].ladder.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
             self.distrust(k, (Reason::Timeout, GapCause::Stale, &text), now, out);
         }
     }
 
     /// A proof failed: the book is suspect from now on, and asked for again.
     #[cold]
-    fn distrust(&mut self, k: Known, (reason, cause, text): (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox) {
+    fn distrust(
+        &mut self,
+        k: Known,
+        (reason, cause, text): (Reason, GapCause, &str),
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
         let m = &mut self.markets[k as usize];
         let was_live = m.ladder.trust.is_live();
         if was_live && now.since(m.ladder.live_since) >= ATTEMPTS_FORGET {
@@ -245,12 +250,8 @@ impl Alpaca {
         let same = top(Side::Buy) == q.bid && top(Side::Sell) == q.ask;
         self.counts.quotes_off_book += u64::from(!same);
         let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
-        let before = trust.tally().held(Proof::Ticker);
-        if trust.quoted(price(q.bid), price(q.ask), book, now) {
-            self.counts.tickers_apart += 1;
+        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
             self.distrust(k, (Reason::Disagreement, GapCause::Disagreement, TICKER_APART), now, out);
-            return;
         }
-        self.counts.tickers_agreed += trust.tally().held(Proof::Ticker) - before;
     }
 }

@@ -4,6 +4,7 @@
 //! applied must reach over it (`U <= lastUpdateId + 1 <= u`), and each later one must follow (`U <= u before + 1`).
 //! Anything else is a gap: that symbol alone starts again, and the socket stays.
 
+use super::compare::Comparison;
 use super::exact::{Numbers, fetched_book};
 use super::machine::{Machine, Pending};
 use super::map::{self, SnapshotFrame, Subject};
@@ -102,6 +103,8 @@ pub(super) struct SymbolBook {
     attempts: u32,
     /// A proof failed since the book was last live.
     failed: bool,
+    /// A comparison with a fresh snapshot that is under way.
+    pub comparison: Option<Box<Comparison>>,
 }
 
 impl SymbolBook {
@@ -123,6 +126,7 @@ impl SymbolBook {
             request: None,
             attempts: 0,
             failed: false,
+            comparison: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl SymbolBook {
         if !self.buffer.levels.iter().all(fits) || !self.levels.rescale(price, size) {
             return false;
         }
+        self.comparison = None;
         for level in &mut self.buffer.levels {
             level.price.0 *= price;
             level.size.0 *= size;
@@ -172,7 +177,7 @@ impl SymbolBook {
         out.mark_event(self.of.id, before, d.first, d.last);
         (self.last, self.applied, self.time, self.seen) = (d.last, d.last, d.time, received);
         if trust == Flags::EMPTY {
-            self.trust.applied(&self.levels, received);
+            self.trust.applied(&self.levels, d.last, received);
         } else {
             self.trust.unproved();
         }
@@ -199,6 +204,16 @@ impl SymbolBook {
         out.records.push(&frame.end());
     }
 
+    /// Whether it is bridged and nothing speaks against it.
+    pub(super) fn is_proved(&self) -> bool {
+        self.phase == Phase::Live && self.crossed == 0
+    }
+
+    /// The id it stands at.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// The levels, as they stand.
     pub(super) fn levels(&self) -> &Book {
         &self.levels
@@ -206,7 +221,7 @@ impl SymbolBook {
 
     /// Tells a live book whole, as one that begins anew.
     pub(super) fn tell_whole(&self, now: UnixNanos, out: &mut Outbox) {
-        if self.phase == Phase::Live && self.crossed == 0 {
+        if self.is_proved() {
             self.tell_snapshot(SnapshotReason::Sync, usize::MAX, now, out);
         }
     }
@@ -285,6 +300,10 @@ impl Machine {
         if d.last <= book.last || d.first > book.last.saturating_add(1) {
             return self.on_depth_unusual(known, d, received, out);
         }
+        if book.comparison.is_some() && !self.keep_for_comparison(known, d, received, out) {
+            return self.on_depth_unusual(known, d, received, out);
+        }
+        let book = &mut self.symbols[known as usize].book;
         let mark = out.records.mark();
         book.apply(d, &self.levels, trust, received, &mut self.counts, out);
         self.counts.sequences_ok += 1;
@@ -353,6 +372,7 @@ impl Machine {
     fn start_sync(&mut self, known: Known, reason: Reason, due: UnixNanos, now: UnixNanos, out: &mut Outbox) {
         let book = &mut self.symbols[known as usize].book;
         book.phase = Phase::Syncing;
+        book.comparison = None;
         book.buffer.clear();
         (book.request, book.due) = (None, Some(due));
         (book.attempts, book.crossed, book.last) = (0, 0, 0);
@@ -580,13 +600,10 @@ impl Machine {
     pub(super) fn compare_ticker(&mut self, known: Known, q: &Quote, now: UnixNanos, out: &mut Outbox) {
         let SymbolBook { trust, levels, .. } = &mut self.symbols[known as usize].book;
         let price = |level: Option<Level>| level.map(|level| level.price);
-        let before = trust.tally().held(Proof::Ticker);
-        if trust.quoted(price(q.bid), price(q.ask), levels, now) {
-            self.counts.tickers_apart += 1;
+        if trust.quoted((price(q.bid), price(q.ask)), levels, now, &mut self.counts) {
             let why = (Reason::Disagreement, GapCause::Disagreement, TICKER_APART);
-            return self.distrust_book(known, why, now, out);
+            self.distrust_book(known, why, now, out);
         }
-        self.counts.tickers_agreed += trust.tally().held(Proof::Ticker) - before;
     }
 
     /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
@@ -594,16 +611,21 @@ impl Machine {
         let Some(floor) = self.rhythm_floor else { return };
         let heard = self.heard();
         for known in 0..self.symbols.len() as Known {
-            let Some(silent) = self.symbols[known as usize].book.trust.silent(now, heard, floor) else { continue };
-            self.counts.rhythms_broken += 1;
-            let text = format!("silent for {} ms, against its rhythm", silent.as_millis());
+            let trust = &mut self.symbols[known as usize].book.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
             self.distrust_book(known, (Reason::Timeout, GapCause::Stale, &text), now, out);
         }
     }
 
     /// A proof other than the ids failed: the book is suspect, and fetched again.
     #[cold]
-    fn distrust_book(&mut self, known: Known, why: (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox) {
+    pub(super) fn distrust_book(
+        &mut self,
+        known: Known,
+        why: (Reason, GapCause, &str),
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
         let (reason, cause, text) = why;
         let book = &mut self.symbols[known as usize].book;
         book.gap(cause, None, now, &mut self.counts, out);
@@ -620,6 +642,7 @@ impl Machine {
         }
         let book = &mut self.symbols[known as usize].book;
         book.phase = Phase::Cold;
+        book.comparison = None;
         book.buffer.clear();
         (book.request, book.due, book.attempts, book.crossed) = (None, None, 0, 0);
         book.broken = book.broken.or(Some(GapCause::Reconnect));

@@ -37,6 +37,8 @@ pub(super) enum Pending {
     Definitions(Vec<usize>),
     /// A book.
     Book(Known),
+    /// A snapshot to compare a live book with.
+    Comparison(Known),
 }
 
 /// What is kept of one symbol.
@@ -96,6 +98,8 @@ pub(super) struct Machine {
     pub(super) snapshot_depth: usize,
     /// The first time a book should be fetched.
     pub(super) books_due: Option<UnixNanos>,
+    /// When live books are to be compared with fresh snapshots.
+    pub(super) compare_due: Option<UnixNanos>,
     /// When definitions should be asked for.
     pub(super) definitions_due: Option<UnixNanos>,
     pub(super) definitions_attempts: u32,
@@ -132,6 +136,7 @@ impl Machine {
             book_depth: settings.book_depth,
             snapshot_depth: settings.snapshot_depth as usize,
             books_due: None,
+            compare_due: None,
             definitions_due: None,
             definitions_attempts: 0,
             silence_due: None,
@@ -388,6 +393,7 @@ impl VenueMachine for Machine {
         self.last_frame = now;
         self.backfill.connected();
         if !self.learning {
+            self.compare_due = self.compare_after(now);
             self.subscribe(now, out);
             self.begin_definitions(now, out);
         }
@@ -420,12 +426,14 @@ impl VenueMachine for Machine {
         };
         match self.pending.swap_remove(index).1 {
             Pending::Book(known) => self.on_book_reply(known, request, reply, now, out),
+            Pending::Comparison(known) => self.on_comparison(known, reply, now, out),
             Pending::Definitions(asked) => self.on_definitions(asked, reply, now, out),
         }
     }
 
     fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.fetch_books(now, out);
+        self.begin_comparisons(now, out);
         self.fetch_definitions(now, out);
         self.ask_missed(now, out);
         self.judge_silence(now, out);
@@ -447,6 +455,7 @@ impl VenueMachine for Machine {
         self.pending.clear();
         self.asked.clear();
         (self.books_due, self.definitions_due, self.silence_due) = (None, None, None);
+        self.compare_due = None;
         self.definitions_attempts = 0;
         for wanted in &mut self.wanted {
             wanted.subscribed = false;
@@ -458,8 +467,9 @@ impl VenueMachine for Machine {
     }
 
     fn next_timer(&self) -> Option<UnixNanos> {
-        let dues = [self.books_due, self.definitions_due, self.silence_due, self.watch.next(), self.backfill.next()];
-        dues.into_iter().flatten().min()
+        let books = [self.books_due, self.compare_due, self.watch.next(), self.backfill.next()];
+        let dues = books.into_iter().chain([self.definitions_due, self.silence_due]);
+        dues.flatten().min()
     }
 
     fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {

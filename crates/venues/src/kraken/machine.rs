@@ -16,8 +16,7 @@ use crate::{
 };
 use book::Book;
 use model::{
-    Decimal, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue,
-    canonical_symbol,
+    Decimal, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue, canonical_symbol,
 };
 use std::collections::VecDeque;
 use std::time::Duration;

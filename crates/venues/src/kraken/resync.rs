@@ -8,8 +8,8 @@ use super::machine::Kraken;
 use super::market::Ladder;
 use super::messages::{BookMessage, Kind, QuoteMessage};
 use super::{map, subscribe};
-use crate::{Known, Outbox, Proof};
 use crate::trust::TICKER_APART;
+use crate::{Known, Outbox, Proof};
 use model::{BookState, GapCause, Price, Qty, Reason, Side, StreamKind, StreamState, UnixNanos};
 use std::time::Duration;
 use wire::{SnapshotReason, Status};
@@ -72,7 +72,7 @@ impl Kraken {
             m.ladder.trust.held(Proof::Checksum);
         }
         let Ladder { trust, book, .. } = &mut m.ladder;
-        let crossed = trust.applied(book, received);
+        let crossed = trust.applied(book, message.time.0, received);
         if crossed && verifies {
             out.records.truncate(mark);
             self.counts.book_levels -= (bids.len() + asks.len()) as u64;
@@ -177,13 +177,9 @@ impl Kraken {
     pub(super) fn compare_ticker(&mut self, k: Known, q: &QuoteMessage, now: UnixNanos, out: &mut Outbox) {
         let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
         let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
-        let before = trust.tally().held(Proof::Ticker);
-        if trust.quoted(price(q.bid), price(q.ask), book, now) {
-            self.counts.tickers_apart += 1;
+        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
             self.distrust(k, (Reason::Disagreement, GapCause::Disagreement, TICKER_APART), now, out);
-            return;
         }
-        self.counts.tickers_agreed += trust.tally().held(Proof::Ticker) - before;
     }
 
     /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
@@ -191,9 +187,8 @@ impl Kraken {
         let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
         let heard = self.heard();
         for k in 0..self.markets.len() as Known {
-            let Some(silent) = self.markets[k as usize].ladder.trust.silent(now, heard, floor) else { continue };
-            self.counts.rhythms_broken += 1;
-            let text = format!("silent for {} ms, against its rhythm", silent.as_millis());
+            let trust = &mut self.markets[k as usize].ladder.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
             self.distrust(k, (Reason::Timeout, GapCause::Stale, &text), now, out);
         }
     }

@@ -74,9 +74,9 @@ impl Judge {
         }
     }
 
-    /// Whether there was no book.
+    /// Whether there was no book, and no frame that may have been of one.
     pub fn is_empty(&self) -> bool {
-        self.reports.values().all(|report| !report.is_of_a_book())
+        self.bad_counted == 0 && self.reports.values().all(|report| !report.is_of_a_book())
     }
 
     /// One step.

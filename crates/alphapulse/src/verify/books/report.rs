@@ -87,7 +87,7 @@ impl BookReport {
 
     /// Whether anything came of a book.
     pub fn is_of_a_book(&self) -> bool {
-        self.by_line.values().any(|f| f.updates + f.snapshots + f.unproved > 0)
+        self.by_line.values().any(|f| f.updates + f.snapshots + f.unproved + f.failed.iter().sum::<u64>() > 0)
     }
 
     /// How it stands by now.

@@ -12,8 +12,8 @@ use super::spec::SPEC;
 use super::{any_order, exact, fast, map, products, subscribe};
 use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
-    Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings,
-    Trust, VenueMachine, Watch,
+    Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Trust,
+    VenueMachine, Watch,
 };
 use book::Book;
 use model::{GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};

@@ -125,13 +125,9 @@ impl Advanced {
     pub(super) fn compare_ticker(&mut self, k: Known, q: &QuoteMessage, now: UnixNanos, out: &mut Outbox) {
         let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
         let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
-        let before = trust.tally().held(Proof::Ticker);
-        if trust.quoted(price(q.bid), price(q.ask), book, now) {
-            self.counts.tickers_apart += 1;
+        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
             self.distrust_one(k, (Reason::Disagreement, GapCause::Disagreement, TICKER_APART), now, out);
-            return;
         }
-        self.counts.tickers_agreed += trust.tally().held(Proof::Ticker) - before;
     }
 
     /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
@@ -139,9 +135,8 @@ impl Advanced {
         let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
         let heard = self.heard();
         for k in 0..self.markets.len() as Known {
-            let Some(silent) = self.markets[k as usize].ladder.trust.silent(now, heard, floor) else { continue };
-            self.counts.rhythms_broken += 1;
-            let text = format!("silent for {} ms, against its rhythm", silent.as_millis());
+            let trust = &mut self.markets[k as usize].ladder.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
             self.distrust_one(k, (Reason::Timeout, GapCause::Stale, &text), now, out);
         }
     }
@@ -269,7 +264,7 @@ impl Advanced {
         if self.scratch.sequence.is_some() && self.choices.sequence != SequenceScope::Ignore {
             trust.held(Proof::Connection);
         }
-        let crossed = trust.applied(book, received);
+        let crossed = trust.applied(book, levels.last().map_or(0, |level| level.time.0), received);
         if crossed && !self.wanted.is_empty() {
             out.records.truncate(mark);
             return self.crossed(k, received, out);

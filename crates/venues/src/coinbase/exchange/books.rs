@@ -97,7 +97,7 @@ impl Exchange {
         let Ladder { trust, book, .. } = &mut m.ladder;
         if flags != Flags::EMPTY {
             trust.unproved();
-        } else if trust.applied(book, received) {
+        } else if trust.applied(book, time.0, received) {
             self.apply_crossed(k, mark, received, out);
         }
         self.markets[k as usize].ladder.last_recv = received;
@@ -174,13 +174,10 @@ impl Exchange {
     pub(super) fn compare_ticker(&mut self, k: Known, q: &QuoteMessage, now: UnixNanos, out: &mut Outbox) {
         let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
         let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
-        let before = trust.tally().held(Proof::Ticker);
-        if trust.quoted(price(q.bid), price(q.ask), book, now) {
-            self.counts.tickers_apart += 1;
+        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
             let fault = Fault { reason: Reason::Disagreement, text: TICKER_APART, range: None };
-            return self.fail_book(k, fault, now, out);
+            self.fail_book(k, fault, now, out);
         }
-        self.counts.tickers_agreed += trust.tally().held(Proof::Ticker) - before;
     }
 
     /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
@@ -188,9 +185,8 @@ impl Exchange {
         let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
         let heard = self.heard();
         for k in 0..self.markets.len() as Known {
-            let Some(silent) = self.markets[k as usize].ladder.trust.silent(now, heard, floor) else { continue };
-            self.counts.rhythms_broken += 1;
-            let text = format!("silent for {} ms, against its rhythm", silent.as_millis());
+            let trust = &mut self.markets[k as usize].ladder.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
             self.fail_book(k, Fault { reason: Reason::Timeout, text: &text, range: None }, now, out);
         }
     }

@@ -10,7 +10,7 @@ use super::machine::Exchange;
 use super::map;
 use super::market::Ladder;
 use super::messages::{MatchMessage, Named, OrderId, OrderMessage, order_id};
-use crate::{Proof, FrameError, Known, Outbox, Reply, RequestId};
+use crate::{FrameError, Known, Outbox, Proof, Reply, RequestId};
 use book::Level;
 use model::{BookState, GapCause, Price, Qty, Reason, Side, StreamKind, UnixNanos};
 use scan::{Json, NAME_LEN_MAX};
@@ -359,7 +359,7 @@ impl Exchange {
         map::changes(m, &changes[..count], Flags::EMPTY, s.time, received, &mut out.records, &mut self.counts);
         if count > 0 {
             let Ladder { trust, book, .. } = &mut m.ladder;
-            self.counts.crossed += u64::from(trust.applied(book, received));
+            self.counts.crossed += u64::from(trust.applied(book, s.sequence, received));
             self.counts.book_updates += 1;
         }
     }
