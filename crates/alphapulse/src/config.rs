@@ -238,6 +238,8 @@ pub struct StaleConfig {
     pub quote_s: u32,
     /// Without a bar.
     pub bar_s: u32,
+    /// Seconds of silence for which no book is called suspect, however fast its rhythm was; 0: never for silence.
+    pub book_rhythm_s: u32,
     /// Without any frame.
     pub connection_s: u32,
 }
@@ -417,8 +419,8 @@ impl Default for VenueConfig {
 }
 impl Default for StaleConfig {
     fn default() -> StaleConfig {
-        let StaleAfter { trade_s, book_s, quote_s, bar_s, connection_s } = StaleAfter::default();
-        StaleConfig { trade_s, book_s, quote_s, bar_s, connection_s }
+        let StaleAfter { trade_s, book_s, quote_s, bar_s, book_rhythm_s, connection_s } = StaleAfter::default();
+        StaleConfig { trade_s, book_s, quote_s, bar_s, book_rhythm_s, connection_s }
     }
 }
 impl Default for EmulatorConfig {
@@ -455,7 +457,7 @@ impl VenueConfig {
                 "venues.{venue}.streams: there is no stream {name:?}; there are trade, book, quote, bar and order"
             ),
         };
-        let StaleConfig { trade_s, book_s, quote_s, bar_s, connection_s } = self.stale_after;
+        let StaleConfig { trade_s, book_s, quote_s, bar_s, book_rhythm_s, connection_s } = self.stale_after;
         if self.symbols.is_empty() {
             bail!("venues.{venue}.symbols is empty; name at least one, such as \"BTC-USD\"");
         }
@@ -465,7 +467,7 @@ impl VenueConfig {
             book_depth: self.book_depth,
             bar_interval_s: self.bar_interval_s,
             snapshot_depth: self.snapshot_depth,
-            stale_after: StaleAfter { trade_s, book_s, quote_s, bar_s, connection_s },
+            stale_after: StaleAfter { trade_s, book_s, quote_s, bar_s, book_rhythm_s, connection_s },
             credentials: self.credentials.clone(),
         })
     }

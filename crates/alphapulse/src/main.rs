@@ -8,6 +8,7 @@ mod config;
 mod decode;
 mod doctor;
 mod metrics;
+mod recorded;
 mod replay;
 mod roles;
 mod run_dir;
@@ -116,6 +117,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => return replay::run(args),
         Command::Bench(args) => return bench::run(args),
         Command::Chaos(args) => return chaos::run(args),
+        Command::Verify { command: verify::VerifyCommand::Books(args) } => return verify::books::run(args),
         Command::Verify { command: verify::VerifyCommand::Loss(args) } => return verify::loss::run(args),
         _ => {}
     }

@@ -46,7 +46,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         ..defaults
     };
     let mut capture = CaptureReader::open(&args.file)?;
-    let mut session = Session::with_lines(lines(args.venue, &settings, capture.shape())?, session_settings);
+    let mut session = Session::with_lines(lines(args.venue, &settings, &[], capture.shape())?, session_settings);
     match &args.compare {
         Some(rings) => compare(args.venue, rings, &mut session, &mut capture),
         None => print(&mut session, &mut capture),
@@ -54,9 +54,14 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The machines of the captured session's lines.
-fn lines(venue: Venue, settings: &Settings, shape: &[LineShape]) -> anyhow::Result<Vec<SessionLine>> {
+pub fn lines(
+    venue: Venue,
+    settings: &Settings,
+    choices: &[(String, String)],
+    shape: &[LineShape],
+) -> anyhow::Result<Vec<SessionLine>> {
     let line = |shape: &LineShape| {
-        let made = venues::lines(venue, settings, &[])?;
+        let made = venues::lines(venue, settings, choices)?;
         let there = made.len();
         let line = made.into_iter().nth(shape.group as usize).with_context(|| {
             format!("the capture has a line of endpoint {}, these settings make {there} endpoints", shape.group + 1)

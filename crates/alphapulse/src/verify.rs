@@ -1,6 +1,7 @@
-//! `alphapulse verify`: whether a consumer gets every record in order, or is told exactly what it missed (`stream`), and
-//! whether what an emulator sent is what was received (`loss`).
+//! `alphapulse verify`: whether a consumer gets every record in order, or is told exactly what it missed (`stream`),
+//! whether what an emulator sent is what was received (`loss`), and whether recorded books can be proved (`books`).
 
+pub mod books;
 pub mod loss;
 
 use crate::{config::Config, venue_name};
@@ -24,6 +25,8 @@ use wire::{OverrunRecord, Record, RecordType};
 pub enum VerifyCommand {
     /// Read the live stream and check that sequences follow one another without a hole that is not told.
     Stream(StreamArgs),
+    /// Replay recorded frames through the books and say what proves them and what disagrees.
+    Books(books::BooksArgs),
     /// Compare what an emulator sent, by its journal, with what a consumer received.
     Loss(loss::LossArgs),
 }
@@ -64,6 +67,7 @@ struct Summary {
 pub fn run(config: &Config, command: &VerifyCommand) -> anyhow::Result<ExitCode> {
     match command {
         VerifyCommand::Stream(args) => stream(config, args),
+        VerifyCommand::Books(args) => books::run(args),
         VerifyCommand::Loss(args) => loss::run(args),
     }
 }

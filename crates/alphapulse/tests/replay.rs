@@ -46,5 +46,17 @@ fn a_replayed_run_tells_the_same_bytes() {
         assert!(out.status.success(), "{venue}: {words}");
         assert!(words.contains(", 0 different"), "{venue}: {words}");
         println!("{venue}: {words}");
+        // The same inputs through the books: each was proved, but for the time without a connection.
+        let out = common::program()
+            .args(["verify", "books", "--json", "--symbols", symbols])
+            .arg(&capture)
+            .output()
+            .expect("the program runs");
+        let report: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+        assert_eq!(out.status.code(), Some(0), "{venue}: {report}");
+        let books = report["files"][0]["books"].as_array().expect("books");
+        assert_eq!((books.len(), &report["files"][0]["venue"]), (3, &venue.into()), "{report}");
+        let proof = if venue == "kraken" { "checksum" } else { "ids" };
+        assert!(books.iter().all(|b| b["held"][proof].as_u64() > Some(0) && b["rebuilt"].as_u64() > Some(0)));
     }
 }

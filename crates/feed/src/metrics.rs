@@ -1,5 +1,6 @@
 //! The feed's metrics: set from the machine's counters between reads, never inside the hot path.
 
+use model::BookState;
 use std::sync::Arc;
 use telemetry::{Counter, Gauge, Histogram, Registry};
 use venues::{Counts, Session};
@@ -24,6 +25,8 @@ pub struct FeedMetrics {
     pub frame_age_ms: Gauge,
     /// Age of the newest record of each kind of stream in ms, with the record type's code.
     pub stream_age_ms: Vec<(RecordType, Gauge)>,
+    /// Books in each state.
+    books: Vec<(BookState, Gauge)>,
     /// Frames set aside.
     pub quarantined: Counter,
     /// From the bytes' receive time to the publication of what they told.
@@ -68,6 +71,12 @@ const SHOWN: [(&str, &str, &str); 29] = [
     ("checksums_failed", "checksums_failed_total", "Venue checksums that differed."),
     ("refusals", "refusals_total", "Errors the venue answered."),
     ("stale", "stale_total", "Streams found silent for too long."),
+    ("sequences_ok", "sequences_ok_total", "Book updates or frames whose ids follow the one before."),
+    ("tickers_agreed", "tickers_agreed_total", "Quotes of the venue's ticker that agreed with the live book."),
+    ("tickers_apart", "tickers_apart_total", "Books called suspect because the ticker said otherwise for too long."),
+    ("rhythms_broken", "rhythms_broken_total", "Books called suspect for a silence against their rhythm."),
+    ("snapshots_agreed", "snapshots_agreed_total", "Fresh snapshots whose levels were the live book's."),
+    ("snapshots_apart", "snapshots_apart_total", "Books called suspect because a fresh snapshot had other levels."),
 ];
 
 impl FeedMetrics {
@@ -97,6 +106,13 @@ impl FeedMetrics {
                     )
                 })
                 .collect(),
+            books: BookState::ALL
+                .iter()
+                .map(|state| {
+                    let labels = [("venue", venue), ("state", state.name())];
+                    (*state, registry.gauge("books", "Books in a state, on the first line of each endpoint.", &labels))
+                })
+                .collect(),
             quarantined: registry.counter("quarantined_total", "Frames kept aside with the reason.", &l),
             publish: registry.histogram("publish_latency_us", "Socket read to ring, all reads.", &l),
             book: registry.histogram("orderbook_latency_us", "Socket read to ring, reads that changed a book.", &l),
@@ -111,6 +127,10 @@ impl FeedMetrics {
             if let Some((_, counter)) = self.counters.iter().find(|(field, _)| *field == name) {
                 counter.set(value);
             }
+        }
+        let states = session.book_states();
+        for (state, gauge) in &self.books {
+            gauge.set(i64::try_from(states[usize::from(state.code()) - 1]).unwrap_or(i64::MAX));
         }
         self.records.set(session.next_sequence() - 1);
         self.quarantined.set(session.malformed());

@@ -129,6 +129,8 @@ coded! {
         Budget = 13 "budget",
         /// The instrument's scale, tick, lot or status changed.
         Definition = 14 "definition",
+        /// Another source of the venue's own (its ticker, a fresh snapshot) says otherwise, and has for too long.
+        Disagreement = 15 "disagreement",
     }
 }
 
@@ -151,5 +153,7 @@ coded! {
         Overflow = 7 "overflow",
         /// Best bid at or above best ask after a whole message: whatever made it so was not all that happened.
         Crossed = 8 "crossed",
+        /// Another source of the venue's own says otherwise: whatever made it so was not all that happened.
+        Disagreement = 9 "disagreement",
     }
 }

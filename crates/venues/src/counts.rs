@@ -103,6 +103,16 @@ counts! {
     crossed,
     /// Corrections and cancels of earlier trades told.
     corrections,
+    /// Quotes of the venue's ticker that agreed with the live book as they came.
+    tickers_agreed,
+    /// Books called suspect because the venue's ticker said otherwise for too long.
+    tickers_apart,
+    /// Books called suspect for a silence longer than their rhythm allows.
+    rhythms_broken,
+    /// Fresh snapshots whose levels were the live book's.
+    snapshots_agreed,
+    /// Books called suspect because a fresh snapshot had other levels.
+    snapshots_apart,
     /// Quotes that were not the top of the live book beside them.
     quotes_off_book,
 }

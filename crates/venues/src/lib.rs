@@ -19,6 +19,7 @@ mod registry;
 mod session;
 mod settings;
 pub mod trades;
+mod trust;
 mod watch;
 
 pub use channels::{Channel, Maturity, channels};
@@ -29,6 +30,7 @@ pub use recall::Recall;
 pub use registry::{Line, MachineError, Spec, allows_pairs, lines, machine, spec};
 pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings};
 pub use settings::{Credentials, Limit, Settings, StaleAfter};
+pub use trust::{Proof, Tally, Trust};
 pub use watch::Watch;
 
 use model::{InstrumentId, UnixNanos, Venue};
@@ -146,6 +148,11 @@ pub trait VenueMachine: Send {
     /// Whether a jump of an instrument's trade ids means that trades are missing.
     fn trade_ids_are_contiguous(&self) -> bool {
         true
+    }
+
+    /// The book kept of an instrument and the trust in it, where one is kept.
+    fn book(&self, _instrument: InstrumentId) -> Option<(&book::Book, &Trust)> {
+        None
     }
 
     /// The instruments registered so far.

@@ -9,7 +9,7 @@
 
 use crate::arbiter::Arbiter;
 use crate::{Counts, FrameError, Memory, Outbox, Reply, RequestId, VenueMachine};
-use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
+use model::{BookState, GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
 use wire::{ClockRecord, GapRecord, Header, HeartbeatRecord, Origin, RecordType, Status};
 
@@ -203,6 +203,23 @@ impl Session {
     /// The first line's machine.
     pub fn machine(&self) -> &dyn VenueMachine {
         &*self.lines[0].machine
+    }
+
+    /// Every line's machine.
+    pub fn machines(&self) -> impl Iterator<Item = &dyn VenueMachine> {
+        self.lines.iter().map(|line| &*line.machine)
+    }
+
+    /// How many books are in each state, in the order of [`BookState::ALL`], by the line of each group that is used.
+    pub fn book_states(&self) -> [u64; BookState::ALL.len()] {
+        let mut states = [0; BookState::ALL.len()];
+        for group in &self.groups {
+            let machine = &self.lines[self.alone(group)].machine;
+            for (_, trust) in machine.instruments().iter().filter_map(|i| machine.book(i.id)) {
+                states[usize::from(trust.state().code()) - 1] += 1;
+            }
+        }
+        states
     }
 
     /// Every line's name and group.

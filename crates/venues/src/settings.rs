@@ -77,17 +77,24 @@ pub struct StaleAfter {
     pub quote_s: u32,
     /// Seconds without a bar.
     pub bar_s: u32,
+    /// Seconds of silence for which no book is called suspect, however fast the rhythm it had; 0: never for silence.
+    pub book_rhythm_s: u32,
     /// Seconds without any frame, heartbeats included, after which the connection is given up.
     pub connection_s: u32,
 }
 
 impl Default for StaleAfter {
     fn default() -> StaleAfter {
-        StaleAfter { trade_s: 0, book_s: 30, quote_s: 60, bar_s: 0, connection_s: 10 }
+        StaleAfter { trade_s: 0, book_s: 30, quote_s: 60, bar_s: 0, book_rhythm_s: 5, connection_s: 10 }
     }
 }
 
 impl StaleAfter {
+    /// The least silence a book is called suspect for; `None` when it never is.
+    pub fn rhythm_floor(&self) -> Option<Duration> {
+        (self.book_rhythm_s > 0).then(|| Duration::from_secs(self.book_rhythm_s.into()))
+    }
+
     /// The limit of a kind of stream; `None` when it may be silent for ever.
     pub fn limit(&self, stream: StreamKind) -> Option<Duration> {
         let seconds = match stream {

@@ -86,9 +86,14 @@ impl Watch {
         self.next
     }
 
+    /// Whether silence is to be looked for now.
+    pub fn is_due(&self, now: UnixNanos) -> bool {
+        self.next.is_some_and(|next| next <= now)
+    }
+
     /// Tells each stream that has been silent for too long, once, with how long.
     pub fn check(&mut self, now: UnixNanos, mut tell: impl FnMut(Known, StreamKind, Duration)) {
-        if self.next.is_none_or(|next| now < next) {
+        if !self.is_due(now) {
             return;
         }
         self.next = Some(now.after(EVERY));

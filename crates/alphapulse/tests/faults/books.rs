@@ -12,7 +12,7 @@ use std::time::Duration;
 use venues::StaleAfter;
 
 /// Waits until the book of the first symbol was suspect and is live again, with as many snapshots.
-fn until_mended(plant: &Plant, times: usize) {
+pub fn until_mended(plant: &Plant, times: usize) {
     plant.until("a mended book", |told| {
         let symbol = plant.symbol();
         let of_book = |l: &&Value| l["type"] == "status" && l["scope"] == "book" && l["symbol"] == symbol;
@@ -24,7 +24,7 @@ fn until_mended(plant: &Plant, times: usize) {
 }
 
 /// Between the moment a book is suspect and the next snapshot, no change of it is told as trusted.
-fn untrusted_told(told: &[Value], symbol: &str) -> u64 {
+pub fn untrusted_told(told: &[Value], symbol: &str) -> u64 {
     let (mut suspect, mut bad) = (false, 0);
     for l in told.iter().filter(|l| l["symbol"] == symbol) {
         if l["type"] == "status" && l["scope"] == "book" {
@@ -40,7 +40,7 @@ fn untrusted_told(told: &[Value], symbol: &str) -> u64 {
 }
 
 /// A book told is never crossed where it is told as trusted.
-fn crossed_told(told: &[Value], symbol: &str) -> u64 {
+pub fn crossed_told(told: &[Value], symbol: &str) -> u64 {
     use std::collections::BTreeMap;
     let units = |v: &Value| -> i128 {
         let d: model::Decimal = v.as_str().expect("a number as text").parse().expect("a number");

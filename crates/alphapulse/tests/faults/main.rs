@@ -11,6 +11,7 @@ mod plant;
 mod sockets;
 mod table;
 mod trades;
+mod trust;
 
 use emulator::Extent;
 use serde_json::Value;

@@ -8,8 +8,10 @@ use super::choices::Crossed;
 use super::login::{Action, Phase, Request};
 use super::machine::Alpaca;
 use super::map;
+use super::market::Ladder;
 use super::messages::{BookMessage, QuoteMessage};
-use crate::{Known, Outbox};
+use crate::trust::TICKER_APART;
+use crate::{Known, Outbox, Proof};
 use model::{BookState, GapCause, Price, Qty, Reason, Side, StreamKind, StreamState, UnixNanos};
 use std::time::Duration;
 use wire::{SnapshotReason, Status};
@@ -44,7 +46,7 @@ impl Alpaca {
     #[inline]
     fn update_book(&mut self, k: Known, message: &BookMessage, received: UnixNanos, out: &mut Outbox) {
         let m = &mut self.markets[k as usize];
-        if m.ladder.state != BookState::Live {
+        if !m.ladder.trust.is_live() {
             self.counts.book_updates_old += 1;
             return;
         }
@@ -52,11 +54,12 @@ impl Alpaca {
         let (bids, asks) = (&self.scratch.bids[message.bids.clone()], &self.scratch.asks[message.asks.clone()]);
         let levels = [(Side::Buy, bids), (Side::Sell, asks)];
         map::changes(m, levels, message.time, received, &mut out.records, &mut self.counts);
-        if m.ladder.book.is_crossed() {
+        let Ladder { trust, book, .. } = &mut m.ladder;
+        if trust.applied(book, message.time.0, received) {
             if self.choices.crossed == Crossed::Resync {
                 out.records.truncate(mark);
                 self.counts = told;
-                self.distrust(k, received, out);
+                self.crossed(k, received, out);
                 return;
             }
             self.counts.crossed += 1;
@@ -76,8 +79,9 @@ impl Alpaca {
             }
         }
         if m.ladder.book.is_crossed() {
+            m.ladder.trust.failed(Proof::Uncrossed);
             if self.choices.crossed == Crossed::Resync {
-                self.distrust(k, received, out);
+                self.crossed(k, received, out);
                 return;
             }
             self.counts.crossed += 1;
@@ -90,32 +94,67 @@ impl Alpaca {
         self.counts.book_levels += map::snapshot(m, SnapshotReason::Sync, usize::MAX, received, &mut out.records);
         self.counts.resyncs += u64::from(std::mem::take(&mut m.ladder.broken));
         m.ladder.retry_at = None;
-        if m.ladder.state != BookState::Live {
-            m.ladder.state = BookState::Live;
+        m.ladder.trust.loaded(received);
+        if !m.ladder.trust.is_live() {
             m.ladder.live_since = received;
-            self.tell(Some(k), Status::Book(BookState::Live), (Reason::Ok, ""), received, out);
+            self.enter(k, BookState::Live, (Reason::Ok, ""), received, out);
         }
         self.find_next_retry();
     }
 
-    /// The book is crossed: suspect from now on, and asked for again.
+    /// The book is crossed.
     #[cold]
-    fn distrust(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
+    fn crossed(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
         self.counts.crossed += 1;
+        let text = "best bid at or above best ask after a whole message";
+        self.distrust(k, (Reason::Crossed, GapCause::Crossed, text), now, out);
+    }
+
+    /// A book's state changes, and is told.
+    fn enter(&mut self, k: Known, state: BookState, why: (Reason, &str), now: UnixNanos, out: &mut Outbox) {
+        self.markets[k as usize].ladder.trust.enter(state, why.0, now);
+        self.tell_state(k, why, now, out);
+    }
+
+    /// Tells the state of a book; of a halted one that the venue halted it, whatever brought it back.
+    pub(super) fn tell_state(&self, k: Known, why: (Reason, &str), now: UnixNanos, out: &mut Outbox) {
+        let trust = &self.markets[k as usize].ladder.trust;
+        let reason = if trust.state() == BookState::Halted { trust.reason() } else { why.0 };
+        self.tell(Some(k), Status::Book(trust.state()), (reason, why.1), now, out);
+    }
+
+    /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
+    pub(super) fn check_rhythms(&mut self, now: UnixNanos, out: &mut Outbox) {
+        let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
+        let heard = self.connection.heard;
+        for k in 0..self.markets.len() as Known {
+            let trust = &mut self.markets[k as usize].ladder.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
+            self.distrust(k, (Reason::Timeout, GapCause::Stale, &text), now, out);
+        }
+    }
+
+    /// A proof failed: the book is suspect from now on, and asked for again.
+    #[cold]
+    fn distrust(
+        &mut self,
+        k: Known,
+        (reason, cause, text): (Reason, GapCause, &str),
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
         let m = &mut self.markets[k as usize];
-        let was_live = m.ladder.state == BookState::Live;
+        let was_live = m.ladder.trust.is_live();
         if was_live && now.since(m.ladder.live_since) >= ATTEMPTS_FORGET {
             m.ladder.attempts = 0;
         }
         m.ladder.book.clear();
         m.ladder.broken = true;
-        m.ladder.state = BookState::Suspect;
-        let text = "best bid at or above best ask after a whole message";
-        self.tell(Some(k), Status::Book(BookState::Suspect), (Reason::Crossed, text), now, out);
+        self.enter(k, BookState::Suspect, (reason, text), now, out);
         let m = &mut self.markets[k as usize];
         if was_live {
             let from = m.ladder.last_recv;
-            map::gap(m, StreamKind::Book, GapCause::Crossed, (from, now), now, &mut out.records);
+            map::gap(m, StreamKind::Book, cause, (from, now), now, &mut out.records);
             self.counts.gaps += 1;
         }
         if m.ladder.attempts == 0 {
@@ -157,12 +196,11 @@ impl Alpaca {
     /// A book was subscribed to: it waits to come whole, unless it came before the venue's answer.
     pub(super) fn book_asked_for(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
         let ladder = &mut self.markets[k as usize].ladder;
-        if ladder.state == BookState::Live {
+        if ladder.trust.is_live() {
             return;
         }
-        ladder.state = BookState::Syncing;
         ladder.retry_at = Some(now.after(SNAPSHOT_WAIT));
-        self.tell(Some(k), Status::Book(BookState::Syncing), (Reason::Snapshot, ""), now, out);
+        self.enter(k, BookState::Syncing, (Reason::Snapshot, ""), now, out);
         self.find_next_retry();
     }
 
@@ -187,28 +225,33 @@ impl Alpaca {
     pub(super) fn book_lost(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
         let ladder = &mut self.markets[k as usize].ladder;
         (ladder.attempts, ladder.retry_at, ladder.broken) = (0, None, false);
-        if ladder.state == BookState::Cold {
+        ladder.trust.disconnected();
+        if ladder.trust.state() == BookState::Cold {
             return;
         }
         // After a failed proof the gap is told already; what was missed since belongs to it.
-        if ladder.state == BookState::Live && ladder.gap.is_none() {
+        if ladder.trust.is_live() && ladder.gap.is_none() {
             ladder.gap = Some((GapCause::Reconnect, ladder.last_recv));
         }
         ladder.book.clear();
-        ladder.state = BookState::Suspect;
-        self.tell(Some(k), Status::Book(BookState::Suspect), (Reason::Connection, ""), now, out);
+        self.enter(k, BookState::Suspect, (Reason::Connection, ""), now, out);
         self.find_next_retry();
     }
 
-    /// Counts a quote that is not the top of a live book. The two streams have no common clock, so it proves nothing.
+    /// The venue's quote beside the book. The two streams have no common clock: one quote that differs is only counted,
+    /// but they must not be apart for long.
     #[inline]
-    pub(super) fn compare_with_book(&mut self, k: Known, q: &QuoteMessage) {
-        let ladder = &self.markets[k as usize].ladder;
-        if ladder.state != BookState::Live {
+    pub(super) fn compare_with_book(&mut self, k: Known, q: &QuoteMessage, now: UnixNanos, out: &mut Outbox) {
+        let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
+        if !trust.is_live() {
             return;
         }
-        let top = |side| ladder.book.best(side).map(|l| (l.price.0, l.size.0));
+        let top = |side| book.best(side).map(|l| (l.price.0, l.size.0));
         let same = top(Side::Buy) == q.bid && top(Side::Sell) == q.ask;
         self.counts.quotes_off_book += u64::from(!same);
+        let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
+        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
+            self.distrust(k, (Reason::Disagreement, GapCause::Disagreement, TICKER_APART), now, out);
+        }
     }
 }

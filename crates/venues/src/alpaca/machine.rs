@@ -15,9 +15,11 @@ use super::recent::Key;
 use super::spec::SPEC;
 use super::{exact, fast, map, packed};
 use crate::{
-    Counts, Defined, FrameError, InstrumentSet, Known, Memory, Outbox, Reply, RequestId, Settings, VenueMachine, Watch,
+    Counts, Defined, FrameError, InstrumentSet, Known, Memory, Outbox, Reply, RequestId, Settings, Trust, VenueMachine,
+    Watch,
 };
-use model::{BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
+use book::Book;
+use model::{GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use wire::{Flags, SnapshotReason, Status};
 
 /// Shares in a round lot, which nearly every share has.
@@ -206,7 +208,7 @@ impl Alpaca {
                 let k = self.known(q.target);
                 map::quote(&self.markets[k as usize], q, received, &mut out.records);
                 self.counts.quotes += 1;
-                self.compare_with_book(k, q);
+                self.compare_with_book(k, q, received, out);
                 self.seen(k, StreamKind::Quote, q.time.0, received, out);
             }
             Item::Book(b) => self.apply_book(self.known(b.target), b, received, out),
@@ -309,9 +311,16 @@ impl Alpaca {
         let text = parts.iter().filter(|p| !p.is_empty()).map(String::as_str).collect::<Vec<_>>().join("; ");
         let (id, status) = (self.instruments.get(k).id, Status::Instrument(status));
         out.records.push_status(SPEC.venue, id, status, Reason::Venue, &text, s.time, received);
+        let status = self.instruments.get(k).status;
+        if self.markets[k as usize].ladder.trust.halt(Trust::halts(status), received) {
+            self.tell_state(k, (Reason::Ok, ""), received, out);
+        }
     }
 
     fn check_streams(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.is_due(now) {
+            self.check_rhythms(now, out);
+        }
         let Alpaca { watch, instruments, counts, .. } = self;
         watch.check(now, |k, stream, silent| {
             counts.stale += 1;
@@ -402,6 +411,11 @@ impl VenueMachine for Alpaca {
         false
     }
 
+    fn book(&self, instrument: InstrumentId) -> Option<(&Book, &Trust)> {
+        let market = &self.markets[self.instruments.index_of(instrument)? as usize];
+        market.crypto.then_some((&market.ladder.book, &market.ladder.trust))
+    }
+
     fn instruments(&self) -> &InstrumentSet {
         &self.instruments
     }
@@ -420,8 +434,8 @@ impl Alpaca {
         if !m.crypto {
             return;
         }
-        self.tell(Some(k), Status::Book(m.ladder.state), (Reason::Snapshot, ""), now, out);
-        if m.ladder.state == BookState::Live {
+        self.tell_state(k, (Reason::Snapshot, ""), now, out);
+        if m.ladder.trust.is_live() {
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
         }
     }

@@ -1,8 +1,9 @@
 //! What is kept of one instrument: its trades' keys, its book and the trust in it.
 
 use super::recent::Recent;
+use crate::Trust;
 use book::Book;
-use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
+use model::{GapCause, Instrument, InstrumentId, Side, UnixNanos};
 use std::collections::BTreeSet;
 
 /// Room for a crypto book's levels, so that it allocates once.
@@ -83,7 +84,7 @@ impl Window {
 #[derive(Debug)]
 pub struct Ladder {
     pub book: Book,
-    pub state: BookState,
+    pub trust: Trust,
     pub time: UnixNanos,
     pub last_recv: UnixNanos,
     /// A gap to be told with the next snapshot, and since when.
@@ -107,7 +108,7 @@ impl Market {
             trades: Trades::default(),
             ladder: Ladder {
                 book: Book::with_capacity(if crypto { LEVELS_ROOM } else { 0 }),
-                state: BookState::Cold,
+                trust: Trust::default(),
                 time: UnixNanos::ZERO,
                 last_recv: UnixNanos::ZERO,
                 gap: None,

@@ -4,14 +4,16 @@
 //! applied must reach over it (`U <= lastUpdateId + 1 <= u`), and each later one must follow (`U <= u before + 1`).
 //! Anything else is a gap: that symbol alone starts again, and the socket stays.
 
+use super::compare::Comparison;
 use super::exact::{Numbers, fetched_book};
 use super::machine::{Machine, Pending};
 use super::map::{self, SnapshotFrame, Subject};
-use super::messages::{Depth, Scales};
+use super::messages::{Depth, Quote, Scales};
 use super::subscribe::{depth_path, depth_weight};
-use crate::{Counts, FrameError, Known, Outbox, Reply, RequestId};
+use crate::trust::TICKER_APART;
+use crate::{Counts, FrameError, Known, Outbox, Proof, Reply, RequestId, Trust};
 use book::{Book, Effect, Level};
-use model::{BookState, GapCause, Reason, Side, StreamKind, UnixNanos};
+use model::{BookState, GapCause, InstrumentStatus, Reason, Side, StreamKind, UnixNanos};
 use std::time::Duration;
 use wire::{BookAction, Flags, Header, RecordType, SnapshotReason, Status};
 
@@ -77,16 +79,14 @@ impl Buffer {
 pub(super) struct SymbolBook {
     pub of: Subject,
     pub phase: Phase,
-    /// The state told last.
-    pub told: BookState,
+    /// The trust in it.
+    pub trust: Trust,
     /// Why changes may be missing before the next one: the connection or this process was gone.
     pub broken: Option<GapCause>,
     /// When the last change was received.
     pub seen: UnixNanos,
     /// When a snapshot should be asked for.
     pub due: Option<UnixNanos>,
-    /// The venue has halted the symbol.
-    pub halted: bool,
     levels: Book,
     /// `u` of the last change seen, kept or applied.
     last: u64,
@@ -103,6 +103,8 @@ pub(super) struct SymbolBook {
     attempts: u32,
     /// A proof failed since the book was last live.
     failed: bool,
+    /// A comparison with a fresh snapshot that is under way.
+    pub comparison: Option<Box<Comparison>>,
 }
 
 impl SymbolBook {
@@ -110,11 +112,10 @@ impl SymbolBook {
         SymbolBook {
             of,
             phase: Phase::Cold,
-            told: BookState::Cold,
+            trust: Trust::default(),
             broken: None,
             seen: UnixNanos::ZERO,
             due: None,
-            halted: false,
             levels: Book::default(),
             last: 0,
             applied: 0,
@@ -125,6 +126,7 @@ impl SymbolBook {
             request: None,
             attempts: 0,
             failed: false,
+            comparison: None,
         }
     }
 
@@ -138,6 +140,7 @@ impl SymbolBook {
         if !self.buffer.levels.iter().all(fits) || !self.levels.rescale(price, size) {
             return false;
         }
+        self.comparison = None;
         for level in &mut self.buffer.levels {
             level.price.0 *= price;
             level.size.0 *= size;
@@ -173,6 +176,11 @@ impl SymbolBook {
         tell(&mut self.levels, Side::Sell, asks, true);
         out.mark_event(self.of.id, before, d.first, d.last);
         (self.last, self.applied, self.time, self.seen) = (d.last, d.last, d.time, received);
+        if trust == Flags::EMPTY {
+            self.trust.applied(&self.levels, d.last, received);
+        } else {
+            self.trust.unproved();
+        }
         counts.book_updates += 1;
         counts.book_levels += levels.len() as u64;
         counts.absent_deletes += absent;
@@ -196,32 +204,59 @@ impl SymbolBook {
         out.records.push(&frame.end());
     }
 
+    /// Whether it is bridged and nothing speaks against it.
+    pub(super) fn is_proved(&self) -> bool {
+        self.phase == Phase::Live && self.crossed == 0
+    }
+
+    /// The id it stands at.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The levels, as they stand.
+    pub(super) fn levels(&self) -> &Book {
+        &self.levels
+    }
+
     /// Tells a live book whole, as one that begins anew.
     pub(super) fn tell_whole(&self, now: UnixNanos, out: &mut Outbox) {
-        if self.phase == Phase::Live && self.crossed == 0 {
+        if self.is_proved() {
             self.tell_snapshot(SnapshotReason::Sync, usize::MAX, now, out);
         }
     }
 
     /// Tells a new state; the same again is not told.
     pub(super) fn tell(&mut self, state: BookState, reason: Reason, text: &str, now: UnixNanos, out: &mut Outbox) {
-        if self.told != state {
-            self.told = state;
+        if self.trust.state() != state {
+            self.trust.enter(state, reason, now);
             self.tell_again(reason, text, now, out);
         }
     }
 
     fn tell_again(&self, reason: Reason, text: &str, now: UnixNanos, out: &mut Outbox) {
-        let status = Status::Book(self.told);
+        let status = Status::Book(self.trust.state());
         out.records.push_status(self.of.venue, self.of.id, status, reason, text, UnixNanos::ZERO, now);
     }
 
     /// Tells a live book, or a halted one where the venue halted the symbol.
     pub(super) fn tell_live(&mut self, now: UnixNanos, out: &mut Outbox) {
-        if self.halted {
-            self.tell(BookState::Halted, Reason::Venue, "the venue halted the symbol", now, out);
-        } else {
-            self.tell(BookState::Live, Reason::Ok, "", now, out);
+        if !self.trust.is_live() {
+            self.trust.enter(BookState::Live, Reason::Ok, now);
+            self.tell_live_again(now, out);
+        }
+    }
+
+    fn tell_live_again(&self, now: UnixNanos, out: &mut Outbox) {
+        let halted = self.trust.state() == BookState::Halted;
+        let text = if halted { "the venue halted the symbol" } else { "" };
+        self.tell_again(self.trust.reason(), text, now, out);
+    }
+
+    /// The venue halted the symbol or lets it trade again; told of a live book.
+    pub(super) fn halt(&mut self, status: InstrumentStatus, now: UnixNanos, out: &mut Outbox) {
+        if self.trust.halt(Trust::halts(status), now) {
+            self.tell_live_again(now, out);
         }
     }
 
@@ -265,9 +300,14 @@ impl Machine {
         if d.last <= book.last || d.first > book.last.saturating_add(1) {
             return self.on_depth_unusual(known, d, received, out);
         }
+        if book.comparison.is_some() && !self.keep_for_comparison(known, d, received, out) {
+            return self.on_depth_unusual(known, d, received, out);
+        }
+        let book = &mut self.symbols[known as usize].book;
         let mark = out.records.mark();
         book.apply(d, &self.levels, trust, received, &mut self.counts, out);
         self.counts.sequences_ok += 1;
+        book.trust.held(Proof::Ids);
         if (book.levels.is_crossed() || book.crossed > 0) && book.phase == Phase::Live {
             self.judge_crossed(known, mark, received, out);
         }
@@ -289,11 +329,13 @@ impl Machine {
         let missing = (d.first > next).then(|| (next, d.first - 1));
         match book.phase {
             Phase::Blind => {
+                book.trust.failed(Proof::Ids);
                 book.gap(GapCause::Sequence, missing, received, &mut self.counts, out);
                 book.apply(d, &self.levels, Flags::NOT_TRUSTED, received, &mut self.counts, out);
             }
             Phase::Live => {
                 book.gap(GapCause::Sequence, missing, received, &mut self.counts, out);
+                book.trust.failed(Proof::Ids);
                 let text = format!("change {} does not follow {}", d.first, book.last);
                 book.tell(BookState::Suspect, Reason::Sequence, &text, received, out);
                 book.failed = true;
@@ -307,6 +349,7 @@ impl Machine {
             Phase::Syncing if book.buffer.events.is_empty() => self.keep_first(known, d, received, out),
             Phase::Syncing => {
                 if missing.is_some() {
+                    book.trust.failed(Proof::Ids);
                     book.gap(GapCause::Sequence, missing, received, &mut self.counts, out);
                     book.buffer.clear();
                     book.failed = true;
@@ -329,6 +372,7 @@ impl Machine {
     fn start_sync(&mut self, known: Known, reason: Reason, due: UnixNanos, now: UnixNanos, out: &mut Outbox) {
         let book = &mut self.symbols[known as usize].book;
         book.phase = Phase::Syncing;
+        book.comparison = None;
         book.buffer.clear();
         (book.request, book.due) = (None, Some(due));
         (book.attempts, book.crossed, book.last) = (0, 0, 0);
@@ -482,6 +526,7 @@ impl Machine {
         self.counts.resyncs += u64::from(std::mem::take(&mut book.failed));
         book.tell_break(update_id.saturating_add(1), now, &mut self.counts, out);
         (book.phase, book.last, book.applied, book.seen) = (Phase::Live, update_id, update_id, now);
+        book.trust.loaded(now);
         book.tell_snapshot(SnapshotReason::Sync, usize::MAX, now, out);
         book.tell_live(now, out);
         self.tell_kept(known, Flags::EMPTY, out);
@@ -510,6 +555,7 @@ impl Machine {
             book.apply(depth, own, trust, *received, &mut self.counts, out);
             if trust == Flags::EMPTY {
                 self.counts.sequences_ok += 1;
+                book.trust.held(Proof::Ids);
                 if book.levels.is_crossed() || book.crossed > 0 {
                     self.judge_crossed(known, mark, *received, out);
                 }
@@ -532,13 +578,14 @@ impl Machine {
     #[cold]
     fn judge_crossed(&mut self, known: Known, mark: (usize, usize), now: UnixNanos, out: &mut Outbox) {
         let book = &mut self.symbols[known as usize].book;
+        // What uncrosses a book is told while it is still suspect.
+        distrust(mark, out);
         if !book.levels.is_crossed() {
             book.crossed = 0;
             return book.tell_live(now, out);
         }
         self.counts.crossed += 1;
         book.crossed += 1;
-        distrust(mark, out);
         book.tell(BookState::Suspect, Reason::Crossed, "best bid at or above best ask", now, out);
         if book.crossed >= CROSSED_EVENTS_MAX && book.phase == Phase::Live {
             book.failed = true;
@@ -548,6 +595,46 @@ impl Machine {
         }
     }
 
+    /// The venue's ticker beside the book.
+    #[inline]
+    pub(super) fn compare_ticker(&mut self, known: Known, q: &Quote, now: UnixNanos, out: &mut Outbox) {
+        let SymbolBook { trust, levels, .. } = &mut self.symbols[known as usize].book;
+        let price = |level: Option<Level>| level.map(|level| level.price);
+        if trust.quoted((price(q.bid), price(q.ask)), levels, now, &mut self.counts) {
+            let why = (Reason::Disagreement, GapCause::Disagreement, TICKER_APART);
+            self.distrust_book(known, why, now, out);
+        }
+    }
+
+    /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
+    pub(super) fn check_rhythms(&mut self, now: UnixNanos, out: &mut Outbox) {
+        let Some(floor) = self.rhythm_floor else { return };
+        let heard = self.heard();
+        for known in 0..self.symbols.len() as Known {
+            let trust = &mut self.symbols[known as usize].book.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
+            self.distrust_book(known, (Reason::Timeout, GapCause::Stale, &text), now, out);
+        }
+    }
+
+    /// A proof other than the ids failed: the book is suspect, and fetched again.
+    #[cold]
+    pub(super) fn distrust_book(
+        &mut self,
+        known: Known,
+        why: (Reason, GapCause, &str),
+        now: UnixNanos,
+        out: &mut Outbox,
+    ) {
+        let (reason, cause, text) = why;
+        let book = &mut self.symbols[known as usize].book;
+        book.gap(cause, None, now, &mut self.counts, out);
+        book.tell(BookState::Suspect, reason, text, now, out);
+        book.failed = true;
+        self.start_sync(known, reason, now, now, out);
+        self.fetch_books(now, out);
+    }
+
     /// The connection is gone: what is kept is of no more use, except from a capture.
     pub(super) fn drop_book(&mut self, known: Known, now: UnixNanos, out: &mut Outbox) {
         if self.learning && self.symbols[known as usize].book.phase == Phase::Syncing {
@@ -555,10 +642,12 @@ impl Machine {
         }
         let book = &mut self.symbols[known as usize].book;
         book.phase = Phase::Cold;
+        book.comparison = None;
         book.buffer.clear();
         (book.request, book.due, book.attempts, book.crossed) = (None, None, 0, 0);
         book.broken = book.broken.or(Some(GapCause::Reconnect));
-        if book.told != BookState::Cold {
+        book.trust.disconnected();
+        if book.trust.state() != BookState::Cold {
             book.tell(BookState::Suspect, Reason::Connection, "the connection is gone", now, out);
         }
     }

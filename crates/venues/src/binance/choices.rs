@@ -56,6 +56,8 @@ pub(super) struct Choices {
     pub time_unit: TimeUnit,
     /// Whether missed trades are fetched by REST.
     pub backfill: bool,
+    /// Seconds between comparisons of each live book with a fresh snapshot; 0: never.
+    pub compare_s: u32,
 }
 
 impl Default for Choices {
@@ -66,6 +68,7 @@ impl Default for Choices {
             depth_speed_ms: 100,
             time_unit: TimeUnit::Millis,
             backfill: true,
+            compare_s: 600,
         }
     }
 }
@@ -95,8 +98,12 @@ impl Choices {
                 ("backfill", "on") => choices.backfill = true,
                 ("backfill", "off") => choices.backfill = false,
                 ("backfill", _) => return Err(refuse(venue, "backfill", value, "on or off")),
+                ("compare_s", seconds) => {
+                    let allowed = || refuse(venue, "compare_s", value, "0 (never) or seconds, up to 86400");
+                    choices.compare_s = seconds.parse().ok().filter(|s| *s <= 86_400).ok_or_else(allowed)?;
+                }
                 _ => {
-                    let known = "trades, trade_ids, depth_speed_ms, time_unit or backfill";
+                    let known = "trades, trade_ids, depth_speed_ms, time_unit, backfill or compare_s";
                     return Err(refuse(venue, "a choice", key, known));
                 }
             }
@@ -121,7 +128,9 @@ mod tests {
         assert_eq!(read("time_unit", "us").map(|c| c.time_unit), Ok(TimeUnit::Micros));
         assert_eq!(read("time_unit", "s"), Err("binance: time_unit cannot be s; it can be ms or us".to_owned()));
         let unknown = "binance: a choice cannot be trade; it can be trades, trade_ids, depth_speed_ms, \
-                       time_unit or backfill";
+                       time_unit, backfill or compare_s";
+        assert_eq!(read("compare_s", "0").map(|c| c.compare_s), Ok(0));
+        assert!(read("compare_s", "-1").is_err_and(|text| text.contains("0 (never) or seconds")));
         assert_eq!(read("backfill", "off").map(|c| c.backfill), Ok(false));
         assert_eq!(read("trade", "x"), Err(unknown.to_owned()));
     }

@@ -14,10 +14,10 @@ use super::symbols::Wanted;
 use super::{any_order, map};
 use crate::trades::{self, Backfill, Missing, Paging, Verdict};
 use crate::{
-    Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Spec,
+    Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Spec, Trust,
     VenueMachine, Watch,
 };
-use book::Level;
+use book::{Book, Level};
 use model::{GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
 use wire::{Flags, Status};
@@ -37,6 +37,8 @@ pub(super) enum Pending {
     Definitions(Vec<usize>),
     /// A book.
     Book(Known),
+    /// A snapshot to compare a live book with.
+    Comparison(Known),
 }
 
 /// What is kept of one symbol.
@@ -96,12 +98,15 @@ pub(super) struct Machine {
     pub(super) snapshot_depth: usize,
     /// The first time a book should be fetched.
     pub(super) books_due: Option<UnixNanos>,
+    /// When live books are to be compared with fresh snapshots.
+    pub(super) compare_due: Option<UnixNanos>,
     /// When definitions should be asked for.
     pub(super) definitions_due: Option<UnixNanos>,
     pub(super) definitions_attempts: u32,
     /// When silence should be looked for.
     pub(super) silence_due: Option<UnixNanos>,
     silence: Option<Duration>,
+    pub(super) rhythm_floor: Option<Duration>,
     last_frame: UnixNanos,
     pub(super) choices: Choices,
 }
@@ -131,10 +136,12 @@ impl Machine {
             book_depth: settings.book_depth,
             snapshot_depth: settings.snapshot_depth as usize,
             books_due: None,
+            compare_due: None,
             definitions_due: None,
             definitions_attempts: 0,
             silence_due: None,
             silence: limit.map(|limit| limit * SILENCE_FACTOR),
+            rhythm_floor: settings.stale_after.rhythm_floor(),
             last_frame: UnixNanos::ZERO,
             choices,
         })
@@ -143,6 +150,11 @@ impl Machine {
     /// Whether a kind of stream is wanted.
     pub(super) fn takes(&self, stream: StreamKind) -> bool {
         self.streams.has(stream)
+    }
+
+    /// When the last sound frame came.
+    pub(super) fn heard(&self) -> UnixNanos {
+        self.last_frame
     }
 
     /// Silence of the connection counts from now.
@@ -250,6 +262,7 @@ impl Machine {
         }
         out.records.push(&map::quote(self.symbols[known as usize].of, q, received));
         self.counts.quotes += 1;
+        self.compare_ticker(known, q, received, out);
         self.seen(known, StreamKind::Quote, 0, received, out);
     }
 
@@ -380,6 +393,7 @@ impl VenueMachine for Machine {
         self.last_frame = now;
         self.backfill.connected();
         if !self.learning {
+            self.compare_due = self.compare_after(now);
             self.subscribe(now, out);
             self.begin_definitions(now, out);
         }
@@ -412,15 +426,20 @@ impl VenueMachine for Machine {
         };
         match self.pending.swap_remove(index).1 {
             Pending::Book(known) => self.on_book_reply(known, request, reply, now, out),
+            Pending::Comparison(known) => self.on_comparison(known, reply, now, out),
             Pending::Definitions(asked) => self.on_definitions(asked, reply, now, out),
         }
     }
 
     fn on_timer(&mut self, now: UnixNanos, out: &mut Outbox) {
         self.fetch_books(now, out);
+        self.begin_comparisons(now, out);
         self.fetch_definitions(now, out);
         self.ask_missed(now, out);
         self.judge_silence(now, out);
+        if self.watch.is_due(now) {
+            self.check_rhythms(now, out);
+        }
         let mut stale = vec![];
         self.watch.check(now, |known, stream, silent| stale.push((known, stream, silent)));
         for (known, stream, silent) in stale {
@@ -436,6 +455,7 @@ impl VenueMachine for Machine {
         self.pending.clear();
         self.asked.clear();
         (self.books_due, self.definitions_due, self.silence_due) = (None, None, None);
+        self.compare_due = None;
         self.definitions_attempts = 0;
         for wanted in &mut self.wanted {
             wanted.subscribed = false;
@@ -447,8 +467,9 @@ impl VenueMachine for Machine {
     }
 
     fn next_timer(&self) -> Option<UnixNanos> {
-        let dues = [self.books_due, self.definitions_due, self.silence_due, self.watch.next(), self.backfill.next()];
-        dues.into_iter().flatten().min()
+        let books = [self.books_due, self.compare_due, self.watch.next(), self.backfill.next()];
+        let dues = books.into_iter().chain([self.definitions_due, self.silence_due]);
+        dues.flatten().min()
     }
 
     fn refresh(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
@@ -490,6 +511,11 @@ impl VenueMachine for Machine {
         if self.symbols[k as usize].trades.ids.take_missing(missing) {
             self.backfill.wanted(k, now);
         }
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<(&Book, &Trust)> {
+        let book = &self.symbols[self.instruments.index_of(instrument)? as usize].book;
+        Some((book.levels(), &book.trust))
     }
 
     fn instruments(&self) -> &InstrumentSet {

@@ -5,6 +5,7 @@ mod any_order;
 mod books;
 mod channels;
 mod choices;
+mod compare;
 mod definitions;
 mod exact;
 mod machine;

@@ -241,14 +241,11 @@ impl Machine {
         }
         self.counts.instruments += 1;
         let book = &mut self.symbols[defined.index() as usize].book;
-        book.halted = status == InstrumentStatus::Halted;
         if before.is_some_and(|before| before != status) {
             let told = Status::Instrument(status);
             out.records.push_status(self.venue, id, told, Reason::Venue, "", UnixNanos::ZERO, now);
-            if book.phase == super::books::Phase::Live {
-                book.tell_live(now, out);
-            }
         }
+        book.halt(status, now, out);
         Ok(defined.index())
     }
 

@@ -230,7 +230,7 @@ fn a_book_that_stays_crossed_is_fetched_again() {
         [
             "update [[102, 1]] [] trusted=false",
             "book suspect crossed",
-            "update [[102, 0]] [] trusted=true",
+            "update [[102, 0]] [] trusted=false",
             "book live ok"
         ]
     );
@@ -295,7 +295,7 @@ fn many_failures_are_told_once_and_tried_on() {
 
 #[test]
 fn a_halt_and_its_end_come_with_the_definitions() {
-    let mut desk = Desk::live(&[]);
+    let mut desk = Desk::live(&[("compare_s", "0")]);
     desk.wait(300);
     assert_eq!(desk.reply(200, &INFO.replace("TRADING", "HALT")), "/api/v3/exchangeInfo?symbols=%5B%22BTCUSDT%22%5D");
     desk.wait(300);
@@ -599,4 +599,84 @@ fn a_stream_that_is_not_wanted_is_passed_over() {
     desk.trade(1);
     desk.depth(1, 2, r#"["1","1"]"#, "");
     assert_eq!((desk.told().len(), desk.counts().unused_types, desk.requests.len()), (0, 2, 0));
+}
+
+/// A live desk whose comparison is asked for: the snapshot's body for an id and two bids.
+fn compared() -> (Desk, impl Fn(u64, &str) -> String) {
+    let mut desk = Desk::live(&[("compare_s", "5")]);
+    desk.depth(101, 102, r#"["98.00","3"]"#, "");
+    assert!(desk.requests.is_empty());
+    desk.wait(5);
+    assert_eq!(desk.requests.len(), 1);
+    assert_eq!(desk.requests[0].path, "/api/v3/depth?symbol=BTCUSDT&limit=100");
+    assert_eq!(desk.requests[0].weight, 5);
+    let body = |id: u64, bids: &str| format!(r#"{{"lastUpdateId":{id},"bids":[{bids}],"asks":[["101.00","1"]]}}"#);
+    desk.lines.clear();
+    (desk, body)
+}
+
+#[test]
+fn a_fresh_snapshot_is_compared_at_its_own_id() {
+    let both = r#"["99.00","1"],["98.00","3"]"#;
+    // The book as it stood at the snapshot's id: before, at and behind what has come by then.
+    let (mut desk, body) = compared();
+    desk.reply(200, &body(102, both));
+    assert_eq!(desk.counts().snapshots_agreed, 1);
+
+    let (mut desk, body) = compared();
+    desk.depth(103, 104, r#"["97.00","9"]"#, "");
+    desk.depth(105, 106, r#"["96.00","9"]"#, "");
+    desk.reply(200, &body(104, r#"["99.00","1"],["98.00","3"],["97.00","9"]"#));
+    assert_eq!(desk.counts().snapshots_agreed, 1);
+
+    let (mut desk, body) = compared();
+    desk.reply(200, &body(104, r#"["99.00","1"],["98.00","3"],["97.00","9"]"#));
+    assert_eq!(desk.counts().snapshots_agreed, 0, "the change it contains is still to come");
+    desk.depth(103, 104, r#"["97.00","9"]"#, "");
+    desk.depth(105, 106, r#"["96.00","9"]"#, "");
+    assert_eq!((desk.counts().snapshots_agreed, desk.counts().snapshots_apart), (1, 0));
+
+    // In the middle of a change only what it names is open.
+    let (mut desk, body) = compared();
+    desk.depth(103, 106, r#"["98.00","7"],["97.00","9"]"#, "");
+    desk.reply(200, &body(104, r#"["99.00","1"],["98.00","5"]"#));
+    assert_eq!((desk.counts().snapshots_agreed, desk.counts().snapshots_apart), (1, 0));
+    assert_eq!(desk.counts().book_updates, 2);
+}
+
+#[test]
+fn another_level_in_a_fresh_snapshot_makes_the_book_suspect() {
+    for (id, late) in [(102, false), (104, true)] {
+        let (mut desk, body) = compared();
+        desk.reply(200, &body(id, r#"["99.00","1"],["98.00","4"]"#));
+        if late {
+            desk.depth(103, 104, "", r#"["102.00","9"]"#);
+            desk.depth(105, 106, "", r#"["103.00","9"]"#);
+        }
+        assert_eq!((desk.counts().snapshots_agreed, desk.counts().snapshots_apart), (0, 1), "{:?}", desk.told());
+        let told = desk.told();
+        assert!(told.contains(&"book suspect disagreement".to_owned()), "{told:?}");
+        let suspect = told.iter().position(|t| t == "book suspect disagreement");
+        let update = told.iter().rposition(|t| t.starts_with("update"));
+        assert!(update < suspect, "nothing of it is told any more: {told:?}");
+        assert_eq!(desk.requests.len(), 1, "it is fetched anew");
+        desk.reply(200, &body(200, r#"["99.00","1"],["98.00","4"]"#));
+        assert_eq!(desk.told().last().map(String::as_str), Some("book live ok"));
+        assert_eq!((desk.counts().resyncs, desk.counts().gaps), (1, 1));
+    }
+}
+
+#[test]
+fn a_comparison_that_cannot_be_made_says_nothing() {
+    let (mut desk, body) = compared();
+    desk.reply(200, &body(50, ""));
+    desk.wait(5);
+    desk.reply(500, "");
+    desk.wait(5);
+    desk.reply(200, "{}");
+    desk.wait(5);
+    desk.depth(200, 201, "", "");
+    desk.reply(200, &body(201, ""));
+    let counts = desk.counts();
+    assert_eq!((counts.snapshots_agreed, counts.snapshots_apart), (0, 0), "a gap ended the last one");
 }

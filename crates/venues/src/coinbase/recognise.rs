@@ -5,8 +5,9 @@
 
 use super::{Api, advanced, exchange};
 use crate::{
-    Counts, FrameError, InstrumentSet, MachineError, Memory, Outbox, Reply, RequestId, Settings, VenueMachine,
+    Counts, FrameError, InstrumentSet, MachineError, Memory, Outbox, Reply, RequestId, Settings, Trust, VenueMachine,
 };
+use book::Book;
 use model::{InstrumentId, UnixNanos, Venue};
 use scan::Json;
 
@@ -159,6 +160,10 @@ impl VenueMachine for Recognising {
 
     fn trade_ids_are_contiguous(&self) -> bool {
         self.machine.get().trade_ids_are_contiguous()
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<(&Book, &Trust)> {
+        self.machine.get().book(instrument)
     }
 
     fn instruments(&self) -> &InstrumentSet {

@@ -12,11 +12,11 @@ use super::{map, pairs, subscribe, v1, v2};
 use crate::trades::{self, Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
-    Settings, VenueMachine, Watch,
+    Settings, Trust, VenueMachine, Watch,
 };
+use book::Book;
 use model::{
-    BookState, Decimal, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue,
-    canonical_symbol,
+    Decimal, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue, canonical_symbol,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -149,6 +149,11 @@ impl Kraken {
     /// Whether frames can be sent.
     pub(super) fn is_open(&self) -> bool {
         self.connection.open
+    }
+
+    /// When the last sound frame came.
+    pub(super) fn heard(&self) -> UnixNanos {
+        self.connection.heard
     }
 
     /// Sends a request for a stream.
@@ -314,6 +319,9 @@ impl Kraken {
         let status = self.instruments.get(k).status;
         if before.is_some_and(|before| before != status) {
             self.tell(Some(k), Status::Instrument(status), (Reason::Venue, ""), now, out);
+        }
+        if self.markets[k as usize].ladder.trust.halt(Trust::halts(status), now) {
+            self.tell_state(k, (Reason::Ok, ""), now, out);
         }
         k
     }
@@ -500,6 +508,7 @@ impl Kraken {
             let k = self.known(q.target);
             map::quote(&self.markets[k as usize], &q, kind, received, &mut out.records);
             self.counts.quotes += 1;
+            self.compare_ticker(k, &q, received, out);
             self.seen(k, StreamKind::Quote, q.time.0, received, out);
         }
     }
@@ -556,6 +565,9 @@ impl Kraken {
     }
 
     fn check_streams(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.is_due(now) {
+            self.check_rhythms(now, out);
+        }
         let Kraken { watch, instruments, counts, .. } = self;
         watch.check(now, |k, stream, silent| {
             counts.stale += 1;
@@ -678,8 +690,8 @@ impl VenueMachine for Kraken {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         self.instruments.tell(k, UnixNanos::ZERO, now, out);
         let m = &self.markets[k as usize];
-        self.tell(Some(k), Status::Book(m.ladder.state), (Reason::Snapshot, ""), now, out);
-        if m.ladder.state == BookState::Live {
+        self.tell_state(k, (Reason::Snapshot, ""), now, out);
+        if m.ladder.trust.is_live() {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
         }
@@ -688,7 +700,7 @@ impl VenueMachine for Kraken {
     fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         let m = &self.markets[k as usize];
-        if m.ladder.state == BookState::Live {
+        if m.ladder.trust.is_live() {
             map::snapshot(m, SnapshotReason::Sync, usize::MAX, now, &mut out.records);
         }
     }
@@ -718,6 +730,11 @@ impl VenueMachine for Kraken {
         if self.markets[k as usize].trades.take_missing(missing) {
             self.backfill.wanted(k, now);
         }
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<(&Book, &Trust)> {
+        let ladder = &self.markets[self.instruments.index_of(instrument)? as usize].ladder;
+        Some((&ladder.book, &ladder.trust))
     }
 
     fn instruments(&self) -> &InstrumentSet {

@@ -1,9 +1,10 @@
 //! What is kept of one instrument: its trades' ids, its book and its open bars.
 
 use super::checksum::{Checksum, Divisors};
+use crate::Trust;
 use crate::trades::{Holes, TimedTrades, TradeIds};
 use book::Book;
-use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
+use model::{GapCause, Instrument, InstrumentId, Side, UnixNanos};
 
 /// Room for a book's levels, so that it allocates once.
 const LEVELS_ROOM: usize = 1024;
@@ -31,7 +32,7 @@ pub struct Market {
 #[derive(Debug)]
 pub struct Ladder {
     pub book: Book,
-    pub state: BookState,
+    pub trust: Trust,
     /// Levels a side the venue keeps; 0 while nobody said.
     pub depth: u32,
     pub checksum: Checksum,
@@ -76,7 +77,7 @@ impl Market {
             unnumbered: TimedTrades::new(),
             ladder: Ladder {
                 book: Book::with_capacity(LEVELS_ROOM),
-                state: BookState::Cold,
+                trust: Trust::default(),
                 depth: 0,
                 checksum: Checksum::default(),
                 proof: 0,

@@ -5,9 +5,11 @@
 //! nothing of it is told until a snapshot agrees with its own checksum.
 
 use super::machine::Kraken;
-use super::messages::{BookMessage, Kind};
+use super::market::Ladder;
+use super::messages::{BookMessage, Kind, QuoteMessage};
 use super::{map, subscribe};
-use crate::{Known, Outbox};
+use crate::trust::TICKER_APART;
+use crate::{Known, Outbox, Proof};
 use model::{BookState, GapCause, Price, Qty, Reason, Side, StreamKind, StreamState, UnixNanos};
 use std::time::Duration;
 use wire::{SnapshotReason, Status};
@@ -46,7 +48,7 @@ impl Kraken {
     fn update_book(&mut self, k: Known, message: &BookMessage, received: UnixNanos, out: &mut Outbox) {
         let verifies = self.verifies();
         let m = &mut self.markets[k as usize];
-        if m.ladder.state != BookState::Live {
+        if !m.ladder.trust.is_live() {
             self.counts.book_updates_old += 1;
             return;
         }
@@ -67,14 +69,17 @@ impl Kraken {
                 return;
             }
             self.counts.checksums_ok += 1;
+            m.ladder.trust.held(Proof::Checksum);
         }
-        if m.ladder.book.is_crossed() && verifies {
+        let Ladder { trust, book, .. } = &mut m.ladder;
+        let crossed = trust.applied(book, message.time.0, received);
+        if crossed && verifies {
             out.records.truncate(mark);
             self.counts.book_levels -= (bids.len() + asks.len()) as u64;
             return self.crossed(k, received, out);
         }
         self.counts.book_updates += 1;
-        self.counts.crossed += u64::from(m.ladder.book.is_crossed());
+        self.counts.crossed += u64::from(crossed);
         (m.ladder.proof, m.ladder.time, m.ladder.last_recv) =
             (message.checksum.unwrap_or_default(), message.time, received);
     }
@@ -109,11 +114,16 @@ impl Kraken {
                 return;
             }
             self.counts.checksums_ok += 1;
+            m.ladder.trust.held(Proof::Checksum);
         }
-        if m.ladder.book.is_crossed() && verifies {
+        let crossed = m.ladder.book.is_crossed();
+        if crossed {
+            m.ladder.trust.failed(Proof::Uncrossed);
+        }
+        if crossed && verifies {
             return self.crossed(k, received, out);
         }
-        self.counts.crossed += u64::from(m.ladder.book.is_crossed());
+        self.counts.crossed += u64::from(crossed);
         if let Some((cause, from)) = m.ladder.gap.take() {
             map::gap(m, StreamKind::Book, cause, None, from, received, &mut out.records);
             self.counts.gaps += 1;
@@ -123,10 +133,10 @@ impl Kraken {
         self.counts.book_levels += map::snapshot(m, SnapshotReason::Sync, usize::MAX, received, &mut out.records);
         self.counts.resyncs += u64::from(std::mem::take(&mut m.ladder.broken));
         m.ladder.retry_at = None;
-        if m.ladder.state != BookState::Live {
-            m.ladder.state = BookState::Live;
+        m.ladder.trust.loaded(received);
+        if !m.ladder.trust.is_live() {
             m.ladder.live_since = received;
-            self.tell(Some(k), Status::Book(BookState::Live), (Reason::Ok, ""), received, out);
+            self.enter(k, BookState::Live, (Reason::Ok, ""), received, out);
         }
         self.find_next_retry();
     }
@@ -134,6 +144,7 @@ impl Kraken {
     #[cold]
     fn checksum_differs(&mut self, k: Known, ours: u32, theirs: u32, now: UnixNanos, out: &mut Outbox) {
         self.counts.checksums_failed += 1;
+        self.markets[k as usize].ladder.trust.failed(Proof::Checksum);
         let text = format!("our checksum {ours:#010x}, the venue's {theirs:#010x}");
         self.distrust(k, (Reason::Checksum, GapCause::Checksum, &text), now, out);
     }
@@ -146,18 +157,53 @@ impl Kraken {
         self.distrust(k, (Reason::Crossed, GapCause::Crossed, text), now, out);
     }
 
+    /// A book's state changes, and is told.
+    fn enter(&mut self, k: Known, state: BookState, why: (Reason, &str), now: UnixNanos, out: &mut Outbox) {
+        let trust = &mut self.markets[k as usize].ladder.trust;
+        trust.enter(state, why.0, now);
+        self.tell_state(k, why, now, out);
+    }
+
+    /// Tells the state of a book; of a halted one that the venue halted it, whatever brought it back.
+    pub(super) fn tell_state(&self, k: Known, why: (Reason, &str), now: UnixNanos, out: &mut Outbox) {
+        let trust = &self.markets[k as usize].ladder.trust;
+        let (state, text) = (trust.state(), why.1);
+        let reason = if state == BookState::Halted { trust.reason() } else { why.0 };
+        self.tell(Some(k), Status::Book(state), (reason, text), now, out);
+    }
+
+    /// The venue's ticker beside the book.
+    #[inline]
+    pub(super) fn compare_ticker(&mut self, k: Known, q: &QuoteMessage, now: UnixNanos, out: &mut Outbox) {
+        let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
+        let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
+        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
+            self.distrust(k, (Reason::Disagreement, GapCause::Disagreement, TICKER_APART), now, out);
+        }
+    }
+
+    /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
+    pub(super) fn check_rhythms(&mut self, now: UnixNanos, out: &mut Outbox) {
+        let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
+        let heard = self.heard();
+        for k in 0..self.markets.len() as Known {
+            let trust = &mut self.markets[k as usize].ladder.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
+            self.distrust(k, (Reason::Timeout, GapCause::Stale, &text), now, out);
+        }
+    }
+
     /// A proof failed: the book is suspect from now on, and asked for again.
     fn distrust(&mut self, k: Known, why: (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox) {
         let (reason, cause, text) = why;
         let m = &mut self.markets[k as usize];
-        let was_live = m.ladder.state == BookState::Live;
+        let was_live = m.ladder.trust.is_live();
         if was_live && now.since(m.ladder.live_since) >= ATTEMPTS_FORGET {
             m.ladder.attempts = 0;
         }
         m.ladder.book.clear();
         m.ladder.broken = true;
-        m.ladder.state = BookState::Suspect;
-        self.tell(Some(k), Status::Book(BookState::Suspect), (reason, text), now, out);
+        self.enter(k, BookState::Suspect, (reason, text), now, out);
         let m = &mut self.markets[k as usize];
         if was_live {
             let from = m.ladder.last_recv;
@@ -200,9 +246,8 @@ impl Kraken {
         for k in batch {
             let ladder = &mut self.markets[*k as usize].ladder;
             ladder.depth = depth;
-            ladder.state = BookState::Syncing;
             ladder.retry_at = Some(now.after(SNAPSHOT_WAIT));
-            self.tell(Some(*k), Status::Book(BookState::Syncing), (Reason::Snapshot, ""), now, out);
+            self.enter(*k, BookState::Syncing, (Reason::Snapshot, ""), now, out);
         }
         self.find_next_retry();
     }
@@ -228,15 +273,15 @@ impl Kraken {
     pub(super) fn books_lost(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
         let ladder = &mut self.markets[k as usize].ladder;
         (ladder.attempts, ladder.retry_at, ladder.broken) = (0, None, false);
-        if ladder.state == BookState::Cold {
+        ladder.trust.disconnected();
+        if ladder.trust.state() == BookState::Cold {
             return;
         }
         // After a failed proof the gap is told already; what was missed since belongs to it.
-        if ladder.state == BookState::Live && ladder.gap.is_none() {
+        if ladder.trust.is_live() && ladder.gap.is_none() {
             ladder.gap = Some((GapCause::Reconnect, ladder.last_recv));
         }
         ladder.book.clear();
-        ladder.state = BookState::Suspect;
-        self.tell(Some(k), Status::Book(BookState::Suspect), (Reason::Connection, ""), now, out);
+        self.enter(k, BookState::Suspect, (Reason::Connection, ""), now, out);
     }
 }

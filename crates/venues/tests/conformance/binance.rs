@@ -226,7 +226,7 @@ impl Case for Binance {
             bar_interval_s: 60,
             snapshot_depth: 1000,
             // Without heartbeats the machine waits for six times the limit: 12 s here.
-            stale_after: StaleAfter { trade_s: 0, book_s: 5, quote_s: 0, bar_s: 0, connection_s: 2 },
+            stale_after: StaleAfter { trade_s: 0, book_s: 5, quote_s: 0, bar_s: 0, book_rhythm_s: 5, connection_s: 2 },
             credentials: None,
         }
     }

@@ -128,7 +128,7 @@ pub trait Case: Default {
             book_depth: Self::DEPTH.unwrap_or(1000),
             bar_interval_s: 60,
             snapshot_depth: 1000,
-            stale_after: StaleAfter { trade_s: 0, book_s: 5, quote_s: 0, bar_s: 0, connection_s: 10 },
+            stale_after: StaleAfter { trade_s: 0, book_s: 5, quote_s: 0, bar_s: 0, book_rhythm_s: 5, connection_s: 10 },
             credentials: None,
         }
     }

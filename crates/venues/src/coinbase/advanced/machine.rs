@@ -12,10 +12,11 @@ use super::spec::SPEC;
 use super::{any_order, exact, fast, map, products, subscribe};
 use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
-    Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings,
+    Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Trust,
     VenueMachine, Watch,
 };
-use model::{BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
+use book::Book;
+use model::{GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use scan::SymbolTable;
 use wire::{Flags, SnapshotReason, Status};
 
@@ -211,6 +212,9 @@ impl Advanced {
         if before.is_some_and(|before| before != status) {
             self.tell(Some(k), Status::Instrument(status), (Reason::Venue, ""), now, out);
         }
+        if self.markets[k as usize].ladder.trust.halt(Trust::halts(status), now) {
+            self.tell_state(k, (Reason::Ok, ""), now, out);
+        }
     }
 
     /// A market with what an earlier run knew of it.
@@ -307,6 +311,7 @@ impl Advanced {
             let k = self.known(q.target);
             map::quote(&self.markets[k as usize], &q, self.scratch.time, received, &mut out.records);
             self.counts.quotes += 1;
+            self.compare_ticker(k, &q, received, out);
             self.seen(k, StreamKind::Quote, self.scratch.time.0, received, out);
         }
     }
@@ -330,6 +335,11 @@ impl Advanced {
         (self.connection.open && !self.connection.given_up).then(|| self.connection.heard.after(limit))
     }
 
+    /// When the last sound frame came.
+    pub(super) fn heard(&self) -> UnixNanos {
+        self.connection.heard
+    }
+
     fn check_silence(&mut self, now: UnixNanos, out: &mut Outbox) {
         if self.silence_due().is_some_and(|due| due <= now) {
             let silent = now.since(self.connection.heard);
@@ -338,6 +348,9 @@ impl Advanced {
     }
 
     fn check_streams(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.is_due(now) {
+            self.check_rhythms(now, out);
+        }
         let Advanced { watch, instruments, counts, .. } = self;
         watch.check(now, |k, stream, silent| {
             counts.stale += 1;
@@ -422,8 +435,8 @@ impl VenueMachine for Advanced {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         self.instruments.tell(k, UnixNanos::ZERO, now, out);
         let m = &self.markets[k as usize];
-        self.tell(Some(k), Status::Book(m.ladder.state), (Reason::Snapshot, ""), now, out);
-        if m.ladder.state == BookState::Live {
+        self.tell_state(k, (Reason::Snapshot, ""), now, out);
+        if m.ladder.trust.is_live() {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
         }
@@ -432,7 +445,7 @@ impl VenueMachine for Advanced {
     fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         let m = &self.markets[k as usize];
-        if m.ladder.state == BookState::Live {
+        if m.ladder.trust.is_live() {
             map::snapshot(m, SnapshotReason::Sync, usize::MAX, now, &mut out.records);
         }
     }
@@ -462,6 +475,11 @@ impl VenueMachine for Advanced {
         if self.markets[k as usize].trades.take_missing(missing) {
             self.backfill.wanted(k, now);
         }
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<(&Book, &Trust)> {
+        let ladder = &self.markets[self.instruments.index_of(instrument)? as usize].ladder;
+        Some((&ladder.book, &ladder.trust))
     }
 
     fn instruments(&self) -> &InstrumentSet {

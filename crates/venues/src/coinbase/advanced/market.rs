@@ -1,8 +1,9 @@
 //! What is kept of one instrument: its trades' ids, its book and its open bar.
 
+use crate::Trust;
 use crate::trades::TradeIds;
 use book::Book;
-use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
+use model::{GapCause, Instrument, InstrumentId, Side, UnixNanos};
 
 /// One instrument.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Market {
 #[derive(Debug)]
 pub struct Ladder {
     pub book: Book,
-    pub state: BookState,
+    pub trust: Trust,
     pub time: UnixNanos,
     pub last_recv: UnixNanos,
     /// A gap to be told with the next snapshot, and since when.
@@ -56,7 +57,7 @@ impl Market {
             trades: TradeIds::new(contiguous),
             ladder: Ladder {
                 book: Book::default(),
-                state: BookState::Cold,
+                trust: Trust::default(),
                 time: UnixNanos::ZERO,
                 last_recv: UnixNanos::ZERO,
                 gap: None,

@@ -5,9 +5,11 @@
 use super::choices::SequenceScope;
 use super::machine::Advanced;
 use super::map;
-use super::messages::{BookMessage, Kind};
-use crate::{Known, Outbox};
-use model::{BookState, GapCause, InstrumentId, Reason, Side, StreamKind, UnixNanos};
+use super::market::Ladder;
+use super::messages::{BookMessage, Kind, QuoteMessage};
+use crate::trust::TICKER_APART;
+use crate::{Known, Outbox, Proof};
+use model::{BookState, GapCause, InstrumentId, Price, Reason, Side, StreamKind, UnixNanos};
 use std::time::Duration;
 use wire::{GapRecord, SnapshotReason, Status};
 
@@ -101,20 +103,63 @@ impl Advanced {
             self.sequence.attempts = 0;
         }
         for k in 0..self.markets.len() as Known {
+            let trust = &mut self.markets[k as usize].ladder.trust;
+            if trust.is_live() && cause == GapCause::Sequence {
+                trust.failed(Proof::Connection);
+            }
             self.suspect(k, (Reason::Sequence, cause, text), now, out);
         }
         self.mend(now, out);
     }
 
-    /// One book is crossed after a whole message: it alone is asked for again.
+    /// One book is crossed after a whole message.
     #[cold]
     fn crossed(&mut self, k: Known, now: UnixNanos, out: &mut Outbox) {
         self.counts.crossed += 1;
         let text = "best bid at or above best ask after a whole message";
+        self.distrust_one(k, (Reason::Crossed, GapCause::Crossed, text), now, out);
+    }
+
+    /// The venue's ticker beside the book.
+    #[inline]
+    pub(super) fn compare_ticker(&mut self, k: Known, q: &QuoteMessage, now: UnixNanos, out: &mut Outbox) {
+        let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
+        let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
+        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
+            self.distrust_one(k, (Reason::Disagreement, GapCause::Disagreement, TICKER_APART), now, out);
+        }
+    }
+
+    /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
+    pub(super) fn check_rhythms(&mut self, now: UnixNanos, out: &mut Outbox) {
+        let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
+        let heard = self.heard();
+        for k in 0..self.markets.len() as Known {
+            let trust = &mut self.markets[k as usize].ladder.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
+            self.distrust_one(k, (Reason::Timeout, GapCause::Stale, &text), now, out);
+        }
+    }
+
+    /// A book's state changes, and is told.
+    fn enter(&mut self, k: Known, state: BookState, why: (Reason, &str), now: UnixNanos, out: &mut Outbox) {
+        self.markets[k as usize].ladder.trust.enter(state, why.0, now);
+        self.tell_state(k, why, now, out);
+    }
+
+    /// Tells the state of a book; of a halted one that the venue halted it, whatever brought it back.
+    pub(super) fn tell_state(&self, k: Known, why: (Reason, &str), now: UnixNanos, out: &mut Outbox) {
+        let trust = &self.markets[k as usize].ladder.trust;
+        let reason = if trust.state() == BookState::Halted { trust.reason() } else { why.0 };
+        self.tell(Some(k), Status::Book(trust.state()), (reason, why.1), now, out);
+    }
+
+    /// A proof of one book failed: it alone is asked for again.
+    fn distrust_one(&mut self, k: Known, why: (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox) {
         if now.since(self.sequence.whole_since) >= ATTEMPTS_FORGET && self.books_missing().next().is_none() {
             self.sequence.attempts = 0;
         }
-        self.suspect(k, (Reason::Crossed, GapCause::Crossed, text), now, out);
+        self.suspect(k, why, now, out);
         self.mend(now, out);
     }
 
@@ -122,13 +167,12 @@ impl Advanced {
     fn suspect(&mut self, k: Known, why: (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox) {
         let (reason, cause, text) = why;
         let ladder = &mut self.markets[k as usize].ladder;
-        if ladder.state != BookState::Live {
+        if !ladder.trust.is_live() {
             return;
         }
         ladder.book.clear();
         ladder.broken = true;
-        ladder.state = BookState::Suspect;
-        self.tell(Some(k), Status::Book(BookState::Suspect), (reason, text), now, out);
+        self.enter(k, BookState::Suspect, (reason, text), now, out);
         let m = &self.markets[k as usize];
         map::gap(m, StreamKind::Book, cause, None, m.ladder.last_recv, now, &mut out.records);
         self.counts.gaps += 1;
@@ -150,7 +194,7 @@ impl Advanced {
     /// Books that are subscribed to and not live.
     fn books_missing(&self) -> impl Iterator<Item = Known> + '_ {
         let markets = self.markets.iter().enumerate();
-        let missing = markets.filter(|(_, m)| m.subscribed && m.ladder.state != BookState::Live);
+        let missing = markets.filter(|(_, m)| m.subscribed && !m.ladder.trust.is_live());
         missing.map(|(k, _)| k as Known).filter(|_| self.takes(StreamKind::Book))
     }
 
@@ -176,8 +220,7 @@ impl Advanced {
     pub(super) fn ask_books(&mut self, books: &[Known], now: UnixNanos, out: &mut Outbox) {
         self.send("subscribe", "level2", books, out);
         for k in books {
-            self.markets[*k as usize].ladder.state = BookState::Syncing;
-            self.tell(Some(*k), Status::Book(BookState::Syncing), (Reason::Snapshot, ""), now, out);
+            self.enter(*k, BookState::Syncing, (Reason::Snapshot, ""), now, out);
             self.watch.start(*k, StreamKind::Book, now);
         }
         self.sequence.retry_at = Some(now.after(SNAPSHOT_WAIT));
@@ -210,20 +253,25 @@ impl Advanced {
     #[inline]
     fn update_book(&mut self, k: Known, message: &BookMessage, received: UnixNanos, out: &mut Outbox) {
         let m = &mut self.markets[k as usize];
-        if m.ladder.state != BookState::Live {
+        if !m.ladder.trust.is_live() {
             self.counts.book_updates_old += 1;
             return;
         }
         let levels = &self.scratch.levels[message.levels.clone()];
         let mark = out.records.mark();
         map::changes(m, levels, received, &mut out.records, &mut self.counts);
-        if m.ladder.book.is_crossed() && !self.wanted.is_empty() {
+        let Ladder { trust, book, .. } = &mut m.ladder;
+        if self.scratch.sequence.is_some() && self.choices.sequence != SequenceScope::Ignore {
+            trust.held(Proof::Connection);
+        }
+        let crossed = trust.applied(book, levels.last().map_or(0, |level| level.time.0), received);
+        if crossed && !self.wanted.is_empty() {
             out.records.truncate(mark);
             return self.crossed(k, received, out);
         }
         self.counts.book_levels += levels.len() as u64;
         self.counts.book_updates += 1;
-        self.counts.crossed += u64::from(m.ladder.book.is_crossed());
+        self.counts.crossed += u64::from(crossed);
         m.ladder.last_recv = received;
         if let Some(last) = levels.last() {
             m.ladder.time = last.time;
@@ -236,10 +284,14 @@ impl Advanced {
         let m = &mut self.markets[k as usize];
         m.ladder.book.load(Side::Buy, &self.scratch.bids[message.bids.clone()]);
         m.ladder.book.load(Side::Sell, &self.scratch.asks[message.asks.clone()]);
-        if m.ladder.book.is_crossed() && !self.wanted.is_empty() {
+        let crossed = m.ladder.book.is_crossed();
+        if crossed {
+            m.ladder.trust.failed(Proof::Uncrossed);
+        }
+        if crossed && !self.wanted.is_empty() {
             return self.crossed(k, received, out);
         }
-        self.counts.crossed += u64::from(m.ladder.book.is_crossed());
+        self.counts.crossed += u64::from(crossed);
         if let Some((cause, from)) = m.ladder.gap.take() {
             map::gap(m, StreamKind::Book, cause, None, from, received, &mut out.records);
             self.counts.gaps += 1;
@@ -248,9 +300,9 @@ impl Advanced {
         m.ladder.last_recv = received;
         self.counts.book_levels += map::snapshot(m, SnapshotReason::Sync, depth, received, &mut out.records);
         self.counts.resyncs += u64::from(std::mem::take(&mut m.ladder.broken));
-        if m.ladder.state != BookState::Live {
-            m.ladder.state = BookState::Live;
-            self.tell(Some(k), Status::Book(BookState::Live), (Reason::Ok, ""), received, out);
+        m.ladder.trust.loaded(received);
+        if !m.ladder.trust.is_live() {
+            self.enter(k, BookState::Live, (Reason::Ok, ""), received, out);
             if self.books_missing().next().is_none() {
                 self.sequence.retry_at = None;
                 self.sequence.whole_since = received;
@@ -289,16 +341,16 @@ impl Advanced {
         for k in 0..self.markets.len() as Known {
             let ladder = &mut self.markets[k as usize].ladder;
             ladder.broken = false;
-            if ladder.state == BookState::Cold {
+            ladder.trust.disconnected();
+            if ladder.trust.state() == BookState::Cold {
                 continue;
             }
             // After a hole the gap is told already; what was missed since belongs to it.
-            if ladder.state == BookState::Live && ladder.gap.is_none() {
+            if ladder.trust.is_live() && ladder.gap.is_none() {
                 ladder.gap = Some((GapCause::Reconnect, ladder.last_recv));
             }
             ladder.book.clear();
-            ladder.state = BookState::Suspect;
-            self.tell(Some(k), Status::Book(BookState::Suspect), (Reason::Connection, ""), now, out);
+            self.enter(k, BookState::Suspect, (Reason::Connection, ""), now, out);
         }
     }
 }

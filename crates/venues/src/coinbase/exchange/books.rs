@@ -7,10 +7,13 @@
 
 use super::machine::Exchange;
 use super::map;
+use super::market::Ladder;
+use super::messages::QuoteMessage;
 use super::subscribe::book_channel;
 use crate::coinbase::choices::Crossed;
-use crate::{Known, Outbox};
-use model::{BookState, GapCause, Reason, Side, StreamKind, StreamState, UnixNanos};
+use crate::trust::TICKER_APART;
+use crate::{Known, Outbox, Proof};
+use model::{BookState, GapCause, Price, Reason, Side, StreamKind, StreamState, UnixNanos};
 use std::time::Duration;
 use wire::{Flags, SnapshotReason, Status};
 
@@ -61,6 +64,9 @@ impl Exchange {
         m.ladder.time = time;
         let crossed = m.ladder.book.is_crossed();
         self.counts.crossed += u64::from(crossed);
+        if crossed {
+            m.ladder.trust.failed(Proof::Uncrossed);
+        }
         if crossed && self.choices.crossed == Crossed::Resync {
             let fault = Fault { reason: Reason::Crossed, text: "the snapshot is crossed", range: None };
             self.fail_book(k, fault, received, out);
@@ -74,19 +80,24 @@ impl Exchange {
     /// Changes of a book, in the scratch.
     #[inline]
     pub(super) fn apply_changes(&mut self, k: Known, time: UnixNanos, received: UnixNanos, out: &mut Outbox) {
-        let trust = match self.markets[k as usize].ladder.state {
-            BookState::Live if !self.markets[k as usize].full => Flags::EMPTY,
-            _ => match self.untrusted(k, received, out) {
-                Some(trust) => trust,
+        let market = &self.markets[k as usize];
+        let flags = if market.ladder.trust.is_live() && !market.full {
+            Flags::EMPTY
+        } else {
+            match self.untrusted(k, received, out) {
+                Some(flags) => flags,
                 None => return,
-            },
+            }
         };
         let m = &mut self.markets[k as usize];
         let mark = out.records.mark();
-        map::changes(m, &self.scratch.changes, trust, time, received, &mut out.records, &mut self.counts);
+        map::changes(m, &self.scratch.changes, flags, time, received, &mut out.records, &mut self.counts);
         m.ladder.time = time;
         self.counts.book_updates += 1;
-        if m.ladder.book.is_crossed() {
+        let Ladder { trust, book, .. } = &mut m.ladder;
+        if flags != Flags::EMPTY {
+            trust.unproved();
+        } else if trust.applied(book, time.0, received) {
             self.apply_crossed(k, mark, received, out);
         }
         self.markets[k as usize].ladder.last_recv = received;
@@ -102,10 +113,9 @@ impl Exchange {
             self.counts.book_updates_old += 1;
             return None;
         }
-        if m.ladder.state != BookState::Suspect {
-            m.ladder.state = BookState::Suspect;
+        if m.ladder.trust.state() != BookState::Suspect {
             let why = (Reason::Snapshot, "changes are told without a snapshot");
-            self.tell(Some(k), Status::Book(BookState::Suspect), why, now, out);
+            self.enter(k, BookState::Suspect, why, now, out);
         }
         Some(Flags::NOT_TRUSTED)
     }
@@ -114,8 +124,7 @@ impl Exchange {
     #[cold]
     fn apply_crossed(&mut self, k: Known, mark: (usize, usize), now: UnixNanos, out: &mut Outbox) {
         self.counts.crossed += 1;
-        let live = self.markets[k as usize].ladder.state == BookState::Live;
-        if live && self.choices.crossed == Crossed::Resync {
+        if self.choices.crossed == Crossed::Resync {
             map::distrust(mark, &mut out.records);
             let fault = Fault { reason: Reason::Crossed, text: "best bid at or above best ask", range: None };
             self.fail_book(k, fault, now, out);
@@ -139,12 +148,47 @@ impl Exchange {
             m.ladder.attempts = 0;
         }
         m.ladder.retry_at = None;
-        if m.ladder.state != BookState::Live {
-            m.ladder.state = BookState::Live;
+        m.ladder.trust.loaded(now);
+        if !m.ladder.trust.is_live() {
             m.ladder.live_since = now;
-            self.tell(Some(k), Status::Book(BookState::Live), (Reason::Ok, ""), now, out);
+            self.enter(k, BookState::Live, (Reason::Ok, ""), now, out);
         }
         self.find_next_retry();
+    }
+
+    /// A book's state changes, and is told.
+    pub(super) fn enter(&mut self, k: Known, state: BookState, why: (Reason, &str), now: UnixNanos, out: &mut Outbox) {
+        self.markets[k as usize].ladder.trust.enter(state, why.0, now);
+        self.tell_state(k, why, now, out);
+    }
+
+    /// Tells the state of a book; of a halted one that the venue halted it, whatever brought it back.
+    pub(super) fn tell_state(&self, k: Known, why: (Reason, &str), now: UnixNanos, out: &mut Outbox) {
+        let trust = &self.markets[k as usize].ladder.trust;
+        let reason = if trust.state() == BookState::Halted { trust.reason() } else { why.0 };
+        self.tell(Some(k), Status::Book(trust.state()), (reason, why.1), now, out);
+    }
+
+    /// The venue's ticker beside the book.
+    #[inline]
+    pub(super) fn compare_ticker(&mut self, k: Known, q: &QuoteMessage, now: UnixNanos, out: &mut Outbox) {
+        let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
+        let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
+        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
+            let fault = Fault { reason: Reason::Disagreement, text: TICKER_APART, range: None };
+            self.fail_book(k, fault, now, out);
+        }
+    }
+
+    /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
+    pub(super) fn check_rhythms(&mut self, now: UnixNanos, out: &mut Outbox) {
+        let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
+        let heard = self.heard();
+        for k in 0..self.markets.len() as Known {
+            let trust = &mut self.markets[k as usize].ladder.trust;
+            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
+            self.fail_book(k, Fault { reason: Reason::Timeout, text: &text, range: None }, now, out);
+        }
     }
 
     /// A proof failed: the book is suspect from now on, and asked for again.
@@ -152,7 +196,7 @@ impl Exchange {
     pub(super) fn fail_book(&mut self, k: Known, fault: Fault<'_>, now: UnixNanos, out: &mut Outbox) {
         let learns = self.learns();
         let m = &mut self.markets[k as usize];
-        let was_live = m.ladder.state == BookState::Live;
+        let was_live = m.ladder.trust.is_live();
         if was_live && now.since(m.ladder.live_since) >= ATTEMPTS_FORGET {
             m.ladder.attempts = 0;
         }
@@ -160,13 +204,16 @@ impl Exchange {
             m.ladder.book.clear();
         }
         m.ladder.broken = true;
-        m.ladder.state = BookState::Suspect;
-        self.tell(Some(k), Status::Book(BookState::Suspect), (fault.reason, fault.text), now, out);
+        self.enter(k, BookState::Suspect, (fault.reason, fault.text), now, out);
         let m = &mut self.markets[k as usize];
         if was_live {
             let from = m.ladder.last_recv;
-            let crossed = fault.reason == Reason::Crossed;
-            let cause = if crossed { GapCause::Crossed } else { GapCause::Sequence };
+            let cause = match fault.reason {
+                Reason::Crossed => GapCause::Crossed,
+                Reason::Timeout => GapCause::Stale,
+                Reason::Disagreement => GapCause::Disagreement,
+                _ => GapCause::Sequence,
+            };
             map::gap(m, StreamKind::Book, cause, fault.range, from, now, &mut out.records);
             self.counts.gaps += 1;
         }
@@ -214,9 +261,8 @@ impl Exchange {
     pub(super) fn wait_for_book(&mut self, k: Known, wait: Duration, now: UnixNanos, out: &mut Outbox) {
         let ladder = &mut self.markets[k as usize].ladder;
         ladder.retry_at = Some(now.after(wait));
-        if ladder.state != BookState::Syncing {
-            ladder.state = BookState::Syncing;
-            self.tell(Some(k), Status::Book(BookState::Syncing), (Reason::Snapshot, ""), now, out);
+        if ladder.trust.state() != BookState::Syncing {
+            self.enter(k, BookState::Syncing, (Reason::Snapshot, ""), now, out);
         }
     }
 
@@ -243,15 +289,15 @@ impl Exchange {
         m.orders.disconnect();
         let ladder = &mut m.ladder;
         (ladder.attempts, ladder.retry_at, ladder.broken) = (0, None, false);
-        if ladder.state == BookState::Cold {
+        ladder.trust.disconnected();
+        if ladder.trust.state() == BookState::Cold {
             return;
         }
         // After a failed proof the gap is told already; what was missed since belongs to it.
-        if ladder.state == BookState::Live && ladder.gap.is_none() {
+        if ladder.trust.is_live() && ladder.gap.is_none() {
             ladder.gap = Some((GapCause::Reconnect, ladder.last_recv));
         }
         ladder.book.clear();
-        ladder.state = BookState::Suspect;
-        self.tell(Some(k), Status::Book(BookState::Suspect), (Reason::Connection, ""), now, out);
+        self.enter(k, BookState::Suspect, (Reason::Connection, ""), now, out);
     }
 }

@@ -12,9 +12,10 @@ use crate::coinbase::choices::{Backfill as Fetch, Choices, Level2, TradeIds, Tra
 use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
-    Settings, VenueMachine, Watch,
+    Settings, Trust, VenueMachine, Watch,
 };
-use model::{BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
+use book::Book;
+use model::{GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
 use wire::{Flags, SnapshotReason, Status};
 
@@ -101,6 +102,11 @@ impl Exchange {
     /// Whether frames can be sent.
     pub(super) fn is_open(&self) -> bool {
         self.connection.open
+    }
+
+    /// When the last sound frame came.
+    pub(super) fn heard(&self) -> UnixNanos {
+        self.connection.heard
     }
 
     /// Whether a stream is wanted.
@@ -238,6 +244,9 @@ impl Exchange {
         let status = self.instruments.get(k).status;
         if before.is_some_and(|before| before != status) {
             self.tell(Some(k), Status::Instrument(status), (Reason::Venue, ""), now, out);
+        }
+        if self.markets[k as usize].ladder.trust.halt(Trust::halts(status), now) {
+            self.tell_state(k, (Reason::Ok, ""), now, out);
         }
         k
     }
@@ -392,6 +401,7 @@ impl Exchange {
     fn apply_quote(&mut self, k: Known, q: &QuoteMessage, received: UnixNanos, out: &mut Outbox) {
         map::quote(&self.markets[k as usize], q, received, &mut out.records);
         self.counts.quotes += 1;
+        self.compare_ticker(k, q, received, out);
         self.seen(k, StreamKind::Quote, q.time.0, received, out);
     }
 
@@ -404,6 +414,7 @@ impl Exchange {
         if told_before.sequence == Some(b.sequence) {
             // Nothing happened at all: a silent book is whole, not stale.
             self.watch.quiet(k, StreamKind::Book, received);
+            m.ladder.trust.quiet(received);
         }
         m.beat.sequence = Some(b.sequence);
         let ids = &mut m.trades.ids;
@@ -415,7 +426,7 @@ impl Exchange {
             self.catch_up_orders(k, order, received, out);
         }
         let m = &mut self.markets[k as usize];
-        let live = m.ladder.state == BookState::Live;
+        let live = m.ladder.trust.is_live();
         let behind = m.trades.ids.last().is_some_and(|last| b.last_trade > last);
         m.beat.trade = (behind && self.choices.trade_tail == TradeTail::Heartbeat).then_some(b.last_trade);
         m.beat.order = (m.full && m.orders.behind(live, b.sequence)).then_some(b.sequence);
@@ -487,6 +498,9 @@ impl Exchange {
     }
 
     fn check_streams(&mut self, now: UnixNanos, out: &mut Outbox) {
+        if self.watch.is_due(now) {
+            self.check_rhythms(now, out);
+        }
         let Exchange { watch, instruments, counts, .. } = self;
         watch.check(now, |k, stream, silent| {
             counts.stale += 1;
@@ -572,8 +586,8 @@ impl VenueMachine for Exchange {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         self.instruments.tell(k, UnixNanos::ZERO, now, out);
         let m = &self.markets[k as usize];
-        self.tell(Some(k), Status::Book(m.ladder.state), (Reason::Snapshot, ""), now, out);
-        if m.ladder.state == BookState::Live {
+        self.tell_state(k, (Reason::Snapshot, ""), now, out);
+        if m.ladder.trust.is_live() {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
         }
@@ -582,7 +596,7 @@ impl VenueMachine for Exchange {
     fn snapshot(&mut self, instrument: InstrumentId, now: UnixNanos, out: &mut Outbox) {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         let m = &self.markets[k as usize];
-        if m.ladder.state == BookState::Live {
+        if m.ladder.trust.is_live() {
             map::snapshot(m, SnapshotReason::Sync, usize::MAX, now, &mut out.records);
         }
     }
@@ -612,6 +626,11 @@ impl VenueMachine for Exchange {
         if self.markets[k as usize].trades.ids.take_missing(missing) {
             self.backfill.wanted(k, now);
         }
+    }
+
+    fn book(&self, instrument: InstrumentId) -> Option<(&Book, &Trust)> {
+        let ladder = &self.markets[self.instruments.index_of(instrument)? as usize].ladder;
+        Some((&ladder.book, &ladder.trust))
     }
 
     fn instruments(&self) -> &InstrumentSet {

@@ -1,9 +1,10 @@
 //! What is kept of one instrument: its trades' ids, its book and, where the book is made of them, its orders.
 
 use super::orders::Orders;
+use crate::Trust;
 use crate::trades::TradeIds;
 use book::Book;
-use model::{BookState, GapCause, Instrument, InstrumentId, Side, UnixNanos};
+use model::{GapCause, Instrument, InstrumentId, Side, UnixNanos};
 
 /// One instrument.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub struct Beat {
 #[derive(Debug)]
 pub struct Ladder {
     pub book: Book,
-    pub state: BookState,
+    pub trust: Trust,
     pub time: UnixNanos,
     pub last_recv: UnixNanos,
     /// A gap to be told with the next snapshot, and since when.
@@ -72,7 +73,7 @@ impl Market {
             trades: Trades { ids: TradeIds::new(contiguous), sequence: 0 },
             ladder: Ladder {
                 book: Book::default(),
-                state: BookState::Cold,
+                trust: Trust::default(),
                 time: UnixNanos::ZERO,
                 last_recv: UnixNanos::ZERO,
                 gap: None,

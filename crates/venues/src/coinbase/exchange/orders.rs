@@ -8,15 +8,16 @@ use super::books::Fault;
 use super::exact::{self, Numbers};
 use super::machine::Exchange;
 use super::map;
+use super::market::Ladder;
 use super::messages::{MatchMessage, Named, OrderId, OrderMessage, order_id};
-use crate::{FrameError, Known, Outbox, Reply, RequestId};
+use crate::{FrameError, Known, Outbox, Proof, Reply, RequestId};
 use book::Level;
 use model::{BookState, GapCause, Price, Qty, Reason, Side, StreamKind, UnixNanos};
 use scan::{Json, NAME_LEN_MAX};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
-use wire::{Flags, NONE, OrderAction, Status};
+use wire::{Flags, NONE, OrderAction};
 
 /// The orders are fetched with the first step, or so long after the subscription when the book is quiet.
 pub(super) const FIRST_STEP_WAIT: Duration = Duration::from_millis(500);
@@ -232,7 +233,7 @@ impl Exchange {
                 return;
             }
             // A captured book that is kept from level 2 stays with it.
-            self.markets[k as usize].full = self.markets[k as usize].ladder.state == BookState::Cold;
+            self.markets[k as usize].full = self.markets[k as usize].ladder.trust.state() == BookState::Cold;
         }
         let full = self.markets[k as usize].full;
         if full && o.sequence != 0 && !self.follows(k, o.sequence, received, out) {
@@ -266,7 +267,7 @@ impl Exchange {
     #[inline]
     fn follows(&mut self, k: Known, sequence: u64, received: UnixNanos, out: &mut Outbox) -> bool {
         let m = &mut self.markets[k as usize];
-        let last = m.orders.last(m.ladder.state == BookState::Live);
+        let last = m.orders.last(m.ladder.trust.is_live());
         if sequence <= m.orders.seen {
             self.counts.book_updates_old += 1;
             return false;
@@ -275,6 +276,7 @@ impl Exchange {
             self.steps_missing(k, (last + 1, sequence - 1), received, out);
         } else if last != 0 {
             self.counts.sequences_ok += 1;
+            self.markets[k as usize].ladder.trust.held(Proof::Ids);
         }
         let orders = &mut self.markets[k as usize].orders;
         orders.seen = sequence;
@@ -288,6 +290,7 @@ impl Exchange {
     #[cold]
     pub(super) fn steps_missing(&mut self, k: Known, range: (u64, u64), now: UnixNanos, out: &mut Outbox) {
         let m = &mut self.markets[k as usize];
+        m.ladder.trust.failed(Proof::Ids);
         m.orders.queue.clear();
         m.orders.from = 0;
         let from = m.ladder.last_recv;
@@ -297,7 +300,7 @@ impl Exchange {
             self.counts.gaps += 1;
         }
         let m = &self.markets[k as usize];
-        if m.ladder.state == BookState::Live {
+        if m.ladder.trust.is_live() {
             let text = format!("sequence {} does not follow {}", range.1 + 1, range.0 - 1);
             let fault = Fault { reason: Reason::Sequence, text: &text, range: Some(range) };
             self.fail_book(k, fault, now, out);
@@ -311,7 +314,7 @@ impl Exchange {
     /// An earlier heartbeat told of this step, and it has not come since.
     pub(super) fn catch_up_orders(&mut self, k: Known, told: u64, now: UnixNanos, out: &mut Outbox) {
         let m = &self.markets[k as usize];
-        let live = m.ladder.state == BookState::Live;
+        let live = m.ladder.trust.is_live();
         if m.orders.behind(live, told) {
             let first = m.orders.last(live) + 1;
             self.steps_missing(k, (first, told), now, out);
@@ -323,17 +326,17 @@ impl Exchange {
     #[inline]
     fn apply_step(&mut self, k: Known, s: &Step, received: UnixNanos, out: &mut Outbox) {
         let m = &mut self.markets[k as usize];
-        match m.ladder.state {
-            BookState::Live if s.sequence > m.orders.applied => {
+        match m.ladder.trust.is_live() {
+            true if s.sequence > m.orders.applied => {
                 m.orders.applied = s.sequence;
                 let (id, before) = (m.id, out.records.len());
                 self.tell_step(k, s, received, out);
                 out.mark_event(id, before, s.sequence, s.sequence);
             }
             // The snapshot contains it.
-            BookState::Live => self.counts.book_updates_old += 1,
-            _ if m.orders.blind => {}
-            _ => self.keep_step(k, s, received, out),
+            true => self.counts.book_updates_old += 1,
+            false if m.orders.blind => {}
+            false => self.keep_step(k, s, received, out),
         }
     }
 
@@ -354,8 +357,11 @@ impl Exchange {
         }
         (m.ladder.time, m.ladder.last_recv) = (s.time, received);
         map::changes(m, &changes[..count], Flags::EMPTY, s.time, received, &mut out.records, &mut self.counts);
-        self.counts.book_updates += u64::from(count > 0);
-        self.counts.crossed += u64::from(count > 0 && m.ladder.book.is_crossed());
+        if count > 0 {
+            let Ladder { trust, book, .. } = &mut m.ladder;
+            self.counts.crossed += u64::from(trust.applied(book, s.sequence, received));
+            self.counts.book_updates += 1;
+        }
     }
 
     /// Keeps a step for the snapshot, which the first one asks for.
@@ -372,7 +378,7 @@ impl Exchange {
         m.orders.queue.push((*s, received));
         self.counts.book_updates_buffered += 1;
         let asked = m.orders.request.is_some() || m.ladder.attempts > 0;
-        if !asked && (m.ladder.state != BookState::Suspect || self.learns()) {
+        if !asked && (m.ladder.trust.state() != BookState::Suspect || self.learns()) {
             self.ask_again(k, received, out);
         }
     }
@@ -405,9 +411,9 @@ impl Exchange {
             let m = &mut self.markets[k as usize];
             m.orders.blind = true;
             m.orders.queue.clear();
-            (m.ladder.state, m.ladder.retry_at) = (BookState::Suspect, None);
+            m.ladder.retry_at = None;
             let text = format!("orders are told without a book: {why}");
-            self.tell(Some(k), Status::Book(BookState::Suspect), (Reason::Snapshot, &text), now, out);
+            self.enter(k, BookState::Suspect, (Reason::Snapshot, &text), now, out);
             self.find_next_retry();
         } else {
             self.retry_later(k, now);
