@@ -463,6 +463,7 @@ fn rank(side: Side, price: WidePrice) -> i128 {
 }
 
 /// One member's place in a consolidated book.
+#[derive(Debug)]
 pub struct Seat<'a> {
     book: &'a mut Consolidated,
     member: MemberId,
