@@ -82,8 +82,8 @@ pub struct Opening {
 /// Where in the telling it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// For a snapshot, because of what and since when.
-    Waits(Reason, UnixNanos),
+    /// For a snapshot, because of what.
+    Waits(Reason),
     /// The levels are those of the venue's book, as far as the bounds.
     Whole,
 }
@@ -109,7 +109,7 @@ pub struct Followed {
 #[derive(Clone, Debug)]
 pub struct Follower {
     scales: Option<(u8, u8)>,
-    told: Option<(BookState, Reason, UnixNanos)>,
+    told: Option<(BookState, Reason)>,
     halted: bool,
     silent: bool,
     stage: Stage,
@@ -128,7 +128,7 @@ impl Default for Follower {
             told: None,
             halted: false,
             silent: false,
-            stage: Stage::Waits(Reason::Start, UnixNanos::ZERO),
+            stage: Stage::Waits(Reason::Start),
             standing: Standing::COLD,
             depth: usize::MAX,
             bound: [None; 2],
@@ -206,7 +206,7 @@ impl Follower {
 
     /// The state the feed says the book is in.
     pub fn state(&mut self, state: BookState, reason: Reason, time: UnixNanos, target: &mut impl Target) {
-        self.told = Some((state, reason, time));
+        self.told = Some((state, reason));
         self.stand(time, target);
     }
 
@@ -221,7 +221,7 @@ impl Follower {
     /// Records are missing: nothing is known until the next snapshot.
     pub fn lose(&mut self, reason: Reason, time: UnixNanos, target: &mut impl Target) {
         self.opening = None;
-        self.stage = Stage::Waits(reason, time);
+        self.stage = Stage::Waits(reason);
         target.clear();
         self.stand(time, target);
     }
@@ -358,13 +358,13 @@ impl Follower {
     }
 
     fn stand(&mut self, time: UnixNanos, target: &mut impl Target) {
-        let (state, reason, time) = match (self.told, self.stage) {
-            _ if self.silent => (BookState::Suspect, Reason::Timeout, time),
-            (None, Stage::Waits(reason, since)) => (BookState::Cold, reason, since),
-            (None, Stage::Whole) => (BookState::Cold, Reason::Start, time),
-            (Some((BookState::Live, ..)), Stage::Waits(reason, since)) => (BookState::Syncing, reason, since),
-            (Some((BookState::Live, ..)), Stage::Whole) if self.halted => (BookState::Halted, Reason::Venue, time),
-            (Some((state, reason, since)), _) => (state, reason, since.max(self.standing.since)),
+        let (state, reason) = match (self.told, self.stage) {
+            _ if self.silent => (BookState::Suspect, Reason::Timeout),
+            (None, Stage::Waits(reason)) => (BookState::Cold, reason),
+            (None, Stage::Whole) => (BookState::Cold, Reason::Start),
+            (Some((BookState::Live, _)), Stage::Waits(reason)) => (BookState::Syncing, reason),
+            (Some((BookState::Live, _)), Stage::Whole) if self.halted => (BookState::Halted, Reason::Venue),
+            (Some(told), _) => told,
         };
         let since = if state == self.standing.state { self.standing.since } else { time };
         let standing = Standing { state, reason, since };

@@ -13,6 +13,8 @@ pub mod consolidated;
 mod fast;
 pub mod flow;
 mod follow;
+#[cfg(test)]
+mod follow_tests;
 mod half;
 mod pages;
 mod plain;

@@ -25,7 +25,7 @@ pub use fee::{Fee, FeeError};
 pub use groups::{GroupError, Groups};
 pub use member::{MEMBERS_MAX, Member, MemberId, Members, Standing, WidePrice, WideQty};
 pub use merge::{MergedLevel, Share};
-pub use plain::PlainConsolidated;
+pub use plain::{PlainConsolidated, PlainShare};
 pub use plan::{Leg, Plan, PlanError};
 
 use crate::{Book, Effect, Ratio, Target};
