@@ -30,9 +30,9 @@ mod text;
 pub use buf::{RecordBuf, Records};
 pub use header::{Flags, Header, RecordType};
 pub use records::{
-    BarRecord, BarState, BookAction, BookChangeRecord, ClockRecord, CorrectionKind, CorrectionRecord, GapRecord,
-    HeartbeatRecord, NONE, OrderAction, OrderRecord, OverrunCause, OverrunRecord, PriceBandRecord, QuoteRecord,
-    SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason, TradeRecord,
+    BackfillRecord, BarRecord, BarState, BookAction, BookChangeRecord, ClockRecord, CorrectionKind, CorrectionRecord,
+    GapRecord, HeartbeatRecord, NONE, OrderAction, OrderRecord, OverrunCause, OverrunRecord, PriceBandRecord,
+    QuoteRecord, SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason, TradeRecord,
 };
 pub use text::{
     InstrumentHead, InstrumentView, LongTrade, LongTradeHead, LongTradeView, Origin, SessionEndHead, SessionHead,
@@ -137,6 +137,8 @@ pub enum Record<'a> {
     Order(&'a OrderRecord),
     /// Prices between which an instrument may trade.
     PriceBand(&'a PriceBandRecord),
+    /// What was missing has been fetched.
+    Backfill(&'a BackfillRecord),
     /// A type this build does not know.
     Unknown(&'a Header),
 }
@@ -170,6 +172,7 @@ impl<'a> Record<'a> {
             RecordType::SessionEnd => Record::SessionEnd(SessionEndHead::read(words)?),
             RecordType::Order => Record::Order(OrderRecord::read(words)?),
             RecordType::PriceBand => Record::PriceBand(PriceBandRecord::read(words)?),
+            RecordType::Backfill => Record::Backfill(BackfillRecord::read(words)?),
         })
     }
 }
