@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test clients netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory books fuzz loom miri clean
+.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory books fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,6 +29,10 @@ test: ## run every test
 
 clients: build ## run cryptofeed, alpaca-py, coinbase-advanced-py and Binance's connector against the emulator, 5 minutes each
 	@python3 crates/emulator/tests/clients/run.py $(PROGRAM) --seconds 300
+
+differential: ## hold books against NautilusTrader's on recorded frames, the ten best levels at some thousand instants
+	@cargo build --release --locked -p alphapulse --example tops
+	@python3 crates/alphapulse/tests/differential/run.py "$(CARGO_TARGET_DIR)/release/examples/tops"
 
 netns: ## cut and restore the link between two machines (network namespaces; needs root)
 	@cargo test --locked -p alphapulse --test netns -- --nocapture

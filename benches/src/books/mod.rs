@@ -1,8 +1,12 @@
 //! The structures a book can be kept in, on the same changes: sorted arrays, a bitmap ladder with ordered pages for what
 //! lies beyond it (the one that is used), a B-tree; beside a bare ladder that holds the market's neighbourhood alone.
 //!
+//! Four venues' books as one beside one of them, and a proven book beside an unproven one.
+//!
 //! Each change is followed by a look at best bid and best ask, and all that was seen is compared before the clock starts.
 
+mod checksum;
+mod consolidated;
 mod ladder;
 mod sorted;
 mod work;
@@ -184,9 +188,14 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
     for (depth, mean) in [(25, 8.0), (50, 25.0), (1000, 25.0), (1000, 250.0), (5000, 250.0)] {
         rows(options, &work::drawn(depth, mean, count), NEAR, goal, report)?;
     }
-    for depth in [1000, 5000] {
+    // The last has as many levels as the recorded book of Coinbase.
+    for depth in [1000, 5000, 23_000] {
         cliff(options, depth, report)?;
     }
+    for (depth, mean) in [(50, 25.0), (1000, 250.0), (5000, 250.0)] {
+        consolidated::measure(options, &work::drawn(depth, mean, count), report)?;
+    }
+    checksum::measure(options, report)?;
     for product in ["BTC-USD", "ETH-USD"] {
         let Some(mut work) = work::recorded(options.data.as_deref(), product)? else {
             report.note(format!("Left out, not at hand: the recorded {product} book of Coinbase Advanced Trade."));
