@@ -27,7 +27,7 @@ pub use instruments::{Defined, InstrumentSet, Known};
 pub use outbox::{EventMark, Outbox, Outgoing, Reply, Request, RequestId};
 pub use recall::Recall;
 pub use registry::{Line, MachineError, Spec, allows_pairs, lines, machine, spec};
-pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings};
+pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings, ToldBook};
 pub use settings::{Credentials, Limit, Settings, StaleAfter};
 pub use watch::Watch;
 
@@ -146,6 +146,11 @@ pub trait VenueMachine: Send {
     /// Whether a jump of an instrument's trade ids means that trades are missing.
     fn trade_ids_are_contiguous(&self) -> bool {
         true
+    }
+
+    /// An instrument's book as it was told so far, whatever its state; `None` where there is none.
+    fn book(&self, _instrument: InstrumentId) -> Option<&book::Book> {
+        None
     }
 
     /// The instruments registered so far.

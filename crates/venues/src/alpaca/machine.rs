@@ -378,6 +378,10 @@ impl VenueMachine for Alpaca {
         false
     }
 
+    fn book(&self, instrument: InstrumentId) -> Option<&book::Book> {
+        self.instruments.index_of(instrument).map(|k| &self.markets[k as usize].ladder.book)
+    }
+
     fn instruments(&self) -> &InstrumentSet {
         &self.instruments
     }

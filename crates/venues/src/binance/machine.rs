@@ -492,6 +492,10 @@ impl VenueMachine for Machine {
         }
     }
 
+    fn book(&self, instrument: InstrumentId) -> Option<&book::Book> {
+        self.instruments.index_of(instrument).map(|k| self.symbols[k as usize].book.levels())
+    }
+
     fn instruments(&self) -> &InstrumentSet {
         &self.instruments
     }
