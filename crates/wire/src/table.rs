@@ -64,8 +64,10 @@ pub struct TableHead {
     pub price_scale: u8,
     /// Decimals of every size mantissa of the row.
     pub size_scale: u8,
+    /// 1 when the data comes from an emulator.
+    pub simulated: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// Since when it is in that state.
     pub since: u64,
     /// Epoch of the last record the row reflects.
@@ -95,7 +97,7 @@ pub struct TableHead {
 }
 assert_layout!(
     TableHead, 128, align 8, lock @ 0, instrument @ 8, venue @ 12, reserved_key @ 13, generation @ 16, state @ 24,
-    reason @ 25, source @ 26, price_scale @ 27, size_scale @ 28, reserved @ 29, since @ 32, epoch @ 40, sequence @ 48,
+    reason @ 25, source @ 26, price_scale @ 27, size_scale @ 28, simulated @ 29, reserved @ 30, since @ 32, epoch @ 40, sequence @ 48,
     ts_event @ 56, ts_recv @ 64, bid_price @ 72, bid_size @ 80, ask_price @ 88, ask_size @ 96, bids @ 104, asks @ 108,
     tick @ 112, written @ 120,
 );
@@ -123,7 +125,8 @@ impl TableHead {
             source: TableSource::Nothing as u8,
             price_scale: 0,
             size_scale: 0,
-            reserved: [0; 3],
+            simulated: 0,
+            reserved: [0; 2],
             since: 0,
             epoch: 0,
             sequence: 0,

@@ -12,6 +12,7 @@ mod renew;
 mod table;
 
 pub use options::{FeedError, FeedOptions, Stop, Waiting};
+pub use table::Latest;
 
 use crate::{
     budget::Budget,
@@ -26,7 +27,6 @@ use link::{Link, State};
 use memory::{newest_epoch, remembered};
 use model::{Reason, UnixNanos, Venue};
 use std::{collections::VecDeque, time::Duration};
-use table::Latest;
 use telemetry::{Registry, clock};
 use venues::{Input, Outbox, Reply, Request, RequestId, Session};
 
@@ -83,7 +83,8 @@ impl Feed {
         let floor = newest_epoch(&directory, name).map_or(0, |e| e + 1);
         let epoch = epoch::next(&options.state_dir, name, clock.now() / 1_000_000_000, floor)?;
         let writer = ring::Writer::open(&directory, name, ring::WriterOptions { slots: options.ring_slots, epoch })?;
-        let table = Latest::open(&directory, options.venue, epoch, options.settings.symbols.len(), clock.now())?;
+        let symbols = options.settings.symbols.len();
+        let table = Latest::open(&directory, options.venue, (epoch, options.origin), symbols, clock.now())?;
         let rest = RestClient::new(&tls, RestConfig::default(), stop.waker.clone())
             .map_err(|source| FeedError::System { what: "a thread for REST requests", source })?;
         let mut session_settings = options.session;

@@ -13,7 +13,7 @@ use ring::table::{Row, TableError, TableOptions, TableWriter};
 use std::collections::HashMap;
 use venues::{Session, ToldBook};
 use wire::{
-    Flags, Header, NONE, QuoteRecord, Record, RecordType, Status, StatusView, TABLE_DEPTH, TableHead, TableRow,
+    Flags, Header, NONE, Origin, QuoteRecord, Record, RecordType, Status, StatusView, TABLE_DEPTH, TableHead, TableRow,
     TableSource,
 };
 
@@ -60,11 +60,12 @@ struct Place {
     worst_ask: i64,
 }
 
-/// See the module.
-pub(super) struct Latest {
+/// A venue's table of latest values, as its feed writes it.
+pub struct Latest {
     writer: TableWriter,
     venue: Venue,
     epoch: u64,
+    simulated: bool,
     places: Vec<Place>,
     by_id: HashMap<InstrumentId, usize>,
     /// The place of the record before: runs of records are of one instrument.
@@ -76,10 +77,10 @@ pub(super) struct Latest {
 
 impl Latest {
     /// Claims the venue's table for the run `epoch`, with room for so many instruments at first.
-    pub(super) fn open(
+    pub fn open(
         directory: &ring::Directory,
         venue: Venue,
-        epoch: u64,
+        (epoch, origin): (u64, Origin),
         instruments: usize,
         now_ns: u64,
     ) -> Result<Latest, TableError> {
@@ -94,6 +95,7 @@ impl Latest {
             writer,
             venue,
             epoch,
+            simulated: origin == Origin::Simulated,
             places: vec![],
             by_id: HashMap::new(),
             recent: (InstrumentId::NONE, 0),
@@ -103,13 +105,13 @@ impl Latest {
     }
 
     /// Says that the feed lives.
-    pub(super) fn beat(&self, now: UnixNanos) {
+    pub fn beat(&self, now: UnixNanos) {
         self.writer.beat(now.0);
     }
 
     /// Takes in a record under the sequence it was published with.
     #[inline]
-    pub(super) fn note(&mut self, words: &[u64], sequence: u64) {
+    pub fn note(&mut self, words: &[u64], sequence: u64) {
         if NOTED >> (words[0] & 63) & 1 != 0 {
             self.take(words, sequence);
         }
@@ -216,7 +218,7 @@ impl Latest {
         };
         let row = self.writer.claim(TableHead::key(self.venue, id)).map_err(|e| e.to_string())?;
         let mut head = TableHead::empty(self.venue, id);
-        head.epoch = self.epoch;
+        (head.epoch, head.simulated) = (self.epoch, self.simulated.into());
         (head.price_scale, head.size_scale) = (view.head.price_scale, view.head.size_scale);
         head.since = view.head.ts_recv;
         self.places.push(Place {
@@ -238,7 +240,7 @@ impl Latest {
 
     /// Writes the rows of what was noted since the last time, from the books as they stand. `now` goes into them.
     #[inline]
-    pub(super) fn write(&mut self, session: &Session, now: u64) {
+    pub fn write(&mut self, session: &Session, now: u64) {
         while let Some(at) = self.touched.pop() {
             self.write_row(at, session, now);
         }
@@ -272,7 +274,7 @@ impl Latest {
     }
 
     /// The run ends: no row is live any more.
-    pub(super) fn close(&mut self, reason: Reason, now: UnixNanos) {
+    pub fn close(&mut self, reason: Reason, now: UnixNanos) {
         for place in &mut self.places {
             place.told = (BookState::Cold, reason);
             place.show(now.0);
