@@ -96,7 +96,7 @@ impl Bench {
         bare[0].read(&mut read);
         writer.update(places[0], |pen| pen.put(OWN_WORDS, &words[OWN_WORDS..]));
         reader.read(places[0], now, &mut copy)?;
-        agree(name, &copy.as_flattened()[OWN_WORDS..], &&read[OWN_WORDS - 1..])?;
+        agree(name, &&copy.as_flattened()[OWN_WORDS..], &&read[OWN_WORDS - 1..])?;
 
         let mut target = vec![0u64; words.len() * ROWS];
         let mut memcpy = || {

@@ -1,7 +1,8 @@
 //! `alphapulse book`: an instrument's book as it is now, out of the feed's table of latest values. No stream is followed,
 //! so it shows the present at once and costs the feed nothing.
-//! [`source`] -> [`Picture`](picture::Picture) -> [`screen`] (a terminal), [`text`] (one plain picture, one JSON line).
+//! [`source`] (or [`merged`], of all venues) -> [`Picture`](picture::Picture) -> [`screen`] (a terminal), [`text`] (one plain picture, one JSON line).
 
+mod merged;
 mod picture;
 mod screen;
 mod source;
@@ -33,6 +34,12 @@ pub struct BookArgs {
     /// The venue; may be left out when only one has the symbol.
     #[arg(long, value_parser = venue_name)]
     venue: Option<Venue>,
+    /// All venues' books as one, with who has how much at each level.
+    #[arg(long, conflicts_with = "venue")]
+    consolidated: bool,
+    /// Quote currencies that are taken for the same, such as USD+USDT; may be repeated.
+    #[arg(long = "group", value_name = "GROUP", requires = "consolidated")]
+    groups: Vec<String>,
     /// Print one picture as plain text and end.
     #[arg(long)]
     once: bool,

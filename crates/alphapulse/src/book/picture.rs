@@ -12,12 +12,29 @@ pub const IMBALANCE_LEVELS: usize = 10;
 pub struct Level {
     pub price: i128,
     pub size: i128,
+    /// Who has how much of it, in a consolidated book.
+    pub who: Vec<(Venue, i128)>,
+}
+
+/// A venue's part in a consolidated book.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub venue: Venue,
+    pub symbol: String,
+    pub state: BookState,
+    pub reason: Reason,
+    pub since: UnixNanos,
+    /// When its last change was received.
+    pub ts_recv: UnixNanos,
+    /// Why there is nothing of it.
+    pub trouble: Option<String>,
 }
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    pub venue: Venue,
+    /// The venue, or `consolidated`.
+    pub place: &'static str,
     pub symbol: String,
     pub venue_symbol: String,
     pub state: BookState,
@@ -41,6 +58,8 @@ pub struct Picture {
     pub asks: Vec<Level>,
     /// Levels of the whole book, bids and asks.
     pub levels: [u32; 2],
+    /// Whose books a consolidated one is made of; only live ones count.
+    pub parts: Vec<Part>,
 }
 
 impl Picture {
@@ -48,10 +67,10 @@ impl Picture {
     pub fn of(row: &TableRow, venue: Venue, now: UnixNanos) -> Picture {
         let TableHead { epoch, sequence, tick, .. } = row.head;
         let levels = |levels: &[wire::TableLevel]| -> Vec<Level> {
-            levels.iter().map(|l| Level { price: l.price.into(), size: l.size.into() }).collect()
+            levels.iter().map(|l| Level { price: l.price.into(), size: l.size.into(), who: vec![] }).collect()
         };
         let touch = |touch: Option<(model::Price, model::Qty)>| -> Vec<Level> {
-            touch.into_iter().map(|(p, q)| Level { price: p.0.into(), size: q.0.into() }).collect()
+            touch.into_iter().map(|(p, q)| Level { price: p.0.into(), size: q.0.into(), who: vec![] }).collect()
         };
         // Where the venue has no book its best bid and offer are all there is.
         let (bids, asks) = match row.head.source() {
@@ -59,7 +78,7 @@ impl Picture {
             _ => (levels(row.bids()), levels(row.asks())),
         };
         Picture {
-            venue,
+            place: venue.name(),
             symbol: row.symbol().to_owned(),
             venue_symbol: row.venue_symbol().to_owned(),
             state: row.head.state(),
@@ -78,6 +97,7 @@ impl Picture {
             levels: [row.head.bids, row.head.asks],
             bids,
             asks,
+            parts: vec![],
         }
     }
 

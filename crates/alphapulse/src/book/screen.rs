@@ -6,7 +6,7 @@
 
 use super::picture::{Level, Picture, clock_time, fixed, short, total};
 use super::source::Source;
-use super::text::summary;
+use super::text::{extent, summary, who};
 use anyhow::Context;
 use model::BookState;
 use ratatui::{
@@ -74,7 +74,7 @@ pub fn draw(frame: &mut Frame<'_>, shown: &Shown) {
         title(picture, shown.trouble.is_some()),
         age(picture, shown),
         Line::from(summary(picture)),
-        titles(area.width),
+        if picture.parts.is_empty() { titles(area.width) } else { parts(picture) },
     ];
     for (n, line) in (0u16..).zip(lines) {
         if n < area.height {
@@ -83,18 +83,13 @@ pub fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     }
     let levels = area.height.saturating_sub(WORDS_ABOVE + WORDS_BELOW);
     let ladder = Rect { y: area.y + WORDS_ABOVE.min(area.height), height: levels, ..area };
-    frame.render_widget(Ladder { picture, believed }, ladder);
+    if picture.parts.is_empty() {
+        frame.render_widget(Ladder { picture, believed }, ladder);
+    } else {
+        merged(frame, picture, believed, ladder);
+    }
     if area.height > WORDS_ABOVE {
-        let shown_levels = |side: &[Level]| side.len().min(levels.into());
-        let words = format!(
-            "{KEYS}    {} of {} bids, {} of {} asks    epoch {} sequence {}",
-            shown_levels(&picture.bids),
-            picture.levels[0].max(picture.bids.len() as u32),
-            shown_levels(&picture.asks),
-            picture.levels[1].max(picture.asks.len() as u32),
-            picture.epoch,
-            picture.sequence,
-        );
+        let words = format!("{KEYS}    {}    epoch {} sequence {}", extent(picture), picture.epoch, picture.sequence);
         frame.render_widget(Line::from(words).dim(), Rect { y: area.bottom() - 1, height: 1, ..area });
     }
 }
@@ -111,7 +106,7 @@ fn title(p: &Picture, gone: bool) -> Line<'static> {
     let badge = Style::new().fg(Color::Black).bg(colour).add_modifier(Modifier::BOLD);
     let mut spans = vec![
         Span::from(format!("{} ", p.symbol)).bold(),
-        Span::from(format!("{} ({})  ", p.venue, p.venue_symbol)),
+        Span::from(format!("{} ({})  ", p.place, p.venue_symbol)),
         Span::styled(format!(" {state} "), badge),
         Span::from(format!(" {} since {} UTC ", p.reason, clock_time(p.since))),
     ];
@@ -129,6 +124,43 @@ fn age(p: &Picture, shown: &Shown) -> Line<'static> {
     let held = format!("in this state for {}", short(p.now.since(p.since)));
     let warning = if p.is_live() { "" } else { "    NOT LIVE: these prices are what was known last" };
     Line::from(vec![Span::from(format!("{age}    {held}")), Span::from(warning).red()])
+}
+
+/// Whose books a consolidated one is made of.
+fn parts(p: &Picture) -> Line<'static> {
+    let mut spans = vec![];
+    for one in &p.parts {
+        if !spans.is_empty() {
+            spans.push(Span::from(" · "));
+        }
+        spans.push(match one.state {
+            BookState::Live => Span::from(format!("{} live {}", one.venue, short(p.now.since(one.ts_recv)))),
+            state => Span::from(format!("{} {} left out", one.venue, state.name().to_uppercase())).red(),
+        });
+    }
+    Line::from(spans)
+}
+
+/// A consolidated book: asks above bids, each with who has how much.
+fn merged(frame: &mut Frame<'_>, p: &Picture, believed: bool, area: Rect) {
+    let above = usize::from(area.height / 2);
+    let below = usize::from(area.height) - above;
+    let decimals = p.price_decimals();
+    let line = |level: &Level, colour: Color| {
+        let price = fit(fixed(p.price(level.price), decimals), 12);
+        let words = format!("{price:>12} {:>14}  ", fit(p.size(level.size).to_string(), 14));
+        let colour = if believed { colour } else { Color::DarkGray };
+        Line::from(vec![Span::from(words).fg(colour), Span::from(who(p, level))])
+    };
+    let asks = p.asks.iter().take(above).map(|level| line(level, Color::Red));
+    let bids = p.bids.iter().take(below).map(|level| line(level, Color::Green));
+    let place = |y: usize| Rect { y: area.y + y as u16, height: 1, ..area };
+    for (n, line) in asks.enumerate() {
+        frame.render_widget(line, place(above - 1 - n));
+    }
+    for (n, line) in bids.enumerate() {
+        frame.render_widget(line, place(above + n));
+    }
 }
 
 fn titles(width: u16) -> Line<'static> {

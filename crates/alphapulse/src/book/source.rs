@@ -1,6 +1,6 @@
 //! Where the book comes from: the table of the one venue asked for. What cannot be found is said with what can.
 
-use super::{BookArgs, picture::Picture};
+use super::{BookArgs, merged::Many, picture::Picture};
 use crate::config::distance;
 use anyhow::{Context, bail};
 use model::{UnixNanos, Venue};
@@ -16,12 +16,14 @@ const NEAR_MAX: usize = 3;
 pub enum Source {
     /// One venue's book.
     Venue(Box<One>),
+    /// All venues' books as one.
+    Consolidated(Box<Many>),
 }
 
 /// One instrument of one venue.
 pub struct One {
-    table: BookTable,
-    row: Row,
+    pub table: BookTable,
+    pub row: Row,
 }
 
 impl Source {
@@ -31,6 +33,13 @@ impl Source {
             bail!("there are no tables in {}; start the feeds with: alphapulse up", rings.display());
         }
         let directory = Directory::open(rings)?;
+        if args.consolidated {
+            let found = Many::open(&directory, &args.symbol, &args.groups, now)?;
+            return match found {
+                Some(many) => Ok(Source::Consolidated(Box::new(many))),
+                None => bail!("{}", unknown(&directory, &args.symbol, None, now)?),
+            };
+        }
         if let Some(venue) = args.venue {
             let mut table = BookTable::open(&directory, venue).with_context(|| no_feed(venue))?;
             let found = table.find_symbol(&args.symbol, now).with_context(|| no_feed(venue))?;
@@ -52,16 +61,20 @@ impl Source {
             1 => Ok(Source::Venue(Box::new(found.remove(0)))),
             _ => {
                 let names: Vec<_> = found.iter().map(|one| one.table.venue().name()).collect();
-                bail!("{} is traded at {}; choose one with --venue", args.symbol, names.join(", "))
+                bail!("{} is traded at {}; choose one with --venue, or --consolidated", args.symbol, names.join(", "))
             }
         }
     }
 
     /// The book as it is now.
     pub fn look(&mut self, now: UnixNanos) -> Result<Picture, TableError> {
-        let Source::Venue(one) = self;
-        let venue = one.table.venue();
-        Ok(Picture::of(one.table.book(one.row, now)?, venue, now))
+        match self {
+            Source::Venue(one) => {
+                let venue = one.table.venue();
+                Ok(Picture::of(one.table.book(one.row, now)?, venue, now))
+            }
+            Source::Consolidated(many) => many.look(now),
+        }
     }
 }
 
@@ -70,7 +83,7 @@ fn no_feed(venue: Venue) -> String {
 }
 
 /// The venues that have a table.
-fn venues(directory: &Directory) -> anyhow::Result<Vec<Venue>> {
+pub fn venues(directory: &Directory) -> anyhow::Result<Vec<Venue>> {
     Ok(directory.tables()?.iter().filter_map(|name| name.parse().ok()).collect())
 }
 

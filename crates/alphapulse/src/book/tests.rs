@@ -1,6 +1,6 @@
 //! Pictures of made-up books, drawn into a terminal that is not there.
 
-use super::picture::{Level, Picture};
+use super::picture::{Level, Part, Picture};
 use super::screen::{Shown, draw};
 use super::text;
 use model::{BookState, Reason, UnixNanos, Venue};
@@ -11,9 +11,9 @@ const SECOND: u64 = 1_000_000_000;
 const NOW: UnixNanos = UnixNanos(1_700_000_000 * SECOND);
 
 fn picture() -> Picture {
-    let level = |price: i128, size: i128| Level { price, size };
+    let level = |price: i128, size: i128| Level { price, size, who: vec![] };
     Picture {
-        venue: Venue::Kraken,
+        place: "kraken",
         symbol: "BTC-USD".to_owned(),
         venue_symbol: "BTC/USD".to_owned(),
         state: BookState::Live,
@@ -32,6 +32,7 @@ fn picture() -> Picture {
         bids: (0..30).map(|n| level(6_412_340 - 10 * n, 50_000_000 + 1_000_000 * n)).collect(),
         asks: (0..30).map(|n| level(6_412_350 + 10 * n, 125_000_000)).collect(),
         levels: [1000, 900],
+        parts: vec![],
     }
 }
 
@@ -52,7 +53,7 @@ fn a_live_book_fits_eighty_by_twenty_four() {
     assert_eq!(lines[2], "spread 0.1 = 1 tick (0.02 bp), mid 64123.45, imbalance(10) -0.39");
     assert_eq!(lines[4], "       0.50        0.50         64123.4  64123.5         1.25       1.25");
     assert_eq!(lines[22], "      11.53        0.68         64121.6  64125.3         1.25       23.75");
-    assert_eq!(lines[23], "q: quit    19 of 1000 bids, 19 of 900 asks    epoch 7 sequence 1042");
+    assert_eq!(lines[23], "q: quit    1000 bids and 900 asks in the book    epoch 7 sequence 1042");
     assert_eq!(bar, Color::Indexed(22), "the bar begins at the touch");
     assert!(lines.iter().all(|line| line.chars().count() <= 80));
 }
@@ -98,4 +99,38 @@ fn an_empty_side_has_no_spread_and_no_mid() {
     assert_eq!((&line["mid"], &line["imbalance"]), (&serde_json::Value::Null, &1.0.into()));
     assert_eq!(line["bids"][0], serde_json::json!(["64123.4", "0.5"]));
     assert_eq!((line["bids"].as_array().map(Vec::len), &line["live"]), (Some(3), &true.into()));
+}
+
+#[test]
+fn a_consolidated_book_says_who_has_how_much_and_who_is_left_out() {
+    let mut merged = Picture { place: "consolidated", venue_symbol: "1 of 2 venues".to_owned(), ..picture() };
+    merged.asks[0].who = vec![(Venue::Kraken, 100_000_000), (Venue::Coinbase, 25_000_000)];
+    merged.bids[0].who = vec![(Venue::Coinbase, 50_000_000)];
+    let part = |venue, state, trouble: Option<&str>| Part {
+        venue,
+        symbol: "BTC-USD".to_owned(),
+        state,
+        reason: Reason::Ok,
+        since: NOW,
+        ts_recv: NOW,
+        trouble: trouble.map(str::to_owned),
+    };
+    merged.parts = vec![
+        part(Venue::Kraken, BookState::Live, None),
+        part(Venue::Coinbase, BookState::Suspect, None),
+        part(Venue::Alpaca, BookState::Cold, Some("its feed is gone")),
+    ];
+    let (lines, _) = screen(&Shown { picture: Some(merged.clone()), trouble: None }, 80, 24);
+    assert!(lines[0].starts_with("BTC-USD consolidated (1 of 2 venues)   LIVE "), "{}", lines[0]);
+    assert_eq!(lines[3], "kraken live 0 ms · coinbase SUSPECT left out · alpaca COLD left out");
+    let at = |price: &str| lines.iter().position(|line| line.contains(price)).expect("a line with it");
+    assert_eq!(at("64123.4"), at("64123.5") + 1, "asks above bids, best beside each other");
+    assert!(lines[at("64123.5")].ends_with("kraken 1, coinbase 0.25"), "{}", lines[at("64123.5")]);
+    assert!(lines[at("64123.4")].ends_with("coinbase 0.5"), "{}", lines[at("64123.4")]);
+    let text = text::plain(&merged, 3);
+    assert!(text.contains("alpaca BTC-USD: LEFT OUT, its feed is gone"), "{text}");
+    assert!(text.contains("coinbase BTC-USD: LEFT OUT, suspect (ok)"), "{text}");
+    let line: serde_json::Value = serde_json::from_str(&text::json(&merged, 3)).expect("JSON");
+    assert_eq!(line["asks"][0][2], serde_json::json!({"kraken": "1", "coinbase": "0.25"}));
+    assert_eq!(line["members"][1]["state"], "suspect");
 }
