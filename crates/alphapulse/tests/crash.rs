@@ -4,7 +4,8 @@
 //! An emulator, a witness (a second feed with a ring of its own, so that the market goes on while the first is dead),
 //! the feed that is killed, and a reader of its ring. In the end the reader's trades are compared with the emulator's
 //! journal. The emulator numbers each symbol's trades without holes, also where the venue's ids mean nothing, so that a
-//! missing one shows. Kraken's older protocol sends no ids: its trades are judged by `verify loss` alone.
+//! missing one shows. Kraken's older protocol sends no ids: its trades are judged by `verify loss` alone, once every gap
+//! was told to be filled.
 //! `ALPHAPULSE_TEST_KILLS` sets how often; `make crash` kills 200 times.
 
 mod common;
@@ -77,6 +78,11 @@ struct Seen {
     twice: Vec<(String, u64)>,
     /// Ids told as missing and not told late since.
     missing: BTreeSet<(String, u64)>,
+    /// Gaps without ids, by the event times around them, less what was told to be filled. The second time is 0 before it
+    /// is known.
+    windows: Vec<(String, u64, u64)>,
+    /// When the newest trade of each symbol happened.
+    newest: BTreeMap<String, u64>,
     gaps: u64,
     late: u64,
     epoch: u64,
@@ -102,6 +108,7 @@ impl Seen {
         match l["type"].as_str() {
             Some("trade") => self.trade(l),
             Some("gap") if l["stream"] == "trade" => self.gap(l),
+            Some("backfill") => self.fill(l),
             Some("overrun") => panic!("the reader fell behind: {l}"),
             _ => {}
         }
@@ -115,6 +122,11 @@ impl Seen {
             assert!(l["trade_id"].is_null(), "an id nobody sent: {l}");
             self.trades.len() as u64
         };
+        if l["late"] != true {
+            let (symbol, at) = (text("symbol"), l["ts_event"].as_u64().expect("a time"));
+            self.newest.insert(symbol.to_owned(), at);
+            self.windows.iter_mut().filter(|w| w.0 == symbol && w.2 == 0).for_each(|w| w.2 = at);
+        }
         let line = format!("{} {} {}", l["side"].as_str().unwrap_or("-"), number(text("price")), number(text("size")));
         let key = (text("symbol").to_owned(), id);
         self.late += u64::from(l["late"] == true);
@@ -142,7 +154,11 @@ impl Seen {
         if l["first"].is_null() {
             // Killed before the first trade of a symbol: nobody can say which ids were missed.
             let told = self.contiguous && self.spans.contains_key(symbol);
-            return assert!(!told, "the last id was known: {l}");
+            assert!(!told, "the last id was known: {l}");
+            if let Some(since) = self.newest.get(symbol) {
+                self.windows.push((symbol.to_owned(), *since, 0));
+            }
+            return;
         }
         self.story.push(format!("{symbol} gap {}..={}, {}", end("first"), end("last"), l["cause"]));
         for id in end("first")..=end("last") {
@@ -151,8 +167,20 @@ impl Seen {
         }
     }
 
+    fn fill(&mut self, l: &Value) {
+        let time = |k: &str| l[k].as_u64().unwrap_or_else(|| panic!("{k} in {l}"));
+        let (from, to) = (time("ts_from"), time("ts_to"));
+        for w in self.windows.iter_mut().filter(|w| l["symbol"] == w.0 && from <= w.1) {
+            w.1 = w.1.max(to);
+        }
+        self.windows.retain(|(_, since, until)| *until == 0 || since <= until);
+    }
+
     /// Whether nothing is missing between the first and the last told of each symbol.
     fn is_whole(&self) -> bool {
+        if !self.numbered {
+            return self.windows.is_empty();
+        }
         self.missing.is_empty() && self.spans.values().all(|(first, last, count)| last - first + 1 == *count)
     }
 
@@ -256,19 +284,9 @@ impl Case {
         // The last run may finish what the others left.
         let deadline = Instant::now() + PATIENCE;
         thread::sleep(Duration::from_secs(3));
-        let mut fetched = (seen.late, Instant::now());
-        loop {
-            tap.drain().iter().for_each(|l| seen.take(l));
-            if fetched.0 < seen.late {
-                fetched = (seen.late, Instant::now());
-            }
-            // Without ids nothing says that all is there but that nothing comes any more. Windows that bring nothing new
-            // are looked at again too, one a second.
-            let done = if seen.numbered { seen.is_whole() } else { fetched.1.elapsed() > Duration::from_secs(20) };
-            if done || Instant::now() > deadline {
-                break;
-            }
+        while !seen.is_whole() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(200));
+            tap.drain().iter().for_each(|l| seen.take(l));
         }
         let journal = plant.stop();
         tap.drain().iter().for_each(|l| seen.take(l));
@@ -290,6 +308,7 @@ impl Case {
         assert!(seen.twice.is_empty(), "told twice: {}\n{story}", ranges(&seen.twice));
         assert!(holes.is_empty(), "missed: {}\n{story}", ranges(&holes));
         assert!(seen.missing.is_empty(), "called missing in the end: {:?}", seen.missing);
+        assert!(seen.numbered || seen.windows.is_empty(), "not told to be filled: {:?}", seen.windows);
         let sent = if seen.numbered { sent(&journal, venue) } else { BTreeMap::new() };
         for (key, line) in &seen.trades {
             // What was traded before anybody listened may be fetched all the same.

@@ -80,7 +80,7 @@ pub enum SubscriptionError {
     /// No such type.
     #[error(
         "no record type is called {0:?}; the types are trade, book, quote, bar, instrument, correction, order, \
-         price_band, status, gap, overrun, clock, heartbeat, session_start, session_end"
+         price_band, status, gap, backfill, overrun, clock, heartbeat, session_start, session_end"
     )]
     UnknownType(String),
     /// Too many symbols.

@@ -1,7 +1,7 @@
 //! The table of the last epochs: where each began and how many records it had, so that a loss which spans a restart of
 //! the writer can still be named exactly.
 //!
-//! Entry `generation % 16` describes one run. It is written under its own generation word (zero while in flux), and a
+//! Entry `generation % 120` describes one run. It is written under its own generation word (zero while in flux), and a
 //! run's last sequence is filled in by its successor before the header's generation moves on; so a reader that sees
 //! generation g sees all it needs of g-1, and a writer killed at any store leaves a readable table.
 
@@ -51,13 +51,19 @@ pub struct Point {
 }
 
 /// A reader's private copy of the epoch table, oldest first. Never empty once read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct EpochTable {
     epochs: [Epoch; EPOCHS_KEPT],
     len: usize,
 }
 
-/// Sixteen takeovers during one read of the table, so often in a row, do not happen.
+impl Default for EpochTable {
+    fn default() -> EpochTable {
+        EpochTable { epochs: [Epoch::default(); EPOCHS_KEPT], len: 0 }
+    }
+}
+
+/// A hundred and twenty takeovers during one read of the table, so often in a row, do not happen.
 const TABLE_ATTEMPTS_MAX: usize = 64;
 
 impl EpochTable {
@@ -162,7 +168,7 @@ fn read_entry(header: &Header, generation: u64) -> Option<Epoch> {
     (entry.generation.load(Ordering::Relaxed) == generation).then_some(epoch)
 }
 
-/// Replaces the entry of the run sixteen generations ago.
+/// Replaces the entry of the run of so many generations ago.
 pub(crate) fn write_entry(header: &Header, epoch: Epoch) {
     let entry = &header.epochs[(epoch.generation % EPOCHS_KEPT as u64) as usize];
     entry.generation.store(0, Ordering::Relaxed);

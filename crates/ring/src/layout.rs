@@ -7,7 +7,7 @@ use crate::sync::{AtomicU64, Ordering, fence};
 /// First eight bytes of a ring file.
 pub(crate) const RING_MAGIC: u64 = u64::from_le_bytes(*b"APRING\r\n");
 /// Version of the layout below; any other is refused.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
 /// Slots begin here; a whole page, so that slots of a page-aligned mapping are cache lines.
 pub(crate) const HEADER_BYTES: usize = 4096;
 /// Bytes of one slot.
@@ -32,7 +32,7 @@ pub(crate) const END_UNKNOWN: u64 = u64::MAX;
 /// Word of a slot that holds word 2 of the record which starts there: its receive time.
 pub(crate) const TIME_WORD: usize = 3;
 /// Epochs remembered with their extent.
-pub(crate) const EPOCHS_KEPT: usize = 16;
+pub(crate) const EPOCHS_KEPT: usize = 120;
 /// Smallest ring: the longest record, the intent chunk and the safety margin must fit side by side.
 pub(crate) const SLOTS_MIN: u64 = 128;
 /// Largest ring: 64 GiB; more is a typing error.
@@ -108,7 +108,7 @@ const _: () = {
     assert!(offset_of!(Header, published) == 192);
     assert!(offset_of!(Header, epochs) == 256);
     assert!(size_of::<EpochEntry>() == 32);
-    assert!(size_of::<Header>() == 768 && size_of::<Header>() <= HEADER_BYTES);
+    assert!(size_of::<Header>() == 256 + 32 * EPOCHS_KEPT && size_of::<Header>() <= HEADER_BYTES);
 };
 
 /// Where a ring lives.

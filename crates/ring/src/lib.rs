@@ -16,7 +16,7 @@
 //! | byte | size | what |
 //! |---|---|---|
 //! | 0 | 8 | magic `APDIREC\n` |
-//! | 8 | 4 | layout version, 1 |
+//! | 8 | 4 | layout version, 2 |
 //! | 64 | 4 | doorbell: a futex word; bit 0 = somebody sleeps, the rest counts rings |
 //!
 //! `<name>.ring`, 4096 + 64 × capacity bytes, written by one process, mapped read-only by all others:
@@ -24,7 +24,7 @@
 //! | byte | size | what |
 //! |---|---|---|
 //! | 0 | 8 | magic `APRING\r\n` |
-//! | 8 | 4 | layout version, 1 |
+//! | 8 | 4 | layout version, 2 |
 //! | 12 | 4 | bytes before the first slot, 4096 |
 //! | 16 | 8 | capacity in slots, a power of two from 128 to 2^30 |
 //! | 64 | 8 | generation: writers so far, from 1 |
@@ -35,7 +35,7 @@
 //! | 192 | 8 | TAIL: slot position behind the last published record |
 //! | 200 | 8 | sequence of the next record |
 //! | 208 | 8 | when the last batch was published, ns since the Unix epoch |
-//! | 256 | 16 × 32 | epoch table; the run of generation g is entry g mod 16 |
+//! | 256 | 120 × 32 | epoch table; the run of generation g is entry g mod 120 |
 //! | 4096 | 64 × capacity | slots; the slot of position p is slot p mod capacity |
 //!
 //! An epoch table entry: generation (0 while it changes hands), epoch, start position, last sequence (meaningless for

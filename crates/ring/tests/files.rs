@@ -247,7 +247,7 @@ fn damaged(bytes: &[(u64, &[u8])]) -> (TempDir, Result<(), RingError>) {
 fn a_hostile_header_is_an_error_in_words() {
     let word = u64::to_le_bytes;
     refused(damaged(&[(0, b"NOTARING")]).1, "wrong magic");
-    refused(damaged(&[(8, &2u32.to_le_bytes())]).1, "has layout version 2, this program speaks 1");
+    refused(damaged(&[(8, &1u32.to_le_bytes())]).1, "has layout version 1, this program speaks 2");
     refused(damaged(&[(12, &[0; 4])]).1, "header has another size");
     refused(damaged(&[(16, &word(127))]).1, "capacity is not a ring's");
     refused(damaged(&[(16, &word(1 << 63))]).1, "capacity is not a ring's");
@@ -320,7 +320,7 @@ fn a_foreign_directory_segment_is_refused() {
     drop(directory);
     let file = OpenOptions::new().write(true).open(made.path().join("directory")).unwrap();
     file.write_all_at(&7u32.to_le_bytes(), 8).unwrap();
-    refused(Directory::open(made.path()), "has layout version 7, this program speaks 1");
+    refused(Directory::open(made.path()), "has layout version 7, this program speaks 2");
 }
 
 #[test]

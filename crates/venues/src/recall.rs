@@ -8,7 +8,7 @@ use crate::{Memory, UnixNanos, registry};
 use model::{Decimal, InstrumentId, StreamKind};
 use std::collections::HashMap;
 use std::time::Duration;
-use wire::{Flags, GapRecord, Header, LongTradeView, Record, TradeRecord};
+use wire::{BackfillRecord, Flags, GapRecord, Header, LongTradeView, Record, TradeRecord};
 
 /// How much earlier than our own clock says a venue's time may be. Only used for gaps whose trade before is gone.
 const CLOCKS_APART: Duration = Duration::from_secs(60);
@@ -53,6 +53,7 @@ impl Recall {
             Record::Trade(t) if header.venue().is_none_or(registry::trade_ids_rise) => known.trade(t),
             Record::Trade(t) => known.unordered(*header, UnixNanos(t.ts_event), t.id()),
             Record::LongTrade(t) => known.long_trade(*header, &t),
+            Record::Backfill(b) if b.stream() == StreamKind::Trade => known.backfill(b),
             Record::Gap(g) if g.stream() == StreamKind::Trade => {
                 known.unordered |= header.venue().is_some_and(|venue| !registry::trade_ids_rise(venue));
                 known.gap(g);
@@ -177,6 +178,15 @@ impl Recalled {
         }
     }
 
+    /// Windows, or their beginnings, that were fetched whole.
+    fn backfill(&mut self, b: &BackfillRecord) {
+        let missing = &mut self.memory.missing;
+        for window in missing.iter_mut().filter(|w| w.first == 0 && b.ts_from <= w.since.0) {
+            window.since = window.since.max(UnixNanos(b.ts_to));
+        }
+        missing.retain(|w| w.first > 0 || w.until == UnixNanos::ZERO || w.since <= w.until);
+    }
+
     fn finish(mut self) -> Memory {
         let m = &self.memory;
         if self.unordered {
@@ -298,7 +308,7 @@ mod tests {
         let (stream, cause) = (StreamKind::Trade, GapCause::Restart);
         let ms = |n: u64| UnixNanos(1_000_000_000_000 + n * 1_000_000);
         let mut live = vec![];
-        for run in 0..100 {
+        for run in 0..200 {
             let begin = ms(run * 500);
             r.push(GapRecord::new(Venue::Alpaca, ID, stream, cause, None, begin, begin).as_words());
             for n in 0..10 {
@@ -313,7 +323,7 @@ mod tests {
         }
         let m = finish(r);
         let (first, last) = (m.missing[0], m.missing[m.missing.len() - 1]);
-        assert_eq!((m.missing.len(), last.until), (trades::RANGES_MAX, ms(99 * 500 + 200)));
+        assert_eq!((m.missing.len(), last.until), (trades::RANGES_MAX, ms(199 * 500 + 200)));
         assert_eq!((m.recent, m.told_from), (live, ms(0)), "from {first:?}");
     }
 
@@ -329,5 +339,27 @@ mod tests {
         let m = finish(r);
         assert_eq!(m.missing, [Missing { first: 0, last: 0, since: t(15), until: t(20) }]);
         assert_eq!(m.recent.iter().map(|(time, _)| *time).collect::<Vec<_>>(), [t(20), t(15), t(21)]);
+    }
+
+    #[test]
+    fn what_was_fetched_whole_is_not_missing_any_more() {
+        let mut r = Recall::default();
+        let whole = |r: &mut Recall, from, to| {
+            let extent = (t(from), t(to));
+            r.push(BackfillRecord::new(Venue::Kraken, ID, StreamKind::Trade, extent, 0, t(900)).as_words());
+        };
+        for run in [10, 30, 50] {
+            trade(&mut r, None, run, Flags::EMPTY);
+            gap(&mut r, None, run + 500);
+            trade(&mut r, None, run + 10, Flags::EMPTY);
+        }
+        whole(&mut r, 10, 35);
+        trade(&mut r, None, 61, Flags::EMPTY);
+        let window = |since, until| Missing { first: 0, last: 0, since: t(since), until: t(until) };
+        assert_eq!(r.instruments[&ID].memory.missing, [window(35, 40), window(50, 60)]);
+        whole(&mut r, 35, 40);
+        assert_eq!(r.instruments[&ID].memory.missing, [window(40, 40), window(50, 60)], "its last moment may be cut");
+        whole(&mut r, 40, 61);
+        assert_eq!(finish(r).missing, []);
     }
 }

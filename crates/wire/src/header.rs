@@ -45,11 +45,13 @@ pub enum RecordType {
     Order = 17,
     /// Prices between which an instrument may trade, 48 bytes.
     PriceBand = 18,
+    /// What was missing has been fetched, 48 bytes.
+    Backfill = 19,
 }
 
 impl RecordType {
     /// Every type, in the order of their codes.
-    pub const ALL: [RecordType; 18] = [
+    pub const ALL: [RecordType; 19] = [
         RecordType::Trade,
         RecordType::BookChange,
         RecordType::Quote,
@@ -68,6 +70,7 @@ impl RecordType {
         RecordType::SessionEnd,
         RecordType::Order,
         RecordType::PriceBand,
+        RecordType::Backfill,
     ];
 
     /// The type with this code.
@@ -97,6 +100,7 @@ impl RecordType {
             RecordType::SessionEnd => "session_end",
             RecordType::Order => "order",
             RecordType::PriceBand => "price_band",
+            RecordType::Backfill => "backfill",
         }
     }
 }

@@ -31,9 +31,9 @@ mod text;
 pub use buf::{RecordBuf, Records};
 pub use header::{Flags, Header, RecordType};
 pub use records::{
-    BarRecord, BarState, BookAction, BookChangeRecord, ClockRecord, CorrectionKind, CorrectionRecord, GapRecord,
-    HeartbeatRecord, NONE, OrderAction, OrderRecord, OverrunCause, OverrunRecord, PriceBandRecord, QuoteRecord,
-    SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason, TradeRecord,
+    BackfillRecord, BarRecord, BarState, BookAction, BookChangeRecord, ClockRecord, CorrectionKind, CorrectionRecord,
+    GapRecord, HeartbeatRecord, NONE, OrderAction, OrderRecord, OverrunCause, OverrunRecord, PriceBandRecord,
+    QuoteRecord, SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason, TradeRecord,
 };
 pub use table::{Line, TABLE_DEPTH, TABLE_SYMBOL_BYTES, TableHead, TableLevel, TableRow, TableSource};
 pub use text::{
@@ -139,6 +139,8 @@ pub enum Record<'a> {
     Order(&'a OrderRecord),
     /// Prices between which an instrument may trade.
     PriceBand(&'a PriceBandRecord),
+    /// What was missing has been fetched.
+    Backfill(&'a BackfillRecord),
     /// A type this build does not know.
     Unknown(&'a Header),
 }
@@ -172,6 +174,7 @@ impl<'a> Record<'a> {
             RecordType::SessionEnd => Record::SessionEnd(SessionEndHead::read(words)?),
             RecordType::Order => Record::Order(OrderRecord::read(words)?),
             RecordType::PriceBand => Record::PriceBand(PriceBandRecord::read(words)?),
+            RecordType::Backfill => Record::Backfill(BackfillRecord::read(words)?),
         })
     }
 }

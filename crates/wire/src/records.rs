@@ -939,3 +939,62 @@ impl PriceBandRecord {
         }
     }
 }
+
+/// What was missing between two times has been fetched, 48 bytes: all of it that the venue still serves was told, by
+/// the stream or late. It closes gaps without ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct BackfillRecord {
+    /// Type 19, 6 words.
+    pub header: Header,
+    /// 0.
+    pub ts_event: u64,
+    /// When the venue's answer was taken in.
+    pub ts_recv: u64,
+    /// From which time on nothing is missing any more, by the venue's clock.
+    pub ts_from: u64,
+    /// Up to, not including, which time, by the venue's clock.
+    pub ts_to: u64,
+    /// Records told late just before this one, from the same answer.
+    pub told: u32,
+    /// The [`StreamKind`]'s code.
+    pub stream: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+layout!(BackfillRecord, 48, Backfill, ts_from @ 24, ts_to @ 32, told @ 40, stream @ 44, reserved @ 45);
+
+impl BackfillRecord {
+    pub(crate) fn read(words: &[u64]) -> Result<&Self, RecordError> {
+        let r: &Self = view(words)?;
+        let code = RecordError::Code { kind: r.header.kind, field: "stream", code: r.stream.into() };
+        StreamKind::from_code(r.stream).ok_or(code)?;
+        Ok(r)
+    }
+
+    /// Of `stream` nothing is missing between `from` and `to`, after `told` records were told late at `received`.
+    pub fn new(
+        venue: Venue,
+        instrument: InstrumentId,
+        stream: StreamKind,
+        (from, to): (UnixNanos, UnixNanos),
+        told: u32,
+        received: UnixNanos,
+    ) -> Self {
+        BackfillRecord {
+            header: Header::new(Self::TYPE, Self::WORDS, Some(venue), Flags::EMPTY, instrument),
+            ts_event: 0,
+            ts_recv: received.0,
+            ts_from: from.0,
+            ts_to: to.0,
+            told,
+            stream: stream.code(),
+            reserved: [0; 3],
+        }
+    }
+
+    /// Of which stream.
+    pub fn stream(&self) -> StreamKind {
+        StreamKind::from_code(self.stream).expect("checked when the record was viewed")
+    }
+}

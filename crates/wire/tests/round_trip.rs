@@ -317,6 +317,31 @@ fn status() -> impl Strategy<Value = Sample> {
     )
 }
 
+fn backfill() -> impl Strategy<Value = Sample> {
+    let facts = (select(StreamKind::ALL), any::<u32>(), any::<bool>());
+    (instrument(), facts, (time(), time(), time()), flags(RecordType::Backfill)).prop_map(
+        |(i, (stream, told, named), (recv, from, to), flags)| {
+            let backfill = BackfillRecord {
+                header: Header::new(
+                    BackfillRecord::TYPE,
+                    BackfillRecord::WORDS,
+                    Some(i.venue),
+                    flags,
+                    id_of(&i, named),
+                ),
+                ts_event: 0,
+                ts_recv: recv.0,
+                ts_from: from.0,
+                ts_to: to.0,
+                told,
+                stream: stream.code(),
+                reserved: [0; 3],
+            };
+            (i, push_one(&backfill))
+        },
+    )
+}
+
 fn gap() -> impl Strategy<Value = Sample> {
     let facts = (select(StreamKind::ALL), select(GapCause::ALL), 0..=3u8, any::<bool>());
     let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), time(), time(), time());
@@ -389,6 +414,7 @@ fn sample() -> impl Strategy<Value = Sample> {
         definition().boxed(),
         status().boxed(),
         gap().boxed(),
+        backfill().boxed(),
         overrun().boxed(),
         clock().boxed(),
         heartbeat().boxed(),
@@ -410,6 +436,7 @@ fn rebuilt(words: &[u64]) -> Vec<u64> {
         Record::Order(r) => out.push(r),
         Record::PriceBand(r) => out.push(r),
         Record::Gap(r) => out.push(r),
+        Record::Backfill(r) => out.push(r),
         Record::Overrun(r) => out.push(r),
         Record::Clock(r) => out.push(r),
         Record::Heartbeat(r) => out.push(r),

@@ -360,7 +360,7 @@ impl Arbiter {
             Some(RecordType::Quote) => self.on_stream(m, line, StreamKind::Quote, words, out),
             Some(RecordType::Bar) => self.on_bar(m, line, words, out),
             Some(RecordType::Order) => self.on_stream(m, line, StreamKind::Order, words, out),
-            Some(RecordType::LongTrade | RecordType::Correction) => {
+            Some(RecordType::LongTrade | RecordType::Correction | RecordType::Backfill) => {
                 self.unnumbered = true;
                 self.on_stream(m, line, StreamKind::Trade, words, out);
             }

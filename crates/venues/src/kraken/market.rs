@@ -73,7 +73,7 @@ impl Market {
             provisional: true,
             subscribed: false,
             trades: TradeIds::new(contiguous),
-            unnumbered: TimedTrades::new(false),
+            unnumbered: TimedTrades::new(),
             ladder: Ladder {
                 book: Book::with_capacity(LEVELS_ROOM),
                 state: BookState::Cold,

@@ -6,13 +6,14 @@
 use super::machine::Kraken;
 use super::map;
 use super::messages::{Target, TradeMessage};
+use super::spec::SPEC;
 use crate::trades::{self, Page, Row};
 use crate::{Known, Outbox, Reply, RequestId};
-use model::{Decimal, Side, UnixNanos};
+use model::{Decimal, Side, StreamKind, UnixNanos};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use wire::Flags;
+use wire::{BackfillRecord, Flags};
 
 /// Trades the venue serves at most in one answer.
 const ROWS_MAX: u32 = 1000;
@@ -107,16 +108,23 @@ impl Kraken {
             let rows = rows.map(|rows| rows.into_iter().map(unnumbered).collect());
             self.backfill.settle(&page, rows, &mut m.unnumbered, &mut self.counts, now)
         };
-        self.tell_late(page.instrument, &rows, numbered, now, out);
+        let told = self.tell_late(page.instrument, &rows, numbered, now, out);
+        let m = &mut self.markets[page.instrument as usize];
+        if let Some(extent) = m.unnumbered.whole().filter(|_| told == rows.len()) {
+            let record = BackfillRecord::new(SPEC.venue, m.id, StreamKind::Trade, extent, told as u32, now);
+            out.records.push(&record);
+        }
     }
 
-    fn tell_late(&mut self, k: Known, rows: &[Row], numbered: bool, now: UnixNanos, out: &mut Outbox) {
+    /// Tells what was fetched; how many of them.
+    fn tell_late(&mut self, k: Known, rows: &[Row], numbered: bool, now: UnixNanos, out: &mut Outbox) -> usize {
         let m = &self.markets[k as usize];
         let (price, size) = Row::scales(rows, m.price_scale, m.size_scale);
         if (price, size) != (m.price_scale, m.size_scale) && self.can_widen(k, price, size) {
             self.widen(k, (price, size), false, now, out);
         }
         let m = &self.markets[k as usize];
+        let mut told = 0;
         for (n, r) in rows.iter().enumerate() {
             let (price, size) = (r.price.at_scale(m.price_scale), r.size.at_scale(m.size_scale));
             let (Ok(price), Ok(size), Some(side)) = (price, size, r.side) else {
@@ -128,8 +136,10 @@ impl Kraken {
             let trade = TradeMessage { target: Target::Known(k), side, price, size, id, time: r.time };
             let flags = Flags::LATE | Flags::LAST.when(n + 1 == rows.len());
             map::trade(m, &trade, flags, now, &mut out.records);
-            self.counts.trades += 1;
+            told += 1;
         }
+        self.counts.trades += told as u64;
+        told
     }
 }
 

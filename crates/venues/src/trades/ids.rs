@@ -5,7 +5,7 @@ use crate::{Counts, Memory};
 use model::{GapCause, UnixNanos};
 
 /// Missing ranges kept of an instrument. What falls off stays a gap and is not fetched.
-pub const RANGES_MAX: usize = 64;
+pub const RANGES_MAX: usize = 128;
 
 /// Trades fetched of one range, its newest: a longer hole would flood the ring with history.
 pub const RANGE_TRADES_MAX: u64 = 100_000;

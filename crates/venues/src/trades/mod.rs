@@ -1,8 +1,8 @@
 //! Which trades of an instrument were told, which are missing, and how the missing ones are fetched: the same for
 //! every venue, so that none is told twice and none is lost that the venue still serves.
 //!
-//! A machine keeps one [`TradeIds`] (or, where ids are absent or have holes, one [`TimedTrades`]) per instrument and
-//! one [`Backfill`] for all of them:
+//! A machine keeps one [`TradeIds`] (or, where trades have no ids, one [`TimedTrades`]) per instrument and one
+//! [`Backfill`] for all of them:
 //!
 //! ```text
 //! stream ──> take(id, time)  ──> Next: tell · Repeat: drop · Jump: gap at once, then tell, backfill.wanted()
@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A gap is told the moment it is seen, with its exact ids; what is told late of it afterwards needs no other record:
-//! a reader subtracts the late ids from the gap. What the venue no longer serves stays the gap that was told.
+//! a reader subtracts the late ids from the gap. What the venue no longer serves stays the gap that was told. A gap
+//! without ids is closed by [`wire::BackfillRecord`]s.
 
 mod backfill;
 mod ids;

@@ -1,14 +1,14 @@
 //! Lines to records: the inverse of the encoder.
 
 use super::{
-    BarLine, BookLine, CorrectionLine, GapLine, InstrumentLine, Instruments, JsonError, Line, OrderLine, OverrunLine,
-    PriceBandLine, QuoteLine, SessionStartLine, StatusLine, TradeLine,
+    BackfillLine, BarLine, BookLine, CorrectionLine, GapLine, InstrumentLine, Instruments, JsonError, Line, OrderLine,
+    OverrunLine, PriceBandLine, QuoteLine, SessionStartLine, StatusLine, TradeLine,
 };
 use crate::{
-    BarRecord, BarState, BookAction, BookChangeRecord, ClockRecord, CorrectionKind, CorrectionRecord, Envelope, Flags,
-    GapRecord, Header, HeartbeatRecord, LongTrade, NONE, OrderAction, OrderRecord, OverrunCause, OverrunRecord,
-    PriceBandRecord, QuoteRecord, RecordBuf, SessionHead, SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason,
-    Status, TradeRecord,
+    BackfillRecord, BarRecord, BarState, BookAction, BookChangeRecord, ClockRecord, CorrectionKind, CorrectionRecord,
+    Envelope, Flags, GapRecord, Header, HeartbeatRecord, LongTrade, NONE, OrderAction, OrderRecord, OverrunCause,
+    OverrunRecord, PriceBandRecord, QuoteRecord, RecordBuf, SessionHead, SnapshotBeginRecord, SnapshotEndRecord,
+    SnapshotReason, Status, TradeRecord,
 };
 use model::{
     BookState, Decimal, GapCause, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Reason,
@@ -104,6 +104,7 @@ impl Decoder {
             Line::Heartbeat(l) => out.push(&HeartbeatRecord::new(venue(&l.venue)?, l.next_seq, UnixNanos(l.ts_recv))),
             Line::Order(l) => out.push(&self.order(l)?),
             Line::PriceBand(l) => out.push(&self.price_band(l)?),
+            Line::Backfill(l) => out.push(&self.backfill(l)?),
             Line::SessionStart(l) => session_start(l, out)?,
             Line::SessionEnd(l) => {
                 let reason = named("reason", &l.reason, Reason::from_name)?;
@@ -310,6 +311,20 @@ impl Decoder {
         Ok(())
     }
 
+    fn backfill(&self, l: &BackfillLine) -> Result<BackfillRecord, JsonError> {
+        let (venue, id) = self.scope(&l.venue, l.symbol.as_deref())?;
+        Ok(BackfillRecord {
+            header: Header::new(BackfillRecord::TYPE, BackfillRecord::WORDS, Some(venue), suspect(l.recv_suspect), id),
+            ts_event: 0,
+            ts_recv: l.ts_recv,
+            ts_from: l.ts_from,
+            ts_to: l.ts_to,
+            told: l.told,
+            stream: named("stream", &l.stream, StreamKind::from_name)?.code(),
+            reserved: [0; 3],
+        })
+    }
+
     fn gap(&self, l: &GapLine) -> Result<GapRecord, JsonError> {
         let (venue, id) = self.scope(&l.venue, l.symbol.as_deref())?;
         let (first, last) = match (&l.first, &l.last) {
@@ -352,6 +367,7 @@ fn epoch_and_sequence(line: &Line) -> (u64, u64) {
         Line::SessionEnd(l) => (l.epoch, l.seq),
         Line::Order(l) => (l.epoch, l.seq),
         Line::PriceBand(l) => (l.epoch, l.seq),
+        Line::Backfill(l) => (l.epoch, l.seq),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Records to lines.
 
 use super::{
-    BarLine, BookLine, ClockLine, CorrectionLine, GapLine, HeartbeatLine, InstrumentLine, Instruments, JsonError, Line,
-    OrderLine, OverrunLine, PriceBandLine, QuoteLine, SessionEndLine, SessionStartLine, StatusLine, TradeLine, decimal,
+    BackfillLine, BarLine, BookLine, ClockLine, CorrectionLine, GapLine, HeartbeatLine, InstrumentLine, Instruments,
+    JsonError, Line, OrderLine, OverrunLine, PriceBandLine, QuoteLine, SessionEndLine, SessionStartLine, StatusLine,
+    TradeLine, decimal,
 };
 use crate::{
     BarRecord, BookChangeRecord, CorrectionKind, Envelope, Flags, Header, NONE, Record, SnapshotBeginRecord,
@@ -289,6 +290,18 @@ impl Encoder {
                 last: r.range().map(|(_, last)| last.to_string()),
                 missing: r.missing(),
                 cause: r.cause().name().to_owned(),
+                recv_suspect: suspect(&r.header),
+                ts_from: r.ts_from,
+                ts_to: r.ts_to,
+                ts_recv: r.ts_recv,
+                epoch,
+                seq,
+            }),
+            Record::Backfill(r) => Line::Backfill(BackfillLine {
+                venue: venue(&r.header)?,
+                symbol: self.symbol(&r.header)?,
+                stream: r.stream().name().to_owned(),
+                told: r.told,
                 recv_suspect: suspect(&r.header),
                 ts_from: r.ts_from,
                 ts_to: r.ts_to,

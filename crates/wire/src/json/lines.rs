@@ -37,6 +37,8 @@ pub enum Line {
     Order(OrderLine),
     /// Prices between which an instrument may trade.
     PriceBand(PriceBandLine),
+    /// What was missing has been fetched.
+    Backfill(BackfillLine),
 }
 
 macro_rules! line {
@@ -410,6 +412,32 @@ line! {
         /// Receive time of the last record before it; 0 when there was none.
         ts_from: u64,
         /// Receive time of the first record after it.
+        ts_to: u64,
+        /// ns since the Unix epoch, ours.
+        ts_recv: u64,
+        /// The run of the feed.
+        epoch: u64,
+        /// Its place in the run.
+        seq: u64,
+    }
+}
+
+line! {
+    /// What was missing between two times has been fetched: all of it that the venue still serves was told.
+    BackfillLine {
+        /// Where.
+        venue: String,
+        /// Canonical symbol; `null` for every instrument of the venue.
+        symbol: Option<String>,
+        /// The stream.
+        stream: String,
+        /// Records told late just before this one, from the same answer.
+        told: u32,
+        /// The receive time is not to be relied on.
+        #[serde(default, skip_serializing_if = "is_false")] recv_suspect: bool,
+        /// From which time on nothing is missing any more; ns since the Unix epoch, the venue's.
+        ts_from: u64,
+        /// Up to, not including, which time; ns since the Unix epoch, the venue's.
         ts_to: u64,
         /// ns since the Unix epoch, ours.
         ts_recv: u64,

@@ -12,8 +12,8 @@ mod lines;
 pub use decode::{Decoder, Span, mantissa, price, qty, status_of_names};
 pub use encode::{EVENT_LEVELS_MAX, Encoder};
 pub use lines::{
-    BarLine, BookLine, ClockLine, CorrectionLine, GapLine, HeartbeatLine, InstrumentLine, Line, OrderLine, OverrunLine,
-    PriceBandLine, QuoteLine, SessionEndLine, SessionStartLine, StatusLine, TradeLine,
+    BackfillLine, BarLine, BookLine, ClockLine, CorrectionLine, GapLine, HeartbeatLine, InstrumentLine, Line,
+    OrderLine, OverrunLine, PriceBandLine, QuoteLine, SessionEndLine, SessionStartLine, StatusLine, TradeLine,
 };
 
 use crate::{Header, Record, RecordError, TextError};

@@ -110,6 +110,7 @@ pub fn fields_of(kind: RecordType) -> Vec<Field> {
         RecordType::Order => {
             fields!(OrderRecord: header ts_event ts_recv price size order_id venue_sequence action reserved)
         }
+        RecordType::Backfill => fields!(BackfillRecord: header ts_event ts_recv ts_from ts_to told stream reserved),
         RecordType::PriceBand => fields!(PriceBandRecord: header ts_event ts_recv lower upper indicator reserved),
     }
 }
@@ -142,7 +143,7 @@ pub fn flags_of(kind: RecordType) -> Vec<(&'static str, Flags)> {
         RecordType::Correction => vec![late, suspect],
         RecordType::Order => vec![last, snapshot, suspect, not_trusted],
         RecordType::PriceBand => vec![suspect],
-        RecordType::Instrument | RecordType::Status | RecordType::Gap => vec![suspect],
+        RecordType::Instrument | RecordType::Status | RecordType::Gap | RecordType::Backfill => vec![suspect],
         RecordType::Overrun
         | RecordType::Clock
         | RecordType::Heartbeat
@@ -375,6 +376,10 @@ pub fn cases() -> Vec<Case> {
             let from = UnixNanos(RECV.0 - 5_000_000_000);
             let (stream, cause) = (StreamKind::Trade, GapCause::Reconnect);
             out.push(&GapRecord::new(Venue::Kraken, btc.id, stream, cause, Some((1001, 1040)), from, RECV));
+        }),
+        case("backfill", &|out| {
+            let extent = (UnixNanos(EVENT.0 - 5_000_000_000), EVENT);
+            out.push(&BackfillRecord::new(Venue::Kraken, btc.id, StreamKind::Trade, extent, 17, RECV));
         }),
         case("overrun", &|out| {
             out.push(&OverrunRecord::new(Some(Venue::Kraken), EPOCH, 900, Some(1041), OverrunCause::Slow, RECV));

@@ -36,6 +36,41 @@ struct Flow {
     /// How often the stream was interrupted: gaps, resyncs, runs.
     part: u32,
     told: bool,
+    gaps: Gaps,
+}
+
+/// Where trades without ids may be missing: from the event time of one told live to that of the next.
+#[derive(Default)]
+struct Gaps {
+    /// When the newest trade told live happened.
+    newest: u64,
+    begun: Option<u64>,
+    open: Vec<(u64, u64)>,
+}
+
+impl Gaps {
+    fn trade(&mut self, at: u64) {
+        if let Some(begun) = self.begun.take() {
+            self.open.push((begun, at));
+        }
+        self.newest = self.newest.max(at);
+    }
+
+    fn begin(&mut self) {
+        self.begun = self.begun.or((self.newest > 0).then_some(self.newest));
+    }
+
+    /// All between these times, the second not included, was told.
+    fn fill(&mut self, from: u64, to: u64) {
+        for gap in self.open.iter_mut().filter(|gap| from <= gap.0) {
+            gap.0 = gap.0.max(to);
+        }
+        self.open.retain(|gap| gap.0 <= gap.1);
+    }
+
+    fn are_closed(&self) -> bool {
+        self.begun.is_none() && self.open.is_empty()
+    }
 }
 
 #[derive(Default)]
@@ -156,6 +191,9 @@ impl Ledger {
                 }
             }
             ("gap", number) if self.is_news(place, line) => self.gap(number, line),
+            ("backfill", Some(number)) if self.is_news(place, line) && line.stream.as_deref() == Some("trade") => {
+                self.all[number].plain_trades.gaps.fill(line.ts_from, line.ts_to);
+            }
             ("status", number) => {
                 let (scope, state) = (line.scope.as_deref(), line.state.as_deref());
                 if scope == Some("connection") && state != Some("live")
@@ -199,6 +237,9 @@ impl Ledger {
             _ => {
                 let content = Content::timed_trade(line.ts_event, &side, &price, &size);
                 self.flow(number, Stream::Trade, content);
+                if !line.late {
+                    self.all[number].plain_trades.gaps.trade(line.ts_event);
+                }
             }
         }
     }
@@ -302,6 +343,9 @@ impl Ledger {
             if number.is_none_or(|n| n == at) {
                 let of = instrument.numbered(stream);
                 of.begun = of.begun.or(of.live);
+                if stream == Stream::Trade {
+                    instrument.plain_trades.gaps.begin();
+                }
             }
         }
     }
@@ -375,7 +419,8 @@ impl Ledger {
             return;
         }
         // Before the first that was told, nothing says where the consumer began.
-        let excused = pending.part.is_none_or(|before| before != part);
+        let excuses = stream == Stream::Book || !self.all[number].plain_trades.gaps.are_closed();
+        let excused = pending.part.is_none_or(|before| before != part && excuses);
         let events = std::mem::take(&mut pending.events);
         pending.part = Some(part);
         let place = sent.place.file.clone();
@@ -417,8 +462,9 @@ impl Visitor for Ledger {
         let file = self.place.as_ref().map_or_else(|| "".into(), |place| place.file.clone());
         for ((number, stream), pending) in std::mem::take(&mut self.pending) {
             // What came last may not have arrived, which is told by an interruption, or by the consumer's own end.
+            let excuses = stream == Stream::Book || !self.all[number].plain_trades.gaps.are_closed();
             let part = self.all[number].flow(stream).part;
-            let excused = pending.part.is_none_or(|last| last < part);
+            let excused = pending.part.is_none_or(|last| last < part && excuses);
             let (owed, after): (Vec<_>, Vec<_>) =
                 pending.events.into_iter().partition(|event| excused || self.is_owed(event.2));
             self.settle(number, stream, &owed, excused, &file);

@@ -63,6 +63,11 @@ pub struct Line<'a> {
     pub ts_event: u64,
     #[serde(default)]
     pub ts_recv: u64,
+    /// Of a backfill.
+    #[serde(default)]
+    pub ts_from: u64,
+    #[serde(default)]
+    pub ts_to: u64,
     #[serde(default)]
     pub epoch: u64,
     #[serde(default)]
