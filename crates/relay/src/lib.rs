@@ -1,12 +1,14 @@
 //! Fan-out: from the rings to any number of subscribers, in this process, over a Unix socket, or on other machines.
 //! rings -> [`Server`] -> batches on sockets -> [`Client`] -> records; or rings -> [`Client`] -> the same records; or
-//! another machine's relay -> [`Bridge`] -> rings here that hold the same records under the same names.
+//! another machine's relay -> [`Bridge`] -> rings here that hold the same records under the same names. Records ->
+//! [`Books`] or [`Consolidation`] -> the books a consumer holds.
 //!
 //! The relay is a reader of the rings without state of its own: one cursor per client straight into them, no queue,
 //! so a slow client costs nobody anything and a restart loses nothing that the rings still hold. The socket's bytes
 //! are drawn in `docs/relay.md`. Knows nothing of venues' protocols.
 #![forbid(unsafe_code)]
 
+mod books;
 mod bridge;
 mod client;
 mod cursor;
@@ -22,6 +24,7 @@ pub mod table;
 mod tls;
 mod token;
 
+pub use books::{Books, Consolidation, ConsolidationError, ConsolidationOptions};
 pub use bridge::{Bridge, BridgeError, BridgeOptions, BridgeStats, BridgedVenue};
 pub use client::{Client, ClientError, ClientOptions, Delivery, Reconnect, SILENCE_DEFAULT, Source, TcpSource, Trust};
 pub use handshake::{ANSWER_BYTES_MAX, Answer, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, RingAnswer};

@@ -138,9 +138,7 @@ fn whoever_comes_late_here_gets_definitions_and_books() {
     let (mut late, mut all) = (over_rings(here.path(), Subscription::default()), Vec::new());
     feed.run(300);
     collect_until(&mut late, &mut all, |all| ends(all, &feed));
-    let mut books = Books::default();
-    all.iter().for_each(|got| books.apply(got));
-    assert_eq!(books.books, feed.books);
+    assert_eq!(rebuilt(&all), feed.books);
 }
 
 #[test]
@@ -217,13 +215,9 @@ fn what_the_other_machine_no_longer_holds_is_a_hole_that_everybody_here_is_told_
         feed.run(50);
         collect_until(&mut late, &mut joined, |all| ends(all, &feed));
     }
-    let mut books = Books::default();
-    joined.iter().for_each(|got| books.apply(got));
-    assert_eq!(books.books, feed.books);
-    let mut books = Books::default();
+    assert_eq!(rebuilt(&joined), feed.books);
     collect_until(&mut client, &mut all, |all| ends(all, &feed));
-    all.iter().for_each(|got| books.apply(got));
-    assert_eq!(books.books, feed.books);
+    assert_eq!(rebuilt(&all), feed.books);
 }
 
 #[test]

@@ -25,9 +25,7 @@ fn books_rebuilt_by_late_joiners_equal_the_writers() {
         let mut all = Vec::new();
         collect_until(&mut client, &mut all, |all| reached(all, 7, feed.last()));
         let ranges = account(&all, Venue::Kraken);
-        let mut books = Books::default();
-        all.iter().for_each(|got| books.apply(got));
-        assert_eq!(books.books, feed.books);
+        assert_eq!(rebuilt(&all), feed.books);
         assert_eq!(ranges, [(7, joined_after + 1, feed.last(), "told")]);
         let caught_up = all.iter().take_while(|got| got.catch_up).count();
         assert!(all[..caught_up].iter().all(|got| got.sequence <= joined_after), "caught up on what is owed anyway");

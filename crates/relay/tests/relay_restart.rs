@@ -63,7 +63,5 @@ fn what_the_ring_no_longer_holds_after_a_restart_is_named() {
     assert_eq!(ranges[0], (7, joined + 1, before, "told"));
     assert_eq!((ranges[1].0, ranges[1].1, ranges[1].3), (8, 1, "lost"));
     assert_eq!(ranges[2], (8, ranges[1].2 + 1, feed.last(), "told"));
-    let mut books = Books::default();
-    all.iter().for_each(|got| books.apply(got));
-    assert_eq!(books.books, feed.books);
+    assert_eq!(rebuilt(&all), feed.books);
 }

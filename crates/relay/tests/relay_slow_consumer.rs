@@ -41,9 +41,7 @@ fn a_stopped_client_is_accounted_for_and_nobody_else_loses_a_record() {
     assert_eq!(kinds, ["told", "lost", "told"], "{ranges:?}");
     assert_eq!((ranges[0].1, ranges[2].2), (1, feed.last()));
     assert!(ranges.windows(2).all(|pair| pair[1].1 == pair[0].2 + 1), "a hole: {ranges:?}");
-    let mut books = Books::default();
-    all.iter().for_each(|got| books.apply(got));
-    assert_eq!(books.books, feed.books);
+    assert_eq!(rebuilt(&all), feed.books);
     // The numbers tell the same.
     let missed = ranges[1].2 - ranges[1].1 + 1;
     wait_for(|| relay.stats.get().clients.iter().any(|client| (client.missed, client.overruns) == (missed, 1)));

@@ -17,9 +17,7 @@ fn a_joiner_gets_definitions_books_and_then_everything_once() {
     let mut all = Vec::new();
     collect_until(&mut client, &mut all, |all| reached(all, 7, feed.last()));
     assert_eq!(account(&all, Venue::Kraken), [(7, joined + 1, feed.last(), "told")]);
-    let mut books = Books::default();
-    all.iter().for_each(|got| books.apply(got));
-    assert_eq!(books.books, feed.books);
+    assert_eq!(rebuilt(&all), feed.books);
     assert_eq!(client.instruments().iter().count(), 3);
 }
 
@@ -43,9 +41,7 @@ fn an_overwritten_reader_is_told_what_it_missed_and_gets_the_books_anew() {
     collect_until(&mut client, &mut all, |all| reached(all, 7, feed.last()));
     let lost = (7, before + 1, skipped_to, "lost");
     assert_eq!(account(&all, Venue::Kraken), [(7, 1, before, "told"), lost, (7, skipped_to + 1, feed.last(), "told")]);
-    let mut books = Books::default();
-    all.iter().for_each(|got| books.apply(got));
-    assert_eq!(books.books, feed.books);
+    assert_eq!(rebuilt(&all), feed.books);
 }
 
 #[test]

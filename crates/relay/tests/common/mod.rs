@@ -316,32 +316,23 @@ pub fn account(all: &[Got], venue: Venue) -> Vec<(u64, u64, u64, &'static str)> 
     ranges
 }
 
-/// Books as a consumer rebuilds them.
-#[derive(Default)]
-pub struct Books {
-    pub books: BTreeMap<InstrumentId, PlainBook>,
-    /// Inside a snapshot: nothing of the old book counts.
-    pub snapshots: usize,
-}
-
-impl Books {
-    pub fn apply(&mut self, got: &Got) {
-        match got.record() {
-            Record::SnapshotBegin(begin) => {
-                self.books.insert(begin.header.instrument(), PlainBook::new());
-                self.snapshots += 1;
-            }
-            Record::BookChange(change) => {
-                let side = change.header.flags().side().expect("a level has a side");
-                // Without a snapshot the book is unknown, whatever changes in it.
-                if let Some(book) = self.books.get_mut(&change.header.instrument()) {
-                    book.set(side, Price(change.price), Qty(change.size));
-                }
-            }
-            Record::Overrun(_) => self.books.clear(),
-            _ => {}
-        }
+/// The books a consumer holds after all this, each live, whole, and as every repeated snapshot said.
+pub fn rebuilt(all: &[Got]) -> BTreeMap<InstrumentId, PlainBook> {
+    let mut books = relay::Books::new();
+    for got in all {
+        books.push(&got.words).expect("a sound record");
     }
+    let plain = |(_, instrument, rebuilt): (Venue, InstrumentId, &book::Rebuilt)| {
+        assert_eq!(rebuilt.follower.standing().state, BookState::Live, "{instrument}");
+        assert_eq!(rebuilt.follower.counts().disagreed, 0, "{instrument}");
+        let mut plain = PlainBook::new();
+        for side in [Side::Buy, Side::Sell] {
+            assert_eq!(rebuilt.follower.bound(side), None, "{instrument} is known as a whole");
+            rebuilt.book.levels(side).for_each(|level| drop(plain.set(side, level.price, level.size)));
+        }
+        (instrument, plain)
+    };
+    books.iter().map(plain).collect()
 }
 
 /// A relay in a thread of this process.
