@@ -71,6 +71,14 @@ fn a_book_is_shown_in_a_terminal_as_text_and_as_json() {
         assert_eq!(shown["screen"].as_array().map(Vec::len), Some(24));
     }
 
+    let merged = site.output(&["book", "BTC-USD", "--consolidated", "--group", "USD+USDT", "--json"]);
+    let merged: Value = serde_json::from_slice(&merged.stdout).expect("JSON");
+    let members: Vec<_> = merged["members"].as_array().expect("members").iter().map(|m| m["venue"].clone()).collect();
+    assert_eq!(members, ["binance", "kraken"], "{merged}");
+    assert!(merged["asks"][0][2].as_object().is_some_and(|who| !who.is_empty()), "{merged}");
+    let shown = in_terminal(&site, "q", &["consolidated", " live ", "kraken"], &["book", "BTC-USD", "--consolidated"]);
+    assert_eq!((&shown["status"], &shown["restored"]), (&0.into(), &true.into()), "{shown}");
+
     // A killed feed's books come back under its next run.
     let epoch = line["epoch"].as_u64().expect("an epoch");
     kill(site.pid("feed-kraken").expect("it runs"), "-KILL");

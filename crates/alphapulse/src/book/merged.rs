@@ -6,9 +6,7 @@
 use super::picture::{Level, Part, Picture};
 use super::source::{One, venues};
 use ::book::consolidated::{Consolidated, Fee, Groups, MemberId, WidePrice};
-use model::{
-    BookState, Instrument, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side, UnixNanos, Venue,
-};
+use model::{BookState, Instrument, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side, UnixNanos, Venue};
 use relay::table::{BookTable, Listed};
 use ring::Directory;
 use ring::table::TableError;
@@ -123,9 +121,8 @@ impl Many {
     fn levels(&self, side: Side, ends: &[End]) -> Vec<Level> {
         let wide = |end: &End| i128::from(end.price.0) * 10i128.pow(u32::from(self.book.price_scale() - end.scale));
         let ends: Vec<i128> = ends.iter().filter(|end| end.side == side).map(wide).collect();
-        let known = |price: WidePrice| {
-            ends.iter().all(|end| if side == Side::Buy { price.0 >= *end } else { price.0 <= *end })
-        };
+        let known =
+            |price: WidePrice| ends.iter().all(|end| if side == Side::Buy { price.0 >= *end } else { price.0 <= *end });
         let levels = self.book.levels(side).take_while(|level| known(level.price)).take(TABLE_DEPTH);
         let who = |price| {
             let shares = self.book.shares_at(side, price);
@@ -137,12 +134,7 @@ impl Many {
 
 impl Member {
     /// Brings the venue's present book into the consolidated one; what may be said of it, and why it cannot be read.
-    fn read(
-        &mut self,
-        book: &mut Consolidated,
-        ends: &mut Vec<End>,
-        now: UnixNanos,
-    ) -> (Part, Option<TableError>) {
+    fn read(&mut self, book: &mut Consolidated, ends: &mut Vec<End>, now: UnixNanos) -> (Part, Option<TableError>) {
         let venue = self.one.table.venue();
         let mut part = Part {
             venue,
