@@ -19,14 +19,14 @@ use wire::{TableHead, TableRow};
 const ROWS: usize = 64;
 const REPEATS: usize = 20_000;
 const FRAMES: usize = 20_000;
-const WORDS: usize = TableRow::LINES * 8;
+const ROW_WORDS: usize = TableRow::LINES * 8;
 
 /// Lock, then words.
 #[repr(align(64))]
-struct Bare([AtomicU64; WORDS]);
+struct Bare([AtomicU64; ROW_WORDS]);
 
 impl Bare {
-    #[inline]
+    #[inline(always)]
     fn write(&self, words: &[u64]) {
         let version = self.0[0].load(Ordering::Relaxed);
         self.0[0].store(version + 1, Ordering::Relaxed);
@@ -37,7 +37,7 @@ impl Bare {
         self.0[0].store(version + 2, Ordering::Release);
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&self, words: &mut [u64]) -> u64 {
         loop {
             let version = self.0[0].load(Ordering::Acquire);
@@ -85,10 +85,16 @@ impl Bench {
         Ok(Bench { bare, writer, reader, places, now, _folder: folder })
     }
 
-    fn rows(&mut self, name: &str, lines: usize, options: &Options, report: &mut Report) -> Result<(), BenchError> {
+    /// Lines and words of a row, and words without the lock: known at compile time to both sides.
+    fn rows<const LINES: usize, const WORDS: usize, const UNLOCKED: usize>(
+        &mut self,
+        name: &str,
+        options: &Options,
+        report: &mut Report,
+    ) -> Result<(), BenchError> {
         let repeats = options.effort.of(REPEATS) * 5;
-        let words: Vec<u64> = (0..lines as u64 * 8).map(|word| word * 3 + 1).collect();
-        let (mut copy, mut read) = (vec![[0; 8]; lines], vec![0; lines * 8 - 1]);
+        let words: [u64; WORDS] = std::array::from_fn(|word| word as u64 * 3 + 1);
+        let (mut copy, mut read) = ([[0; 8]; LINES], [0; UNLOCKED]);
         let Bench { bare, writer, reader, places, now, .. } = self;
         let (bare, places, now) = (&*bare, &*places, *now);
 
@@ -101,15 +107,15 @@ impl Bench {
         let mut target = vec![0u64; words.len() * ROWS];
         let mut memcpy = || {
             Ok(timed(repeats, |n| {
-                black_box(&mut target[n * words.len()..][..words.len()]).copy_from_slice(black_box(&words));
+                black_box(&mut target[n * WORDS..][..WORDS]).copy_from_slice(black_box(&words));
             }))
         };
         let write = |writer: &mut TableWriter| {
             Ok(timed(repeats, |n| {
-                writer.update(places[n], |pen| pen.put(OWN_WORDS, &black_box(&words[..])[OWN_WORDS..]));
+                writer.update(places[n], |pen| pen.put(OWN_WORDS, &black_box(&words)[OWN_WORDS..]));
             }))
         };
-        let bare_write = || Ok(timed(repeats, |n| bare[n].write(&black_box(&words[..])[1..])));
+        let bare_write = || Ok(timed(repeats, |n| bare[n].write(&black_box(&words)[1..])));
         let pairs = Pairs::measure(options.pairs, bare_write, || write(writer))?;
         report.row(Row::cost(format!("write {name}"), "bare seqlock", &pairs, "ns").goal(Goal::AtMost(1.2)));
         let pairs = Pairs::measure(options.pairs, &mut memcpy, || write(writer))?;
@@ -130,16 +136,18 @@ impl Bench {
     }
 }
 
-fn read_ours(
+fn read_ours<const LINES: usize>(
     reader: &mut TableReader,
     places: &[Place],
     now: u64,
-    copy: &mut [Line],
+    copy: &mut [Line; LINES],
     repeats: usize,
 ) -> Result<f64, BenchError> {
     let mut failed = None;
     let ns = timed(repeats, |n| {
-        failed = reader.read(places[n], now, black_box(copy)).err().or(failed.take());
+        if let Err(error) = reader.read(places[n], now, black_box(copy)) {
+            failed = Some(error);
+        }
     });
     failed.map_or(Ok(ns), |error| Err(error.into()))
 }
@@ -210,8 +218,8 @@ fn kept(name: &str, shape: Shape, options: &Options, report: &mut Report) -> Res
 
 pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), BenchError> {
     let mut bench = Bench::new()?;
-    bench.rows("the top (128 bytes)", TableHead::LINES, options, report)?;
-    bench.rows("depth 50 (1856 bytes)", TableRow::LINES, options, report)?;
+    bench.rows::<{ TableHead::LINES }, 16, 15>("the top (128 bytes)", options, report)?;
+    bench.rows::<{ TableRow::LINES }, 232, 231>("depth 50 (1856 bytes)", options, report)?;
     kept("Binance depth, 1000 levels", Shape::BinanceDepth, options, report)?;
     kept("a Kraken book, 10 levels", Shape::KrakenBook, options, report)?;
     kept("Binance trades", Shape::BinanceTrade, options, report)?;

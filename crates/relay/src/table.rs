@@ -44,7 +44,7 @@ impl BookTable {
     /// State and top of book. `now` is the time, by the same clock as the feed's: wall clock, ns since the Unix epoch.
     #[inline]
     pub fn top(&mut self, row: Row, now: UnixNanos) -> Result<&TableHead, TableError> {
-        let stamp = self.copy(row, now, TableHead::LINES)?;
+        let stamp = self.copy::<{ TableHead::LINES }>(row, now)?;
         self.judge(stamp);
         Ok(&TableRow::view(&self.lines).head)
     }
@@ -52,17 +52,18 @@ impl BookTable {
     /// State, top, symbols and the best 50 levels a side.
     #[inline]
     pub fn book(&mut self, row: Row, now: UnixNanos) -> Result<&TableRow, TableError> {
-        let stamp = self.copy(row, now, TableRow::LINES)?;
+        let stamp = self.copy::<{ TableRow::LINES }>(row, now)?;
         self.judge(stamp);
         Ok(TableRow::view(&self.lines))
     }
 
     #[inline]
-    fn copy(&mut self, row: Row, now: UnixNanos, lines: usize) -> Result<Stamp, TableError> {
-        match self.reader.read(row, now.0, &mut self.lines[..lines]) {
+    fn copy<const LINES: usize>(&mut self, row: Row, now: UnixNanos) -> Result<Stamp, TableError> {
+        let lines = self.lines.first_chunk_mut::<LINES>().expect("no part of a row is longer than a row");
+        match self.reader.read(row, now.0, lines) {
             Err(TableError::Retired { .. }) => {
                 self.reader.reopen()?;
-                self.reader.read(row, now.0, &mut self.lines[..lines])
+                self.reader.read(row, now.0, lines)
             }
             other => other,
         }

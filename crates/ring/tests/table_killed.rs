@@ -141,7 +141,11 @@ fn hammer(reader: &mut TableReader, newest: &mut [u64], counts: &mut Counts, unt
             let Some(row) = reader.find(at as u64 + 1) else { continue };
             // The head alone as often as all of it.
             let part = if counts.copies & 1 == 0 { LINES } else { 2 };
-            match reader.read(row, now, &mut lines[..part]) {
+            let read = match lines.first_chunk_mut::<2>() {
+                Some(head) if part == 2 => reader.read(row, now, head),
+                _ => reader.read(row, now, &mut lines),
+            };
+            match read {
                 Ok(stamp) => see(stamp, &lines[..part], &mut newest[at], counts),
                 Err(error) => return Some(error),
             }

@@ -36,13 +36,13 @@ fn picture() -> Picture {
     }
 }
 
-/// The lines of a terminal of this size, and the background under the best bid's price.
+/// The lines of a terminal of this size, and the background beside the middle of the last level.
 fn screen(shown: &Shown, width: u16, height: u16) -> (Vec<String>, Color) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a made-up terminal");
     terminal.draw(|frame| draw(frame, shown)).expect("drawn");
     let buffer = terminal.backend().buffer();
     let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
-    ((0..height).map(line).collect(), buffer[(width / 2 - 2, 4.min(height - 1))].bg)
+    ((0..height).map(line).collect(), buffer[((width / 2).saturating_sub(2), height.saturating_sub(2))].bg)
 }
 
 #[test]
@@ -51,8 +51,8 @@ fn a_live_book_fits_eighty_by_twenty_four() {
     assert_eq!(lines[0], "BTC-USD kraken (BTC/USD)   LIVE  ok since 22:12:05 UTC  SIMULATED");
     assert_eq!(lines[1], "age 12 ms    in this state for 1 min 15 s");
     assert_eq!(lines[2], "spread 0.1 = 1 tick (0.02 bp), mid 64123.45, imbalance(10) -0.39");
-    assert_eq!(lines[4], "       0.50        0.50         64123.4  64123.5         1.25       1.25");
-    assert_eq!(lines[22], "      11.53        0.68         64121.6  64125.3         1.25       23.75");
+    assert_eq!(lines[4], "       0.50         0.50        64123.4  64123.5        1.25         1.25");
+    assert_eq!(lines[22], "      11.21         0.68        64121.6  64125.3        1.25         23.75");
     assert_eq!(lines[23], "q: quit    1000 bids and 900 asks in the book    epoch 7 sequence 1042");
     assert_eq!(bar, Color::Indexed(22), "the bar begins at the touch");
     assert!(lines.iter().all(|line| line.chars().count() <= 80));
@@ -123,7 +123,7 @@ fn a_consolidated_book_says_who_has_how_much_and_who_is_left_out() {
     let (lines, _) = screen(&Shown { picture: Some(merged.clone()), trouble: None }, 80, 24);
     assert!(lines[0].starts_with("BTC-USD consolidated (1 of 2 venues)   LIVE "), "{}", lines[0]);
     assert_eq!(lines[3], "kraken live 0 ms · coinbase SUSPECT left out · alpaca COLD left out");
-    let at = |price: &str| lines.iter().position(|line| line.contains(price)).expect("a line with it");
+    let at = |price: &str| 4 + lines[4..].iter().position(|line| line.contains(price)).expect("a line with it");
     assert_eq!(at("64123.4"), at("64123.5") + 1, "asks above bids, best beside each other");
     assert!(lines[at("64123.5")].ends_with("kraken 1, coinbase 0.25"), "{}", lines[at("64123.5")]);
     assert!(lines[at("64123.4")].ends_with("coinbase 0.5"), "{}", lines[at("64123.4")]);

@@ -48,34 +48,49 @@ impl TableReader {
         Ok(TableReader { map, directory: directory.clone(), name: name.to_owned(), seen_ns: 0 })
     }
 
-    /// Copies the first `out.len()` lines of a row as they stood at one moment. `now_ns` is the time by the writer's
+    /// Copies the first `LINES` lines of a row as they stood at one moment. `now_ns` is the time by the writer's
     /// clock (ns since the Unix epoch): with it a reader learns of a dead writer within [`SILENCE_NS`], by a
     /// system call that it makes no more often than that; without news of that kind it makes none.
     ///
     /// Fails when nobody writes the table any more, whatever the row holds; when a live writer keeps a row half
     /// written for some hundred milliseconds; or when there is no such row.
-    #[inline]
-    pub fn read(&mut self, row: Row, now_ns: u64, out: &mut [Line]) -> Result<Stamp, TableError> {
-        if row.0 >= self.map.size.rows || out.is_empty() || out.len() > self.map.size.lines as usize {
-            return Err(self.no_row(row, out.len()));
+    #[inline(always)]
+    pub fn read<const LINES: usize>(
+        &mut self,
+        row: Row,
+        now_ns: u64,
+        out: &mut [Line; LINES],
+    ) -> Result<Stamp, TableError> {
+        const { assert!(LINES > 0, "a copy of no line says nothing") };
+        if row.0 >= self.map.size.rows || LINES > self.map.size.lines as usize {
+            return Err(self.no_row(row, LINES));
         }
         let ownership = &self.map.header().ownership;
         let generation = ownership.generation.load(Ordering::Acquire);
         if now_ns.abs_diff(ownership.beat_ns.load(Ordering::Relaxed)) > SILENCE_NS {
             self.look_after(now_ns)?;
         }
+        match try_copy(self.map.row(row.0), out) {
+            Some(version) => Ok(stamp(version, generation, out)),
+            None => self.read_again(row, generation, out),
+        }
+    }
+
+    /// The row was being written.
+    #[cold]
+    #[inline(never)]
+    fn read_again(&self, row: Row, generation: u64, out: &mut [Line]) -> Result<Stamp, TableError> {
         let lines = self.map.row(row.0);
         for _ in 0..TRIES {
+            std::hint::spin_loop();
             if let Some(version) = try_copy(lines, out) {
                 return Ok(stamp(version, generation, out));
             }
-            std::hint::spin_loop();
         }
         self.read_patiently(row, generation, out)
     }
 
-    /// The row stays odd, or changes faster than it can be copied.
-    #[cold]
+    /// It stays odd, or changes faster than it can be copied.
     fn read_patiently(&self, row: Row, generation: u64, out: &mut [Line]) -> Result<Stamp, TableError> {
         let lines = self.map.row(row.0);
         for _ in 0..ROUNDS_MAX {

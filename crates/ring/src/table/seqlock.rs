@@ -1,5 +1,6 @@
 //! The lock of a row, over any lines made of atomics: loom checks the code that production maps.
 
+use super::OWN_WORDS;
 use crate::layout::{SLOT_WORDS, Slot, copy_slot, store_slot};
 use crate::sync::{Ordering, fence};
 
@@ -21,9 +22,24 @@ pub(super) fn end(row: &[Slot], odd: u64) {
     row[0].words[0].store(odd.wrapping_add(1), Ordering::Release);
 }
 
+/// Words of a row's first line that are the writer's.
+const FIRST: usize = SLOT_WORDS.saturating_sub(OWN_WORDS);
+
 /// Stores words from word `at` on; between [`begin`] and [`end`].
 #[inline(always)]
 pub(super) fn store(row: &[Slot], at: usize, words: &[u64]) {
+    // A head, as every write has: its length known, it is some moves instead of a loop.
+    if let (OWN_WORDS, Some((first, rest))) = (at, words.split_first_chunk::<FIRST>()) {
+        for (to, from) in row[0].words[SLOT_WORDS - FIRST..].iter().zip(first) {
+            to.store(*from, Ordering::Relaxed);
+        }
+        return store_lines(row, at + FIRST, rest);
+    }
+    store_lines(row, at, words);
+}
+
+#[inline(always)]
+fn store_lines(row: &[Slot], at: usize, words: &[u64]) {
     let (mut line, mut within, mut rest) = (at / SLOT_WORDS, at % SLOT_WORDS, words);
     while !rest.is_empty() {
         if let (0, Some((whole, others))) = (within, rest.split_first_chunk::<SLOT_WORDS>()) {
