@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory books fuzz loom miri clean
+.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory books table fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -73,6 +73,9 @@ memory: build ## measure five feeds with 250 deep books and the relay (at most 6
 
 books: ## the book against the plain one for 10^8 random updates (a minute or so)
 	@cargo run --release --locked -p book --example long -- 100000000
+
+table: ## kill the writer of a latest-value table 1,000 times under a reader (a minute or more)
+	@ALPHAPULSE_TEST_KILLS=1000 cargo test --release --locked -p alphapulse-ring --test table_killed -- --nocapture
 
 fuzz: ## fuzz every decoder for a minute each (needs nightly and cargo-fuzz)
 	@scripts/fuzz.py --seconds 60

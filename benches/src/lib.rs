@@ -24,6 +24,7 @@ mod recorded;
 mod report;
 mod ring;
 mod steady;
+mod table;
 mod typed;
 pub mod venue;
 
@@ -88,6 +89,9 @@ pub enum BenchError {
     /// The ring.
     #[error(transparent)]
     Ring(#[from] ::ring::RingError),
+    /// The table of latest values.
+    #[error(transparent)]
+    Table(#[from] Box<::ring::table::TableError>),
     /// The feed.
     #[error(transparent)]
     Feed(#[from] Box<feed::FeedError>),
@@ -126,7 +130,7 @@ macro_rules! boxed {
         })+
     };
 }
-boxed!(feed::FeedError, relay::ClientError, relay::ServerError);
+boxed!(::ring::table::TableError, feed::FeedError, relay::ClientError, relay::ServerError);
 
 impl BenchError {
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> BenchError {
@@ -135,7 +139,7 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 8] = ["parse", "book", "bars", "record", "ring", "relay", "e2e", "steady"];
+pub const PARTS: [&str; 9] = ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
@@ -156,6 +160,7 @@ fn measure(part: &str, options: &Options, report: &mut Report) -> Result<(), Ben
         "e2e" => e2e::measure(options, report),
         "steady" => steady::measure(options, report),
         "ring" => ring::measure(options, report),
+        "table" => table::measure(options, report),
         other => Err(BenchError::UnknownPart { part: other.to_owned() }),
     }
 }

@@ -114,6 +114,24 @@ fn a_machine_allocates_nothing_for_frames_of_the_hot_shapes() {
     }
 }
 
+/// The table of latest values was written all the while: it shows the last book record of the ring.
+fn assert_shown(plant: &Plant, venue: Venue) {
+    let directory = ring::Directory::open(plant.rings()).expect("the rings");
+    let mut table = relay::table::BookTable::open(&directory, venue).expect("the feed's table");
+    let now = model::UnixNanos(telemetry::clock::wall_ns());
+    let row = table.list(now).expect("rows")[0].row;
+    let mut reader = ring::Reader::open(&directory, venue.name()).expect("the ring");
+    let mut last = 0;
+    while let Ok(Poll::Records(_)) = reader.poll(256, |entry, words| {
+        if words[0] as u8 == RecordType::BookChange as u8 {
+            last = entry.sequence;
+        }
+    }) {}
+    let shown = table.book(row, now).expect("a live feed");
+    assert!(shown.head.is_live() && shown.head.sequence >= last, "{:?}", shown.head);
+    assert!(shown.bids().len() >= 10 && shown.bids()[0].price == shown.head.bid_price);
+}
+
 #[test]
 fn a_feed_allocates_nothing_from_socket_to_ring() {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -146,5 +164,6 @@ fn a_feed_allocates_nothing_from_socket_to_ring() {
         assert!(before > 0, "opening a feed allocates, so it is counted");
         send(measured);
         assert_eq!(ALLOCATIONS.load(Ordering::SeqCst) - before, 0, "{venue}: {} frames", measured.len() * EACH * 3);
+        assert_shown(&plant, venue);
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod book;
 mod bridge;
 mod chaos;
 mod config;
@@ -63,6 +64,8 @@ enum Command {
     Emulator(roles::EmulatorArgs),
     /// Put a bad way between two processes: slow, narrow, in pieces, damaged, half-open, stalled, broken.
     Chaos(chaos::ChaosArgs),
+    /// Show an instrument's book as it is now, live in the terminal.
+    Book(book::BookArgs),
     /// Print the live stream, one JSON record a line.
     Tap(tap::TapArgs),
     /// Turn a venue's raw frames (one a line, gzip understood) into JSON records, one a line.
@@ -74,7 +77,7 @@ enum Command {
         #[command(subcommand)]
         command: verify::VerifyCommand,
     },
-    /// Measure a part beside its reference, interleaved in one run: parse, record, ring, relay, e2e, steady.
+    /// Measure a part beside its reference, interleaved in one run: parse, book, bars, record, ring, table, relay, e2e, steady.
     Bench(bench::BenchArgs),
     /// Show or check the configuration.
     Config {
@@ -137,6 +140,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bridge(args) => bridge::run(&config, &args),
         Command::Gateway => roles::gateway(&config),
         Command::Emulator(args) => roles::emulator(&config, &args),
+        Command::Book(args) => book::run(&config, &args),
         Command::Tap(args) => tap::run(&config, &args),
         Command::Verify { command } => verify::run(&config, &command),
         Command::Config { command: ConfigCommand::Check } => check_config(&config),

@@ -18,4 +18,4 @@ pub mod runtime;
 pub mod transport;
 pub mod websocket;
 
-pub use runtime::{Feed, FeedError, FeedOptions, Stop, Waiting};
+pub use runtime::{Feed, FeedError, FeedOptions, Latest, Stop, Waiting};

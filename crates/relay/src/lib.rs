@@ -20,6 +20,7 @@ mod path;
 mod rings;
 mod server;
 mod subscription;
+pub mod table;
 mod tls;
 mod token;
 

@@ -86,11 +86,20 @@ impl Directory {
 
     /// Names of the rings, sorted.
     pub fn rings(&self) -> Result<Vec<String>, RingError> {
+        self.named(".ring")
+    }
+
+    /// Names of the tables of latest values, sorted.
+    pub fn tables(&self) -> Result<Vec<String>, RingError> {
+        self.named(".table")
+    }
+
+    fn named(&self, ending: &str) -> Result<Vec<String>, RingError> {
         let failed = |source| RingError::Io { action: "list", path: self.path().to_owned(), source };
         let mut names = Vec::new();
         for entry in std::fs::read_dir(self.path()).map_err(failed)? {
             let file_name = entry.map_err(failed)?.file_name();
-            if let Some(name) = file_name.to_str().and_then(|name| name.strip_suffix(".ring"))
+            if let Some(name) = file_name.to_str().and_then(|name| name.strip_suffix(ending))
                 && check_name(name).is_ok()
             {
                 names.push(name.to_owned());

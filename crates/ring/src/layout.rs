@@ -175,7 +175,7 @@ pub(crate) fn copy_slots(slots: &[Slot], position: u64, out: &mut [[u64; SLOT_WO
 
 #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
 #[inline(always)]
-fn copy_slot(slot: &Slot, line: &mut [u64; SLOT_WORDS]) {
+pub(crate) fn copy_slot(slot: &Slot, line: &mut [u64; SLOT_WORDS]) {
     // The compiler does not merge atomic loads; four 16-byte moves do the work of eight.
     // SAFETY:
     // - Bounds: 64 bytes are read from a `Slot` and written to a `[u64; 8]`, both borrowed for the call.
@@ -204,9 +204,45 @@ fn copy_slot(slot: &Slot, line: &mut [u64; SLOT_WORDS]) {
 
 #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
 #[inline(always)]
-fn copy_slot(slot: &Slot, line: &mut [u64; SLOT_WORDS]) {
+pub(crate) fn copy_slot(slot: &Slot, line: &mut [u64; SLOT_WORDS]) {
     for (to, from) in line.iter_mut().zip(&slot.words) {
         *to = from.load(Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+#[inline(always)]
+pub(crate) fn store_slot(slot: &Slot, line: &[u64; SLOT_WORDS]) {
+    // SAFETY:
+    // - Bounds: 64 bytes are read from a `[u64; 8]` and written to a `Slot`, both borrowed for the call.
+    // - Races: the block does what eight relaxed atomic stores would do; x86-64 never tears an aligned 8-byte part of
+    //   a vector store, and a reader may see them in any order, as it may see relaxed stores.
+    unsafe {
+        std::arch::asm!(
+            "movups {a}, [{from}]",
+            "movups {b}, [{from} + 16]",
+            "movups {c}, [{from} + 32]",
+            "movups {d}, [{from} + 48]",
+            "movaps [{to}], {a}",
+            "movaps [{to} + 16], {b}",
+            "movaps [{to} + 32], {c}",
+            "movaps [{to} + 48], {d}",
+            from = in(reg) line.as_ptr(),
+            to = in(reg) std::ptr::from_ref(slot),
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+#[inline(always)]
+pub(crate) fn store_slot(slot: &Slot, line: &[u64; SLOT_WORDS]) {
+    for (to, from) in slot.words.iter().zip(line) {
+        to.store(*from, Ordering::Relaxed);
     }
 }
 

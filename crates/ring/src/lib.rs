@@ -8,7 +8,7 @@
 //!
 //! # The ring directory
 //!
-//! A directory, on a memory file system, of two kinds of files. All numbers are little-endian; all words 64 bits
+//! A directory, on a memory file system, of three kinds of files: these two and the tables of latest values ([`table`]). All numbers are little-endian; all words 64 bits
 //! unless said otherwise; whatever is not listed is zero and reserved.
 //!
 //! `directory`, 4096 bytes, writable by all parties:
@@ -110,6 +110,7 @@ mod pen;
 #[cfg(not(loom))]
 mod reader;
 mod sync;
+pub mod table;
 #[cfg(not(loom))]
 mod writer;
 

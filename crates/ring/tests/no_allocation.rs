@@ -6,6 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use ring::table::{TableOptions, TableReader, TableWriter};
 use ring::{Directory, Poll, Reader, Writer, WriterOptions};
 
 struct Counting;
@@ -60,5 +61,24 @@ fn push_publish_and_poll_do_not_allocate() {
     let mut second = Writer::open(&directory, "feed", WriterOptions { slots: 1024, epoch: 2 }).unwrap();
     let before = ALLOCATIONS.get();
     round(&mut second, &mut reader);
+    assert_eq!(ALLOCATIONS.get(), before);
+}
+
+#[test]
+fn rows_are_written_and_read_without_allocating() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = Directory::open(folder.path()).unwrap();
+    let mut writer = TableWriter::open(&directory, "feed", TableOptions { rows: 4, lines: 29 }).unwrap();
+    let row = writer.claim(7).unwrap();
+    writer.beat(1);
+    let mut reader = TableReader::open(&directory, "feed").unwrap();
+    let before = ALLOCATIONS.get();
+    let mut lines = [[0; 8]; 29];
+    for n in 0..1000 {
+        writer.update(row, |pen| pen.put(3, &[n; 229]));
+        assert_eq!(reader.read(row, 2, &mut lines).unwrap().version, n + 1);
+        assert_eq!(lines[28][7], n);
+    }
+    assert_eq!(writer.claim(7).unwrap(), row);
     assert_eq!(ALLOCATIONS.get(), before);
 }

@@ -1,8 +1,10 @@
 //! The instruments a machine knows, found by the venue's symbol in a few ns, and told on the stream when they change.
 
-use crate::Outbox;
+use crate::{Outbox, arbiter::IdHasher};
 use model::{Instrument, InstrumentId, SymbolError, UnixNanos, Venue, canonical_symbol};
 use scan::SymbolTable;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 /// Index of an instrument within its [`InstrumentSet`]: small, dense, stable while the process lives.
 pub type Known = u32;
@@ -51,12 +53,13 @@ pub struct InstrumentSet {
     venue: Venue,
     list: Vec<Instrument>,
     by_symbol: SymbolTable<Known>,
+    by_id: HashMap<InstrumentId, Known, BuildHasherDefault<IdHasher>>,
 }
 
 impl InstrumentSet {
     /// No instruments.
     pub fn new(venue: Venue) -> InstrumentSet {
-        InstrumentSet { venue, list: vec![], by_symbol: SymbolTable::new() }
+        InstrumentSet { venue, list: vec![], by_symbol: SymbolTable::new(), by_id: HashMap::default() }
     }
 
     /// Takes in a definition (its `version` is ours to count) and tells it when it is new or changed.
@@ -90,6 +93,7 @@ impl InstrumentSet {
                 definition.version = 1;
                 let index = self.list.len() as Known;
                 self.by_symbol.insert(definition.venue_symbol.as_bytes(), index);
+                self.by_id.insert(definition.id, index);
                 self.list.push(definition);
                 Defined::New(index)
             }
@@ -117,8 +121,9 @@ impl InstrumentSet {
     }
 
     /// The index of an id.
+    #[inline]
     pub fn index_of(&self, id: InstrumentId) -> Option<Known> {
-        self.list.iter().position(|i| i.id == id).map(|i| i as Known)
+        self.by_id.get(&id).copied()
     }
 
     /// The definition at an index.

@@ -28,7 +28,7 @@ pub use instruments::{Defined, InstrumentSet, Known};
 pub use outbox::{EventMark, Outbox, Outgoing, Reply, Request, RequestId};
 pub use recall::Recall;
 pub use registry::{Line, MachineError, Spec, allows_pairs, lines, machine, spec};
-pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings};
+pub use session::{Input, LineShape, Quarantined, Session, SessionLine, SessionSettings, ToldBook};
 pub use settings::{Credentials, Limit, Settings, StaleAfter};
 pub use trust::{Proof, Tally, Trust};
 pub use watch::Watch;
@@ -150,7 +150,7 @@ pub trait VenueMachine: Send {
         true
     }
 
-    /// The book kept of an instrument and the trust in it, where one is kept.
+    /// An instrument's book as it was told so far, whatever its state, and the trust in it; `None` where there is none.
     fn book(&self, _instrument: InstrumentId) -> Option<(&book::Book, &Trust)> {
         None
     }

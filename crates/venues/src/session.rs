@@ -9,7 +9,7 @@
 
 use crate::arbiter::Arbiter;
 use crate::{Counts, FrameError, Memory, Outbox, Reply, RequestId, VenueMachine};
-use model::{BookState, GapCause, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
+use model::{BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
 use wire::{ClockRecord, GapRecord, Header, HeartbeatRecord, Origin, RecordType, Status};
 
@@ -123,6 +123,15 @@ struct Group {
 
 /// An instrument's holes that the last run did not live to tell, and when its last record was received.
 type Untold = (InstrumentId, Vec<(u64, u64)>, UnixNanos);
+
+/// A book as one line's machine keeps it.
+#[derive(Clone, Copy)]
+pub struct ToldBook<'a> {
+    /// The book.
+    pub book: &'a book::Book,
+    /// The instrument at the scales of the book's mantissas, which may be narrower than those told.
+    pub definition: &'a Instrument,
+}
 
 /// The lines of a venue, with the steps every venue shares.
 pub struct Session {
@@ -265,6 +274,22 @@ impl Session {
     #[inline]
     pub fn book_updates(&self) -> u64 {
         self.lines.iter().map(|line| line.machine.counts().book_updates).sum()
+    }
+
+    /// An instrument's book as it was told by the last step, whichever line told it; `None` where there is none, or while
+    /// the line that is to go on with it has yet to come to where another one left it.
+    #[inline]
+    pub fn book(&self, instrument: InstrumentId) -> Option<ToldBook<'_>> {
+        let of = |line: usize| {
+            let machine = &self.lines[line].machine;
+            let (book, _) = machine.book(instrument)?;
+            let definition = machine.instruments().get(machine.instruments().index_of(instrument)?);
+            Some(ToldBook { book, definition })
+        };
+        self.groups.iter().find_map(|group| match &group.arbiter {
+            Some(arbiter) => of(group.lines[arbiter.book_line(instrument)?]),
+            None => of(self.alone(group)),
+        })
     }
 
     /// Whether a line is connected and carries all that its group tells, so that another line may go.

@@ -25,6 +25,7 @@ mod buf;
 mod header;
 pub mod json;
 mod records;
+mod table;
 mod text;
 
 pub use buf::{RecordBuf, Records};
@@ -34,6 +35,7 @@ pub use records::{
     GapRecord, HeartbeatRecord, NONE, OrderAction, OrderRecord, OverrunCause, OverrunRecord, PriceBandRecord,
     QuoteRecord, SnapshotBeginRecord, SnapshotEndRecord, SnapshotReason, TradeRecord,
 };
+pub use table::{Line, TABLE_DEPTH, TABLE_SYMBOL_BYTES, TableHead, TableLevel, TableRow, TableSource};
 pub use text::{
     InstrumentHead, InstrumentView, LongTrade, LongTradeHead, LongTradeView, Origin, SessionEndHead, SessionHead,
     SessionView, Status, StatusHead, StatusView, TEXT_MAX, TextError,

@@ -46,6 +46,7 @@ fn every_field_stands_where_the_document_draws_it() {
     let doc = document();
     check_fields(&doc, "## Header", &header_fields());
     check_fields(&doc, "## In a batch", &batch_fields());
+    check_fields(&doc, "## In a table", &table_fields());
     for kind in RecordType::ALL {
         check_fields(&doc, &format!("### {kind:?}"), &fields_of(kind));
     }

@@ -1,7 +1,7 @@
 //! One venue's feed: the loop that drives its machines over real sockets and puts what they tell into the ring.
 //!
-//! sockets -> [`Decoder`](crate::websocket::Decoder) -> [`Session::step_line`] -> [`Outbox`] -> ring. One thread, one
-//! page: everything that can wake it is in `Feed::turn`. On the good path there is no allocation, no lock and no log
+//! sockets -> [`Decoder`](crate::websocket::Decoder) -> [`Session::step_line`] -> [`Outbox`] -> ring, and the books as
+//! they are then into the table of latest values. One thread, one page: everything that can wake it is in `Feed::turn`. On the good path there is no allocation, no lock and no log
 //! line. Connections are in `links`, their replacement before the venue cuts them in `renew`.
 
 mod link;
@@ -9,8 +9,10 @@ mod links;
 mod memory;
 mod options;
 mod renew;
+mod table;
 
 pub use options::{FeedError, FeedOptions, Stop, Waiting};
+pub use table::Latest;
 
 use crate::{
     budget::Budget,
@@ -38,6 +40,7 @@ pub struct Feed {
     out: Outbox,
     clock: clock::RunClock,
     writer: ring::Writer,
+    table: Latest,
     rest: RestClient,
     request_budget: Budget,
     request_cost_max: u32,
@@ -80,6 +83,8 @@ impl Feed {
         let floor = newest_epoch(&directory, name).map_or(0, |e| e + 1);
         let epoch = epoch::next(&options.state_dir, name, clock.now() / 1_000_000_000, floor)?;
         let writer = ring::Writer::open(&directory, name, ring::WriterOptions { slots: options.ring_slots, epoch })?;
+        let symbols = options.settings.symbols.len();
+        let table = Latest::open(&directory, options.venue, (epoch, options.origin), symbols, clock.now())?;
         let rest = RestClient::new(&tls, RestConfig::default(), stop.waker.clone())
             .map_err(|source| FeedError::System { what: "a thread for REST requests", source })?;
         let mut session_settings = options.session;
@@ -107,6 +112,7 @@ impl Feed {
             rang: true,
             clock,
             writer,
+            table,
             rest,
             tls,
             stop,
@@ -163,6 +169,7 @@ impl Feed {
         }
         self.step(0, Input::End(Reason::Shutdown), now)?;
         self.commit(now);
+        self.table.close(Reason::Shutdown, now);
         self.metrics.show(&self.session);
         if let Some(capture) = &mut self.capture {
             capture.flush()?;
@@ -180,14 +187,15 @@ impl Feed {
         Ok(())
     }
 
-    /// Publishes what the outbox tells.
+    /// Publishes what the outbox tells, then writes the table's rows of what it was about.
     #[inline]
     fn commit(&mut self, received: UnixNanos) {
         if self.out.records.is_empty() {
             return;
         }
         for record in self.out.records.iter() {
-            self.writer.push(record);
+            let sequence = self.writer.push(record);
+            self.table.note(record, sequence);
             // Byte 0 of a record is its type.
             self.newest[usize::from(record[0] as u8) % self.newest.len()] = received;
         }
@@ -195,6 +203,7 @@ impl Feed {
         self.writer.publish(published);
         self.metrics.publish.record(published.saturating_sub(received.0));
         self.out.records.clear();
+        self.table.write(&self.session, published);
     }
 
     /// Everything that can happen, once: timers, answers, the connections, what the machines want, then sleep.
@@ -225,6 +234,7 @@ impl Feed {
 
     fn keep_house(&mut self, now: UnixNanos) -> Result<(), FeedError> {
         self.housekeeping = now.after(HOUSEKEEPING);
+        self.table.beat(now);
         self.metrics.show(&self.session);
         self.metrics.frame_age_ms.set(now.since(self.last_frame).as_millis() as i64);
         for (kind, gauge) in &self.metrics.stream_age_ms {

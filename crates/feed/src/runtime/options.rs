@@ -95,6 +95,9 @@ pub enum FeedError {
     /// The ring.
     #[error(transparent)]
     Ring(#[from] ring::RingError),
+    /// The table of latest values.
+    #[error(transparent)]
+    Table(#[from] ring::table::TableError),
     /// The epoch.
     #[error(transparent)]
     Epoch(#[from] EpochError),

@@ -1,4 +1,5 @@
 //! What the scenarios share: records that show a torn copy.
+#![allow(dead_code, reason = "every test file is a crate of its own and uses its part")]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

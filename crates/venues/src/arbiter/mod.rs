@@ -43,7 +43,7 @@ const KINDS: usize = StreamKind::ALL.len() + 1;
 
 /// Instrument ids are hashes already.
 #[derive(Default)]
-struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
@@ -466,6 +466,14 @@ impl Arbiter {
             Some(line) => Some((line, market.book.is_live())),
             None => (0..self.up.len()).find(|l| market.views[*l].defined).map(|line| (line, false)),
         }
+    }
+
+    /// The line whose machine has the book exactly as it was told, if any has: the leader, unless it has yet to come to
+    /// where another one had brought the book.
+    pub(crate) fn book_line(&self, id: InstrumentId) -> Option<usize> {
+        let market = &self.markets[*self.by_id.get(&id)?];
+        let desk = &market.book;
+        desk.leader.filter(|leader| desk.at == 0 || market.views[*leader].book_at == desk.at)
     }
 
     /// Tells a refresh that a line's machine wrote, as of what was told: our definition, our state of the book.

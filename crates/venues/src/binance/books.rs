@@ -108,6 +108,11 @@ pub(super) struct SymbolBook {
 }
 
 impl SymbolBook {
+    /// What rests, as far as it was told.
+    pub(super) fn levels(&self) -> &Book {
+        &self.levels
+    }
+
     pub(super) fn new(of: Subject) -> SymbolBook {
         SymbolBook {
             of,

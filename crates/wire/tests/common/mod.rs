@@ -58,6 +58,12 @@ pub fn header_fields() -> Vec<Field> {
     ]
 }
 
+/// The fields of a table row's head.
+pub fn table_fields() -> Vec<Field> {
+    fields!(TableHead: lock instrument venue reserved_key generation state reason source price_scale size_scale simulated
+        reserved since epoch sequence ts_event ts_recv bid_price bid_size ask_price ask_size bids asks tick written)
+}
+
 pub fn batch_fields() -> Vec<Field> {
     fields!(BatchHeader: magic version venue flags reserved length count epoch first scan_first scan_last published
         checksum reserved_tail)
