@@ -13,6 +13,7 @@ mod common;
 use common::{
     PATIENCE, Site, Tap, free_ports,
     journal::{answered, journal, number},
+    role::Role,
     wait_for,
 };
 use serde_json::Value;
@@ -20,7 +21,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -30,39 +30,6 @@ const KILLS: u32 = 6;
 /// Frames a second of the emulator: about 250 trades a second of each symbol, so that a second is more than the
 /// snapshot of trades that Kraken sends after a subscription.
 const RATE: u32 = 2500;
-
-/// A role of the program, killed at the end of the test if not before.
-struct Role(Child);
-
-impl Role {
-    fn start(site: &Site, args: &[&str], set: &[String]) -> Role {
-        let log = fs::File::options().create(true).append(true).open(site.state.path().join("roles.log"));
-        let mut command = site.command();
-        for pair in set {
-            command.args(["--set", pair]);
-        }
-        let command = command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("a log"));
-        Role(command.spawn().expect("the program starts"))
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().expect("it lives until it is killed");
-        self.0.wait().expect("it is dead");
-    }
-
-    fn stop(&mut self) {
-        common::kill(self.0.id(), "-TERM");
-        wait_for("the end of a role", || self.0.try_wait().expect("waiting"));
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        // After an orderly end both calls find nothing left to do.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// What a reader of the killed feed's ring has seen.
 #[derive(Default)]

@@ -3,8 +3,9 @@
 
 mod common;
 
+use common::running_feed::RunningFeed;
 use emulator::{EmulatedVenue, GeneratedSession, Rate};
-use feed::{Feed, FeedOptions, Stop, Waiting, backoff::BackoffConfig};
+use feed::{FeedOptions, Waiting, backoff::BackoffConfig};
 use model::Venue;
 use serde_json::Value;
 use std::{
@@ -18,9 +19,8 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use telemetry::Registry;
 use venues::{SessionSettings, Settings};
-use wire::{Envelope, Origin, json};
+use wire::Origin;
 
 /// Frames a second of the emulator.
 const RATE: u32 = 200;
@@ -169,10 +169,7 @@ struct Plant {
     venue: Venue,
     _emulator: emulator::Handle,
     lines: Vec<Line>,
-    folder: tempfile::TempDir,
-    registry: Registry,
-    stop: Stop,
-    feed: Option<JoinHandle<()>>,
+    feed: RunningFeed,
 }
 
 fn symbols(venue: Venue) -> Vec<String> {
@@ -189,9 +186,8 @@ impl Plant {
         options.limits = limits;
         let emulator = emulator::Server::start(options).expect("an emulator");
         let lines = vec![Line::to(emulator.addr(), 1), Line::to(emulator.addr(), 1000)];
-        let folder = tempfile::tempdir().expect("a folder");
         let path = if venue == Venue::Kraken { "/v2" } else { "/stream" };
-        let options = FeedOptions {
+        let feed = RunningFeed::start(|folder| FeedOptions {
             venue,
             ws_url: format!("ws://{}{path}", lines[0].address),
             ws_url_b: format!("ws://{}{path}", lines[1].address),
@@ -206,58 +202,36 @@ impl Plant {
             site: "test".to_owned(),
             build: "test".to_owned(),
             origin: Origin::Simulated,
-            ring_dir: folder.path().join("rings"),
+            ring_dir: folder.join("rings"),
             ring_slots: 1 << 18,
-            state_dir: folder.path().join("state"),
-            capture: Some(folder.path().join("run.inputs")),
+            state_dir: folder.join("state"),
+            capture: Some(folder.join("run.inputs")),
             tls: feed::transport::TlsOptions::default(),
             backoff: BackoffConfig { cap: Duration::from_millis(100), ..BackoffConfig::default() },
             waiting: Waiting::Block,
             seed: 1,
-        };
-        let (stop, registry) = (Stop::new().expect("an eventfd"), Registry::new());
-        let mut feed = Feed::open(options, stop.clone(), &registry).expect("a feed");
-        let feed = Some(thread::spawn(move || feed.run().expect("it ends in order")));
-        Plant { venue, _emulator: emulator, lines, folder, registry, stop, feed }
+        });
+        Plant { venue, _emulator: emulator, lines, feed }
     }
 
     /// A figure of the feed's.
     fn figure(&self, name: &str) -> u64 {
-        let text = self.registry.render();
-        let line = text.lines().find(|l| !l.starts_with('#') && l.split('{').next().is_some_and(|n| n.ends_with(name)));
-        line.and_then(|l| l.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+        self.feed.figure(name)
     }
 
     /// Waits until so many books have been brought up, and for some more trades.
     fn wait_for_books(&self, books: u64) {
-        common::wait_for("books", || (self.figure("book_snapshots_total") >= books).then_some(()));
+        self.feed.reach("book_snapshots_total", books);
         self.wait_for_trades(20);
     }
 
     fn wait_for_trades(&self, more: u64) {
-        let goal = self.figure("trades_total") + more;
-        common::wait_for("trades", || (self.figure("trades_total") >= goal).then_some(()));
+        self.feed.wait_for("trades_total", more);
     }
 
     /// Ends the run and returns what was told.
     fn end(&mut self) -> Vec<Value> {
-        self.stop.stop();
-        self.feed.take().expect("it runs").join().expect("the feed does not panic");
-        let directory = ring::Directory::open(&self.folder.path().join("rings")).expect("the rings");
-        let mut reader = ring::Reader::open(&directory, self.venue.name()).expect("the ring");
-        let (mut encoder, mut told) = (json::Encoder::new(), vec![]);
-        loop {
-            let poll = reader.poll(4096, |entry, words| {
-                let at = Envelope { epoch: entry.epoch, sequence: entry.sequence };
-                let line = encoder.push(at, words).expect("a record whose instrument was defined before it");
-                told.extend(line.map(|l| serde_json::to_value(l).expect("JSON")));
-            });
-            match poll.expect("a sound ring") {
-                ring::Poll::Records(_) => {}
-                ring::Poll::Idle | ring::Poll::Retired => return told,
-                ring::Poll::Lapped(_) | ring::Poll::Missing(_) => panic!("the ring is too small for the test"),
-            }
-        }
+        self.feed.end()
     }
 
     /// The capture tells the same bytes again.
@@ -265,23 +239,13 @@ impl Plant {
         let symbols = symbols(self.venue).join(",");
         let out = common::program()
             .args(["replay", "--venue", self.venue.name(), "--symbols", &symbols, "--refresh-s", "2"])
-            .arg(self.folder.path().join("run.inputs"))
+            .arg(self.feed.folder().join("run.inputs"))
             .arg("--compare")
-            .arg(self.folder.path().join("rings"))
+            .arg(self.feed.folder().join("rings"))
             .output()
             .expect("the program runs");
         let words = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success() && words.contains(", 0 different"), "{words}");
-    }
-}
-
-impl Drop for Plant {
-    fn drop(&mut self) {
-        self.stop.stop();
-        if let Some(feed) = self.feed.take() {
-            // A failed test is told by its own words.
-            let _ = feed.join();
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod journal;
 pub mod role;
+pub mod running_feed;
 pub mod two;
 
 use serde_json::Value;

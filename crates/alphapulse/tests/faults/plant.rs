@@ -1,18 +1,17 @@
 //! One venue's emulator and the real feed in one process, over loopback sockets; what goes wrong, and what is told.
 
-use super::common;
+use super::common::{self, running_feed::RunningFeed};
 use emulator::{EmulatedVenue, Extent, Fault, Handle, Planned, Rate};
-use feed::{Feed, FeedOptions, Stop, Waiting, backoff::BackoffConfig};
+use feed::{FeedOptions, Waiting, backoff::BackoffConfig};
 use model::{StreamKind, Venue};
 use serde_json::Value;
 use std::{
     path::PathBuf,
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
-use telemetry::Registry;
 use venues::{Credentials, SessionSettings, Settings, StaleAfter};
-use wire::{Envelope, Origin, json};
+use wire::Origin;
 
 /// Frames a second of the emulator.
 const RATE: u32 = 600;
@@ -181,10 +180,7 @@ pub fn every() -> Vec<Setup> {
 pub struct Plant {
     pub setup: Setup,
     pub emulator: Handle,
-    folder: tempfile::TempDir,
-    registry: Registry,
-    stop: Stop,
-    feed: Option<JoinHandle<()>>,
+    feed: RunningFeed,
 }
 
 impl Plant {
@@ -205,7 +201,6 @@ impl Plant {
     }
 
     pub fn launch(setup: Setup) -> Plant {
-        let folder = tempfile::tempdir().expect("a folder");
         let mut options = emulator::Options::new(setup.emulated);
         options.rate = Rate::FramesPerSecond(RATE);
         options.deflate = setup.deflate;
@@ -222,7 +217,7 @@ impl Plant {
         let choices: Vec<(String, String)> =
             setup.choices.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let at = setup.host.map_or_else(|| emulator.addr().to_string(), str::to_owned);
-        let options = FeedOptions {
+        let feed = RunningFeed::start(|folder| FeedOptions {
             venue: setup.venue,
             ws_url: format!("ws{scheme}://{at}{}", setup.path()),
             ws_url_b: String::new(),
@@ -248,9 +243,9 @@ impl Plant {
             site: "test".to_owned(),
             build: "test".to_owned(),
             origin: Origin::Simulated,
-            ring_dir: folder.path().join("rings"),
+            ring_dir: folder.join("rings"),
             ring_slots: 1 << 17,
-            state_dir: folder.path().join("state"),
+            state_dir: folder.join("state"),
             capture: None,
             tls: feed::transport::TlsOptions {
                 extra_roots: setup.tls.iter().map(|[_, _, root]| root.clone()).collect(),
@@ -258,11 +253,8 @@ impl Plant {
             backoff: BackoffConfig { cap: Duration::from_millis(200), ..BackoffConfig::default() },
             waiting: Waiting::Block,
             seed: 1,
-        };
-        let (stop, registry) = (Stop::new().expect("an eventfd"), Registry::new());
-        let mut feed = Feed::open(options, stop.clone(), &registry).expect("a feed");
-        let feed = Some(thread::spawn(move || feed.run().expect("it ends in order")));
-        Plant { setup, emulator, folder, registry, stop, feed }
+        });
+        Plant { setup, emulator, feed }
     }
 
     /// The symbol that faults hit.
@@ -277,25 +269,17 @@ impl Plant {
 
     /// A figure of the feed's.
     pub fn figure(&self, name: &str) -> u64 {
-        let text = self.registry.render();
-        let line = text.lines().find(|l| !l.starts_with('#') && l.split('{').next().is_some_and(|n| n.ends_with(name)));
-        line.and_then(|l| l.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+        self.feed.figure(name)
     }
 
     /// Waits for so many more snapshots of books, and then for so many more trades.
     pub fn flow(&self, books: u64, trades: u64) {
-        let goal = self.figure("book_snapshots_total") + books;
-        let name = self.setup.name;
-        common::wait_for(&format!("{books} books of {name}"), || {
-            (self.figure("book_snapshots_total") >= goal).then_some(())
-        });
+        self.feed.wait_for("book_snapshots_total", books);
         self.trades(trades);
     }
 
     pub fn trades(&self, more: u64) {
-        let goal = self.figure("trades_total") + more;
-        let what = format!("{more} trades of {}", self.setup.name);
-        common::wait_for(&what, || (self.figure("trades_total") >= goal).then_some(()));
+        self.feed.wait_for("trades_total", more);
     }
 
     /// Lets something go wrong and waits until it is over.
@@ -326,7 +310,7 @@ impl Plant {
             }
             if Instant::now() > deadline {
                 let kinds = ["status", "gap", "instrument"];
-                let figures = self.registry.render();
+                let figures = self.feed.figures();
                 let counted = |l: &&str| l.contains("_total") && !l.starts_with('#') && !l.ends_with(" 0");
                 figures.lines().filter(counted).for_each(|l| println!("{l}"));
                 told.iter().filter(|l| kinds.contains(&super::text(l, "type"))).for_each(|l| println!("{l}"));
@@ -338,26 +322,12 @@ impl Plant {
 
     /// What is told so far.
     pub fn told(&self) -> Vec<Value> {
-        let directory = ring::Directory::open(&self.folder.path().join("rings")).expect("the rings");
-        let mut reader = ring::Reader::open(&directory, self.setup.venue.name()).expect("the ring");
-        let (mut encoder, mut told) = (json::Encoder::new(), vec![]);
-        loop {
-            let poll = reader.poll(4096, |entry, words| {
-                let at = Envelope { epoch: entry.epoch, sequence: entry.sequence };
-                let line = encoder.push(at, words).expect("a record whose instrument was defined before it");
-                told.extend(line.map(|l| serde_json::to_value(l).expect("JSON")));
-            });
-            match poll.expect("a sound ring") {
-                ring::Poll::Records(_) => {}
-                ring::Poll::Idle | ring::Poll::Retired => return told,
-                ring::Poll::Lapped(_) | ring::Poll::Missing(_) => panic!("the ring is too small for the test"),
-            }
-        }
+        self.feed.told()
     }
 
     /// The frames set aside.
     pub fn quarantine(&self) -> Vec<Value> {
-        let folder = self.folder.path().join("state").join("quarantine");
+        let folder = self.feed.folder().join("state").join("quarantine");
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let text: String = files.filter_map(|f| std::fs::read_to_string(f.path()).ok()).collect();
         text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
@@ -365,22 +335,10 @@ impl Plant {
 
     /// Ends the run and returns what was told, up to the end.
     pub fn end(&mut self) -> Vec<Value> {
-        self.stop.stop();
-        self.feed.take().expect("it runs").join().expect("the feed does not panic");
-        let mut told = self.told();
+        let mut told = self.feed.end();
         let end = told.iter().position(|l| l["text"].as_str().is_some_and(|t| t.contains("shutting down")));
         told.truncate(end.unwrap_or(told.len()));
         told
-    }
-}
-
-impl Drop for Plant {
-    fn drop(&mut self) {
-        self.stop.stop();
-        if let Some(feed) = self.feed.take() {
-            // A failed test is told by its own words.
-            let _ = feed.join();
-        }
     }
 }
 
