@@ -43,7 +43,7 @@ fn against_its_rhythm(setup: Setup, what: &'static str, fault: fn(Target, Durati
     let stale = StaleAfter { book_rhythm_s: 1, ..StaleAfter::default() };
     let mut plant = Plant::start(Setup { stale, ..setup });
     // The rhythm is known after a hundred and some changes.
-    let goal = plant.figure("book_updates_total") + 600;
+    let goal = plant.figure("book_updates_total") + 400;
     common::wait_for("a rhythm", || (plant.figure("book_updates_total") >= goal).then_some(()));
     plant.suffer(fault(first(&plant, Book), Duration::from_millis(3500)));
     row(

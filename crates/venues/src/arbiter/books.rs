@@ -74,6 +74,7 @@ fn cause(reason: Reason) -> Option<GapCause> {
         Reason::Checksum => Some(GapCause::Checksum),
         Reason::Malformed => Some(GapCause::Malformed),
         Reason::Timeout => Some(GapCause::Stale),
+        Reason::Disagreement => Some(GapCause::Disagreement),
         _ => Some(GapCause::Sequence),
     }
 }

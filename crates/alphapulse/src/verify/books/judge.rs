@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-use venues::{LineShape, Outbox, Proof, Quarantined, Session, Tally, Trust};
+use venues::{Outbox, Proof, Quarantined, Session, Tally, Trust};
 use wire::{Flags, Record, SnapshotReason, Status};
 
 /// A book as the records tell it.
@@ -53,8 +53,6 @@ pub struct Judge {
     details: usize,
     now: UnixNanos,
     reports: BTreeMap<InstrumentId, BookReport>,
-    /// Several lines carry the same instruments: what is told is the arbiter's, not one machine's.
-    arbitrated: bool,
 }
 
 impl Judge {
@@ -70,7 +68,6 @@ impl Judge {
             details,
             now: UnixNanos::ZERO,
             reports: BTreeMap::new(),
-            arbitrated: false,
         }
     }
 
@@ -89,7 +86,6 @@ impl Judge {
                 self.bad.push(format!("line {line}: {}", bad.error));
             }
         }
-        self.arbitrated = is_arbitrated(&session.shape());
         let mut touched: Vec<InstrumentId> = vec![];
         for words in out.records.iter() {
             if let Ok(record) = Record::read(words) {
@@ -101,7 +97,7 @@ impl Judge {
             for &id in &touched {
                 let Some((book, trust)) = machine.book(id) else { continue };
                 self.judge(index, id, trust, line);
-                if !self.arbitrated {
+                if is_alone(session, id) {
                     self.compare(id, book, trust, line);
                 }
             }
@@ -174,7 +170,7 @@ impl Judge {
             for instrument in machine.instruments().iter() {
                 let Some((book, trust)) = machine.book(instrument.id) else { continue };
                 let told = self.books.entry(instrument.id).or_default();
-                let last = !self.arbitrated && trust.is_live() && !told.differs;
+                let last = is_alone(session, instrument.id) && trust.is_live() && !told.differs;
                 let difference = last.then(|| told.difference(book, true)).flatten();
                 let entry = self.reports.entry(instrument.id).or_insert_with(|| BookReport::new(&instrument.symbol));
                 entry.note(index, book, trust, told.compared, self.now);
@@ -214,9 +210,10 @@ impl Judge {
     }
 }
 
-/// Whether several lines carry the same instruments.
-fn is_arbitrated(shape: &[LineShape]) -> bool {
-    shape.iter().enumerate().any(|(n, line)| shape[..n].iter().any(|other| other.group == line.group))
+/// Whether one line alone has ever had a book: what several tell passes an arbiter, and is no machine's own.
+fn is_alone(session: &Session, id: InstrumentId) -> bool {
+    let used = session.machines().filter_map(|machine| machine.book(id));
+    used.filter(|(_, trust)| trust.state() != BookState::Cold).count() == 1
 }
 
 impl Told {
