@@ -3,13 +3,15 @@
 use super::{LINES_MAX, ROWS_MAX, TableError};
 use crate::error::RingError;
 use crate::file::{Access, Folder, Locked, Mapping};
-use crate::layout::{HEADER_BYTES, LAYOUT_VERSION, SLOT_BYTES, Slot};
+use crate::layout::{HEADER_BYTES, SLOT_BYTES, Slot};
 use crate::sync::{AtomicU64, Ordering};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 
+/// Version of a table's layout, apart from the ring's: any other is refused.
+const LAYOUT_VERSION: u32 = 1;
 const TABLE_MAGIC: u64 = u64::from_le_bytes(*b"APTABLE\n");
 
 #[repr(C, align(64))]
