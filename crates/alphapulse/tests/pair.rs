@@ -214,11 +214,6 @@ impl Plant {
         Plant { venue, _emulator: emulator, lines, feed }
     }
 
-    /// A figure of the feed's.
-    fn figure(&self, name: &str) -> u64 {
-        self.feed.figure(name)
-    }
-
     /// Waits until so many books have been brought up, and for some more trades.
     fn wait_for_books(&self, books: u64) {
         self.feed.reach("book_snapshots_total", books);

@@ -41,7 +41,7 @@ pub struct FeedMetrics {
 const STREAMS: [RecordType; 4] = [RecordType::Trade, RecordType::BookChange, RecordType::Quote, RecordType::Bar];
 
 /// The metric each counter of a machine is shown as.
-const SHOWN: [(&str, &str, &str); 29] = [
+const SHOWN: [(&str, &str, &str); 35] = [
     ("frames", "frames_total", "Frames received."),
     ("trades", "trades_total", "Trades told."),
     ("book_updates", "book_updates_total", "Book update messages applied."),

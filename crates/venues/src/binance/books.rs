@@ -219,11 +219,6 @@ impl SymbolBook {
         self.last
     }
 
-    /// The levels, as they stand.
-    pub(super) fn levels(&self) -> &Book {
-        &self.levels
-    }
-
     /// Tells a live book whole, as one that begins anew.
     pub(super) fn tell_whole(&self, now: UnixNanos, out: &mut Outbox) {
         if self.is_proved() {
