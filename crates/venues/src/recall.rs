@@ -163,6 +163,10 @@ impl Recalled {
         };
         let missing = &mut self.memory.missing;
         let Some((first, last)) = g.range() else {
+            if !self.unordered && self.memory.trade_time == UnixNanos::ZERO {
+                // What was told before is gone, so that nobody knows what of it would be told twice.
+                return;
+            }
             if self.unordered && missing.len() == trades::RANGES_MAX {
                 // What was told in between is remembered, so the two oldest windows can be one.
                 let oldest = missing.remove(0);
@@ -350,6 +354,14 @@ mod tests {
         let m = finish(r);
         assert_eq!(m.missing, [Missing { first: 0, last: 0, since: t(15), until: t(20) }]);
         assert_eq!(m.recent.iter().map(|(time, _)| *time).collect::<Vec<_>>(), [t(20), t(15), t(21)]);
+    }
+
+    #[test]
+    fn a_gap_without_ids_at_the_end_of_memory_stays_a_gap() {
+        let mut r = Recall::default();
+        gap(&mut r, None, 100_000_000);
+        trade(&mut r, None, 100_000_100, Flags::EMPTY);
+        assert_eq!(finish(r).missing, []);
     }
 
     #[test]
