@@ -137,7 +137,7 @@ fn hammer(reader: &mut TableReader, newest: &mut [u64], counts: &mut Counts, unt
     let mut lines = [[0; 8]; LINES];
     while Instant::now() < until {
         let now = now_ns();
-        for at in 0..newest.len() {
+        for (at, newest) in newest.iter_mut().enumerate() {
             let Some(row) = reader.find(at as u64 + 1) else { continue };
             // The head alone as often as all of it.
             let part = if counts.copies & 1 == 0 { LINES } else { 2 };
@@ -146,7 +146,7 @@ fn hammer(reader: &mut TableReader, newest: &mut [u64], counts: &mut Counts, unt
                 _ => reader.read(row, now, &mut lines),
             };
             match read {
-                Ok(stamp) => see(stamp, &lines[..part], &mut newest[at], counts),
+                Ok(stamp) => see(stamp, &lines[..part], newest, counts),
                 Err(error) => return Some(error),
             }
         }
