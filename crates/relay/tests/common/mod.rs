@@ -328,7 +328,9 @@ pub fn rebuilt(all: &[Got]) -> BTreeMap<InstrumentId, PlainBook> {
         let mut plain = PlainBook::new();
         for side in [Side::Buy, Side::Sell] {
             assert_eq!(rebuilt.follower.bound(side), None, "{instrument} is known as a whole");
-            rebuilt.book.levels(side).for_each(|level| drop(plain.set(side, level.price, level.size)));
+            for level in rebuilt.book.levels(side) {
+                plain.set(side, level.price, level.size);
+            }
         }
         (instrument, plain)
     };
