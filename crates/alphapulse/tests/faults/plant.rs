@@ -59,7 +59,7 @@ impl Setup {
         self
     }
 
-    fn spec(&self) -> venues::Spec {
+    fn spec(&self) -> &'static venues::Spec {
         let choices: Vec<(String, String)> =
             self.choices.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         venues::spec(self.venue, &choices).expect("a spec")
