@@ -28,6 +28,8 @@ struct Recalled {
     unordered: bool,
     /// The highest id told as a trade or as missing.
     high: Option<u64>,
+    /// It was only ever told late.
+    late_only: bool,
     /// What was jumped over and not told as a gap yet.
     untold: Vec<Missing>,
 }
@@ -93,8 +95,7 @@ impl Recalled {
             }
         }
         let newest = t.id() > self.high;
-        if late && (!newest || self.high.is_none()) {
-            // Also where its gap is no longer in the ring: then it says nothing of where trades stand.
+        if late && !newest {
             return;
         }
         if !newest && t.id().is_some() {
@@ -102,8 +103,12 @@ impl Recalled {
             m.missing.retain(|range| range.first == 0);
             self.untold.clear();
         }
+        // What was told late alone may belong to a gap that is no longer in the ring: no hole follows from it.
+        let stands = !self.late_only;
+        self.late_only = late && (self.late_only || self.high.is_none());
         if let (Some(high), Some(id)) = (self.high, t.id())
             && newest
+            && stands
             && id - high > 1
         {
             // Of several connections a hole is told only when none of them fills it, and the run may end before that.
@@ -184,7 +189,7 @@ impl Recalled {
             return trades::lose(missing, Missing { first, last, since, until });
         }
         trades::forget(&mut self.untold, first, last);
-        self.high = self.high.max(Some(last));
+        (self.high, self.late_only) = (self.high.max(Some(last)), false);
         // What is known as missing already happened at a time that is known better than now.
         let known: Vec<_> = missing.iter().filter(|m| m.first > 0).map(|m| (m.first, m.last)).collect();
         for (first, last) in trades::without((first, last), &known) {
@@ -277,6 +282,15 @@ mod tests {
         trade(&mut r, Some(901), 901, Flags::EMPTY);
         let m = finish(r);
         assert_eq!((m.trade_id, m.missing, m.untold), (Some(901), vec![], vec![]));
+    }
+
+    #[test]
+    fn a_late_trade_alone_is_where_trades_stand() {
+        let mut r = Recall::default();
+        trade(&mut r, Some(18), 18, Flags::LATE);
+        trade(&mut r, Some(19), 19, Flags::LATE);
+        let m = finish(r);
+        assert_eq!((m.trade_id, m.missing), (Some(19), vec![]));
     }
 
     #[test]

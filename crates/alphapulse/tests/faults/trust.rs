@@ -56,12 +56,12 @@ fn against_its_rhythm(setup: Setup, what: &'static str, fault: fn(Target, Durati
 
 #[test]
 fn f10_silent_against_its_rhythm() {
-    each(all(), |setup| against_its_rhythm(setup, "a book is silent against its rhythm", Fault::Mute));
+    each(with_books(), |setup| against_its_rhythm(setup, "a book is silent against its rhythm", Fault::Mute));
 }
 
 #[test]
 fn f10_frozen_against_its_rhythm() {
-    each(all(), |setup| against_its_rhythm(setup, "a book is frozen against its rhythm", Fault::Freeze));
+    each(with_books(), |setup| against_its_rhythm(setup, "a book is frozen against its rhythm", Fault::Freeze));
 }
 
 /// The venue's best bid is another one than the book's, in every quote. Coinbase's quotes begin with the last trade's
