@@ -90,9 +90,21 @@ const fn zeros() -> [u32; TEXT + 1] {
     zeros
 }
 
+/// 10 to the power of 0, 1, 2 ...
+const fn powers() -> [u64; NUMBER + 1] {
+    let mut powers = [1; NUMBER + 1];
+    let mut n = 1;
+    while n <= NUMBER {
+        powers[n] = powers[n - 1] * 10;
+        n += 1;
+    }
+    powers
+}
+
 static OVER: [Map; NEAR] = maps(1);
 static OVER_FAR: [Map; FAR] = maps(NEAR);
 static PAIRS: [[u32; 128]; WORD / 2] = pairs();
+static POWERS: [u64; NUMBER + 1] = powers();
 static ZEROS: [u32; TEXT + 1] = zeros();
 
 #[inline(always)]
@@ -114,6 +126,13 @@ fn word(n: u64) -> u32 {
     eight((n % 100_000_000) as u32, 0) ^ eight((n / 100_000_000) as u32, 4)
 }
 
+/// How many digits a number has, none for 0. A bit is worth log10(2) digits, which is nearly 1233 / 4096.
+#[inline(always)]
+fn length(n: u64) -> u32 {
+    let least = ((u64::BITS - n.leading_zeros()) * 1233) >> 12;
+    least + u32::from(n >= POWERS[least as usize])
+}
+
 /// What a text of digits adds to a checksum, and its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
@@ -126,7 +145,7 @@ impl Sum {
     #[inline(always)]
     pub fn of(number: i64) -> Sum {
         let n = number.unsigned_abs();
-        let length = n.checked_ilog10().map_or(0, |log| log + 1);
+        let length = length(n);
         if n < WORD_END {
             return Sum { register: word(n), length };
         }
