@@ -68,6 +68,16 @@ impl Book {
         }
     }
 
+    /// Copies the best levels of a side, best first, as many as there are and have room: how many. What [`Book::levels`]
+    /// tells one by one, for who reads the same few again and again.
+    #[inline(always)]
+    pub fn copy_best<const N: usize>(&self, side: Side, into: &mut [Level; N]) -> usize {
+        match side {
+            Side::Buy => self.bids.copy_best(into),
+            Side::Sell => self.asks.copy_best(into),
+        }
+    }
+
     /// How many levels a side has.
     #[inline]
     pub fn depth(&self, side: Side) -> usize {
@@ -256,9 +266,20 @@ mod tests {
             assert_eq!(fast.depth(side), levels.len());
             assert!(fast.levels(side).eq(levels.iter().copied()), "{side:?}");
             assert_eq!(fast.best(side), levels.first().copied());
+            compare_best::<1>(fast, side, &levels);
+            compare_best::<10>(fast, side, &levels);
+            compare_best::<200>(fast, side, &levels);
             levels.first().map(|l| l.price)
         });
         assert_eq!(fast.is_crossed(), matches!(bests, [Some(bid), Some(ask)] if bid >= ask));
+    }
+
+    fn compare_best<const N: usize>(fast: &Book, side: Side, levels: &[Level]) {
+        let untouched = Level { price: Price(3), size: Qty(-3) };
+        let mut best = [untouched; N];
+        let count = fast.copy_best(side, &mut best);
+        assert_eq!((count, &best[..count]), (N.min(levels.len()), &levels[..count]));
+        assert!(best[count..].iter().all(|level| *level == untouched));
     }
 
     fn compare_sizes(fast: &Book, plain: &PlainBook) {

@@ -260,6 +260,22 @@ impl<const BID: bool> Half<BID> {
         self.window.levels().chain(self.rest.iter().map(level::<BID>))
     }
 
+    /// Copies the best levels, as many as there are and have room: how many.
+    #[inline(always)]
+    pub(crate) fn copy_best<const N: usize>(&self, into: &mut [Level; N]) -> usize {
+        // A side of few levels has them all in one page: nothing is looped over.
+        if self.window.count() == 0 && self.rest.copy_last(into, level::<BID>) {
+            return N;
+        }
+        self.copy_each(into)
+    }
+
+    #[inline(never)]
+    fn copy_each(&self, into: &mut [Level]) -> usize {
+        let inside = self.window.copy_best(into);
+        inside + self.rest.copy_best(&mut into[inside..], level::<BID>)
+    }
+
     /// Multiplies all prices and sizes by factors with which they fit.
     pub(crate) fn rescale(&mut self, price_factor: i64, size_factor: i64) {
         let laid = self.window.is_laid();

@@ -287,6 +287,38 @@ impl Pages {
         })
     }
 
+    /// Copies the best levels when one page holds as many.
+    #[inline(always)]
+    pub(crate) fn copy_last<L, const N: usize>(&self, into: &mut [L; N], level: impl Fn((i64, i64)) -> L) -> bool {
+        let Some(entry) = self.entries.last() else { return false };
+        let (page, len) = (&self.pool[entry.page as usize], entry.len as usize);
+        let best = (page.keys[..len].last_chunk::<N>(), page.sizes[..len].last_chunk::<N>());
+        let (Some(keys), Some(sizes)) = best else { return false };
+        for n in 0..N {
+            into[n] = level((keys[N - 1 - n], sizes[N - 1 - n]));
+        }
+        true
+    }
+
+    /// Copies the best levels, as many as there are and have room: how many.
+    #[inline]
+    pub(crate) fn copy_best<L>(&self, into: &mut [L], level: impl Fn((i64, i64)) -> L) -> usize {
+        let mut count = 0;
+        for entry in self.entries.iter().rev() {
+            let (page, len) = (&self.pool[entry.page as usize], entry.len as usize);
+            let from = len.saturating_sub(into.len() - count);
+            let (keys, sizes) = (&page.keys[from..len], &page.sizes[from..len]);
+            for ((slot, key), size) in into[count..].iter_mut().zip(keys.iter().rev()).zip(sizes.iter().rev()) {
+                *slot = level((*key, *size));
+            }
+            count += len - from;
+            if count == into.len() {
+                break;
+            }
+        }
+        count
+    }
+
     /// Bytes it has asked for.
     pub(crate) fn bytes(&self) -> usize {
         self.pool.capacity() * size_of::<Page>()

@@ -225,6 +225,15 @@ impl<const BID: bool> Window<BID> {
         (self.sizes.capacity() + self.taken.capacity()) * size_of::<u64>()
     }
 
+    /// Copies the best levels, as many as there are and have room: how many.
+    #[inline]
+    pub(crate) fn copy_best(&self, into: &mut [Level]) -> usize {
+        for (to, level) in into.iter_mut().zip(self.levels()) {
+            *to = level;
+        }
+        self.count.min(into.len())
+    }
+
     /// The levels, best first.
     #[inline]
     pub(crate) fn levels(&self) -> Levels<'_, BID> {

@@ -2,8 +2,10 @@
 //!
 //! The text is all asks from the best, then all bids from the best; of each level the price and then the size, written
 //! with exactly the instrument's precision, without point and leading zeros. Those are the digits of our mantissas.
-//! Most messages change levels below the tenth or few above it, so the text of unchanged leading levels is kept.
+//! Each message's checksum is that of the book as it stands: its ten best levels are read and held against those of the
+//! message before. Most messages change one level, so what each level adds is kept, wherever the level has moved to.
 
+use super::digits::Sum;
 use book::{Book, Level};
 use model::{Price, Qty, Side};
 
@@ -25,103 +27,76 @@ impl Default for Divisors {
     }
 }
 
-/// Room for ten levels of two numbers of at most 19 digits, and for the eight bytes that each write may touch.
-const TEXT: usize = LEVELS * 2 * 19 + 8;
+/// Where a side has fewer than ten levels; its two zeros have no digits.
+const NONE: Level = Level { price: Price(0), size: Qty(0) };
 
-/// The text of one side.
+/// One side's ten best levels and what their digits add.
 #[derive(Debug)]
-struct SideText {
-    levels: [Option<Level>; LEVELS],
-    /// Where each level's text begins.
-    starts: [usize; LEVELS],
-    text: [u8; TEXT],
-    len: usize,
+struct Best<const BID: bool> {
+    /// Those of the last message and of the one before it, whose room the next one's are read into.
+    levels: [[Level; LEVELS]; 2],
+    /// Which of the two are the last message's.
+    last: usize,
+    /// Of each level's digits.
+    sums: [Sum; LEVELS],
+    /// Of all digits before each level, and of all.
+    before: [Sum; LEVELS + 1],
 }
 
-impl Default for SideText {
-    fn default() -> SideText {
-        SideText { levels: [None; LEVELS], starts: [0; LEVELS], text: [0; TEXT], len: 0 }
+impl<const BID: bool> Default for Best<BID> {
+    fn default() -> Best<BID> {
+        let (sums, before) = ([Sum::default(); LEVELS], [Sum::default(); LEVELS + 1]);
+        Best { levels: [[NONE; LEVELS]; 2], last: 0, sums, before }
     }
 }
 
-/// Eight decimal digits of a number below 10^8, one a byte, the first lowest: each step splits all parts in two.
-#[inline]
-fn eight_digits(n: u64) -> u64 {
-    let fours = (n / 10_000) | ((n % 10_000) << 32);
-    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let twos = hundreds | ((fours - 100 * hundreds) << 16);
-    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | ((twos - 10 * tens) << 8)
-}
-
-impl SideText {
-    fn bytes(&self) -> &[u8] {
-        &self.text[..self.len]
-    }
-
-    /// Appends the digits of a number that is not negative, without leading zeros; nothing for 0.
+impl<const BID: bool> Best<BID> {
+    /// The sum of all its digits.
     #[inline(always)]
-    fn push(&mut self, number: i64) {
-        const PART: u64 = 100_000_000;
-        let n = number.unsigned_abs();
-        if n < PART {
-            return self.put(eight_digits(n), false);
-        }
-        let (high, low) = (n / PART, n % PART);
-        if high < PART {
-            self.put(eight_digits(high), false);
-        } else {
-            self.put(eight_digits(high / PART), false);
-            self.put(eight_digits(high % PART), true);
-        }
-        self.put(eight_digits(low), true);
+    fn sum(&self) -> Sum {
+        self.before[LEVELS]
     }
 
-    /// Appends eight digits, or those that are left without leading zeros.
-    #[inline(always)]
-    fn put(&mut self, digits: u64, all: bool) {
-        let zeros = if all { 0 } else { digits.trailing_zeros() / 8 };
-        let ascii = (digits | 0x3030_3030_3030_3030).unbounded_shr(8 * zeros);
-        self.text[self.len..self.len + 8].copy_from_slice(&ascii.to_le_bytes());
-        self.len += 8 - zeros as usize;
-    }
-
-    /// Writes the text again from the first level that differs; `true` when there was one.
-    fn follow(&mut self, mut levels: impl Iterator<Item = Level>, by: Divisors) -> bool {
-        let mut changed = false;
-        for n in 0..LEVELS {
-            let level = levels.next();
-            if !changed && self.levels[n] == level {
-                if level.is_none() {
-                    break;
-                }
-                continue;
-            }
-            if !changed && self.levels[n].is_some() {
-                self.len = self.starts[n];
-            }
-            changed = true;
-            self.levels[n] = level;
-            self.starts[n] = self.len;
-            if let Some(Level { price: Price(price), size: Qty(size) }) = level {
-                // A division costs more than all the rest, and is nearly always by one.
-                let (price, size) =
-                    if by == Divisors::default() { (price, size) } else { (price / by.price, size / by.size) };
-                self.push(price);
-                self.push(size);
-            }
+    /// Brings it to the book's levels; `true` when they were others.
+    #[inline]
+    fn follow(&mut self, book: &Book, by: Divisors) -> bool {
+        let [first, second] = &mut self.levels;
+        let (old, new) = if self.last == 0 { (&*first, second) } else { (&*second, first) };
+        let count = book.copy_best(if BID { Side::Buy } else { Side::Sell }, new);
+        if count < LEVELS {
+            new[count..].fill(NONE);
         }
-        changed
+        let Some(same) = (0..LEVELS).find(|&n| new[n] != old[n]) else { return false };
+        // A level that only has another place now keeps its sum.
+        let better = |a: Price, b: Price| if BID { a > b } else { a < b };
+        let (sums, mut at, mut before) = (self.sums, same, self.before[same]);
+        for n in same..LEVELS {
+            while at < LEVELS && better(old[at].price, new[n].price) {
+                at += 1;
+            }
+            let sum = if at < LEVELS && old[at] == new[n] { sums[at] } else { sum(new[n], by) };
+            before = before.then(sum);
+            (self.sums[n], self.before[n + 1]) = (sum, before);
+        }
+        self.last ^= 1;
+        true
     }
+}
+
+/// The sum of a level's digits.
+#[inline(always)]
+fn sum(Level { price: Price(price), size: Qty(size) }: Level, by: Divisors) -> Sum {
+    // A division costs more than all the rest, and is nearly always by one.
+    let (price, size) = if by == Divisors::default() { (price, size) } else { (price / by.price, size / by.size) };
+    Sum::of(price).then(Sum::of(size))
 }
 
 /// Computes the checksum of one book, again and again.
 #[derive(Debug, Default)]
 pub struct Checksum {
-    asks: SideText,
-    bids: SideText,
+    asks: Best<false>,
+    bids: Best<true>,
     by: Divisors,
-    asks_crc: u32,
     crc: u32,
 }
 
@@ -131,20 +106,15 @@ impl Checksum {
         if by != self.by {
             *self = Checksum { by, ..Checksum::default() };
         }
-        let asks = self.asks.follow(book.levels(Side::Sell), by);
-        let bids = self.bids.follow(book.levels(Side::Buy), by);
-        if asks {
-            self.asks_crc = crc32fast::hash(self.asks.bytes());
-        }
+        let asks = self.asks.follow(book, by);
+        let bids = self.bids.follow(book, by);
         if asks || bids {
-            let mut crc = crc32fast::Hasher::new_with_initial(self.asks_crc);
-            crc.update(self.bids.bytes());
-            self.crc = crc.finalize();
+            self.crc = self.asks.sum().then_long(self.bids.sum()).crc();
         }
         self.crc
     }
 
-    /// Forgets the texts, as when every mantissa was rescaled.
+    /// Forgets what it knows, as when every mantissa was rescaled.
     pub fn forget(&mut self) {
         *self = Checksum::default();
     }
@@ -210,39 +180,63 @@ mod tests {
         assert_eq!(checksum.of(&wide, Divisors { price: 1000, size: 10 }), 2_439_117_997);
     }
 
-    /// The rule, written down plainly.
-    fn plainly(book: &Book) -> u32 {
-        let side = |side| book.levels(side).take(10).map(|l| format!("{}{}", l.price.0, l.size.0)).collect::<String>();
+    /// The rule, written down plainly: the executable specification.
+    fn plainly(book: &Book, by: Divisors) -> u32 {
+        let number = |n: i64| if n == 0 { String::new() } else { n.to_string() };
+        let level = |l: Level| number(l.price.0 / by.price) + &number(l.size.0 / by.size);
+        let side = |side| book.levels(side).take(10).map(level).collect::<String>();
         crc32fast::hash((side(Side::Sell) + &side(Side::Buy)).as_bytes())
     }
 
-    #[test]
-    fn every_count_of_digits_is_written() {
-        for n in (0..19).flat_map(|e| [10i64.pow(e) - 1, 10i64.pow(e), 10i64.pow(e) + 7]).chain([i64::MAX]) {
-            let mut side = SideText::default();
-            side.push(n);
-            let digits = if n == 0 { String::new() } else { n.to_string() };
-            assert_eq!(std::str::from_utf8(side.bytes()), Ok(digits.as_str()));
-        }
+    /// Everything that may happen to a book between two checksums.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A few levels a message, as the venue sends them.
+        Change(Vec<(bool, i64, i64)>),
+        Load(bool, i64, usize),
+        Truncate(usize),
+        Scale(Divisors),
+        Clear,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let price =
+            prop_oneof![9 => 1i64..40, 1 => (1..=i64::MAX, 0u32..63).prop_map(|(n, shift)| (n >> shift).max(1))];
+        let size = prop_oneof![
+            2 => Just(0i64),
+            4 => 1i64..2000,
+            2 => (1..=i64::MAX, 0u32..63).prop_map(|(n, shift)| (n >> shift).max(1)),
+        ];
+        let power = || (0u32..8).prop_map(|e| 10i64.pow(e));
+        prop_oneof![
+            40 => prop::collection::vec((any::<bool>(), price, size), 0..4).prop_map(Step::Change),
+            2 => (any::<bool>(), 1i64..40, 0usize..120).prop_map(|(bid, from, count)| Step::Load(bid, from, count)),
+            2 => (0usize..25).prop_map(Step::Truncate),
+            1 => (power(), power()).prop_map(|(price, size)| Step::Scale(Divisors { price, size })),
+            1 => Just(Step::Scale(Divisors::default())),
+            1 => Just(Step::Clear),
+        ]
     }
 
     proptest! {
         #[test]
-        fn any_number_is_written(n in 1..=i64::MAX, shift in 0u32..63) {
-            let (n, mut side) = ((n >> shift).max(1), SideText::default());
-            let digits = n.to_string();
-            side.push(n);
-            prop_assert_eq!(std::str::from_utf8(side.bytes()), Ok(digits.as_str()));
-        }
-
-        #[test]
-        fn what_is_kept_from_before_never_shows(
-            steps in prop::collection::vec((any::<bool>(), 1i64..40, prop_oneof![Just(0i64), 1i64..2000]), 1..200),
-        ) {
-            let (mut book, mut checksum) = (Book::default(), Checksum::default());
-            for (bid, price, size) in steps {
-                book.set(if bid { Side::Buy } else { Side::Sell }, Price(price), Qty(size));
-                prop_assert_eq!(checksum.of(&book, Divisors::default()), plainly(&book));
+        fn what_is_kept_from_before_never_shows(steps in prop::collection::vec(step(), 1..150)) {
+            let (mut book, mut checksum, mut by) = (Book::default(), Checksum::default(), Divisors::default());
+            let side = |bid| if bid { Side::Buy } else { Side::Sell };
+            for step in steps {
+                match step {
+                    Step::Change(levels) => levels.into_iter().for_each(|(bid, price, size)| {
+                        book.set(side(bid), Price(price), Qty(size));
+                    }),
+                    Step::Load(bid, from, count) => {
+                        let levels: Vec<_> = (from..).map(|n| (Price(n), Qty(n * n))).take(count).collect();
+                        book.load(side(bid), &levels);
+                    }
+                    Step::Truncate(depth) => book.truncate(depth),
+                    Step::Scale(new) => by = new,
+                    Step::Clear => book.clear(),
+                }
+                prop_assert_eq!(checksum.of(&book, by), plainly(&book, by));
             }
         }
     }

@@ -4,6 +4,7 @@ mod answers;
 mod channels;
 mod checksum;
 mod choices;
+mod digits;
 mod machine;
 mod map;
 mod market;
