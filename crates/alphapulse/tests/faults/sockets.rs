@@ -5,7 +5,11 @@ use super::plant::*;
 use super::table::{Row, at_least, exactly};
 use super::*;
 use emulator::Fault;
-use std::{fs, path::Path, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 use venues::StaleAfter;
 
 /// The statuses of the connection in this state.
@@ -15,6 +19,15 @@ fn connection<'a>(told: &'a [Value], state: &str) -> Vec<&'a Value> {
 
 fn holes_of_all(plant: &Plant, told: &[Value]) -> u64 {
     plant.setup.symbols.iter().map(|symbol| holes(told, symbol)).sum()
+}
+
+/// Ends the run when what was missed has been fetched, or when that has been waited for long enough.
+fn end_fetched(plant: &mut Plant) -> Vec<Value> {
+    let deadline = Instant::now() + common::PATIENCE;
+    while holes_of_all(plant, &plant.told()) > 0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    plant.end()
 }
 
 fn twice_of_all(plant: &Plant, told: &[Value]) -> u64 {
@@ -27,7 +40,7 @@ fn half_open(setup: Setup) {
     let mut plant = Plant::start(setup);
     plant.suffer(Fault::HalfOpen(Duration::from_secs(8)));
     plant.flow(plant.setup.books(), 40);
-    let told = plant.end();
+    let told = end_fetched(&mut plant);
     let down = connection(&told, "down");
     let timeouts = down.iter().filter(|l| l["reason"] == "timeout").count() as u64;
     Row {
@@ -106,7 +119,7 @@ fn giant(setup: Setup, mib: u32, what: &'static str) {
     let id = plant.plan(Fault::Giant { mib });
     plant.over(id);
     plant.flow(plant.setup.books(), 30);
-    let told = plant.end();
+    let told = end_fetched(&mut plant);
     let down = connection(&told, "down");
     let named = down.iter().filter(|l| text(l, "text").contains("bytes")).count() as u64;
     Row {
@@ -166,7 +179,7 @@ fn refused(setup: Setup, status: u16) {
     plant.over(id);
     plant.flow(plant.setup.books(), 30);
     let extents = plant.over(id);
-    let told = plant.end();
+    let told = end_fetched(&mut plant);
     let refused = connection(&told, "down").iter().filter(|l| l["reason"] == "refused").count() as u64;
     // The first is told to come back after 2 s, when it is over. Requests of REST are answered the same.
     let attempts: u64 = extents.iter().map(|e| e.count).sum();
