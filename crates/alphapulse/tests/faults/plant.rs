@@ -35,6 +35,8 @@ pub struct Setup {
     pub tls: Option<[PathBuf; 3]>,
     /// Where the feed looks instead of the emulator.
     pub host: Option<&'static str>,
+    /// The feed's waits between attempts.
+    pub backoff: BackoffConfig,
 }
 
 impl Setup {
@@ -50,6 +52,7 @@ impl Setup {
             deflate: false,
             tls: None,
             host: None,
+            backoff: BackoffConfig { cap: Duration::from_millis(200), ..BackoffConfig::default() },
             depth: Settings::default().book_depth,
         }
     }
@@ -250,7 +253,7 @@ impl Plant {
             tls: feed::transport::TlsOptions {
                 extra_roots: setup.tls.iter().map(|[_, _, root]| root.clone()).collect(),
             },
-            backoff: BackoffConfig { cap: Duration::from_millis(200), ..BackoffConfig::default() },
+            backoff: setup.backoff,
             waiting: Waiting::Block,
             seed: 1,
         });
