@@ -2,7 +2,8 @@
 //! names the nearest known one.
 
 use anyhow::{Context, bail};
-use model::{StreamKind, Venue};
+use book::consolidated::{Fee, Groups};
+use model::{Decimal, StreamKind, Venue};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -54,6 +55,8 @@ pub struct Config {
     pub tls: Tls,
     /// Waits between connection attempts.
     pub reconnect: Reconnect,
+    /// How venues' books are put together.
+    pub consolidated: ConsolidatedConfig,
     /// The venues, by name.
     pub venues: BTreeMap<String, VenueConfig>,
     /// The emulators of the demo, by venue.
@@ -176,6 +179,17 @@ pub struct Reconnect {
     pub base_ms: u64,
     /// Bound that the doubling never passes, in milliseconds.
     pub cap_ms: u64,
+}
+
+/// How venues' books of a pair are put together by `alphapulse book --consolidated`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsolidatedConfig {
+    /// Quote currencies that are taken for the same, such as `USD+USDT, EUR+EURC`; empty: none.
+    pub groups: String,
+    /// What a taker pays, in basis points as text (`"10"`, `"7.5"`), by venue; below zero where the venue pays. Venues that
+    /// are not named: nothing.
+    pub fees: BTreeMap<String, String>,
 }
 
 /// One venue.
@@ -306,6 +320,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             tls: Tls::default(),
             reconnect: Reconnect::default(),
+            consolidated: ConsolidatedConfig::default(),
             venues: BTreeMap::from([
                 venue(Venue::Kraken, &["BTC-USD", "ETH-USD", "SOL-USD"]),
                 venue(Venue::Binance, &["BTC-USDT", "ETH-USDT", "SOL-USDT"]),
@@ -510,6 +525,30 @@ impl RelayTcp {
     }
 }
 
+impl ConsolidatedConfig {
+    fn check(&self) -> anyhow::Result<()> {
+        self.groups()?;
+        for name in self.fees.keys() {
+            let venue: Venue = name.parse().with_context(|| format!("consolidated.fees.{name}"))?;
+            self.fee(venue)?;
+        }
+        Ok(())
+    }
+
+    /// The groups of quote currencies.
+    pub fn groups(&self) -> anyhow::Result<Groups> {
+        self.groups.parse().with_context(|| format!("consolidated.groups = {:?}", self.groups))
+    }
+
+    /// What a taker pays at a venue.
+    pub fn fee(&self, venue: Venue) -> anyhow::Result<Fee> {
+        let Some(text) = self.fees.get(venue.name()) else { return Ok(Fee::ZERO) };
+        let told = || format!("consolidated.fees.{venue} = {text:?}");
+        let basis_points: Decimal = text.parse().with_context(told)?;
+        Fee::basis_points(basis_points).with_context(told)
+    }
+}
+
 impl BridgeConfig {
     fn check(&self, name: &str) -> anyhow::Result<()> {
         let usable = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -569,6 +608,7 @@ impl Config {
             }
         }
         self.relay.tcp.check()?;
+        self.consolidated.check()?;
         for (name, bridge) in &self.bridge {
             bridge.check(name)?;
         }
@@ -800,12 +840,33 @@ mod tests {
             ("venues.kraken.cpu=100000", "processor 100000"),
             ("venues.kraken.renew_s=2", "at least 5"),
             ("venues.kraken.ws_url_b=\"ws://x/\"", "pair = true"),
+            ("consolidated.groups=USD", "consolidated.groups = \"USD\": USD is alone in its group"),
+            ("consolidated.groups=USD+USDT,EUR+USDT", "USDT is in the group of USD and in that of EUR"),
+            ("consolidated.fees.krakn=\"10\"", "consolidated.fees.krakn"),
+            ("consolidated.fees.kraken=\"ten\"", "consolidated.fees.kraken = \"ten\": not a decimal number"),
+            ("consolidated.fees.kraken=\"0.001\"", "consolidated.fees.kraken = \"0.001\": a fee of 0.001 basis points"),
+            ("consolidated.fees.kraken=\"10000\"", "between -10000 and 10000"),
+            ("consolidated.fees.kraken=7.5", "expected a string"),
+            ("consolidated.fee.kraken=\"1\"", "did you mean `fees`?"),
             ("gateway.listn=1", "did you mean `listen`?"),
             ("gateway", "key=value"),
         ] {
             let error = format!("{:#}", load(None, none(), &[setting.to_owned()]).expect_err(setting));
             assert!(error.contains(part), "{setting}: {error}");
         }
+    }
+
+    #[test]
+    fn groups_and_fees_of_the_consolidated_book_are_read() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let text = "[consolidated]\ngroups = \"USD+USDT\"\nfees.binance = \"7.5\"\nfees.kraken = \"-1\"\n";
+        std::fs::write(file.path(), text).expect("written");
+        let c = load(Some(file.path()), none(), &[]).expect("a configuration").consolidated;
+        assert_eq!(c.groups().expect("a group").symbol("BTC", "USDT"), "BTC-USD");
+        let fee = |venue| c.fee(venue).expect("a fee").parts_per_million();
+        assert_eq!([Venue::Binance, Venue::Kraken, Venue::Coinbase].map(fee), [750, -100, 0]);
+        let none = load(None, none(), &[]).expect("a configuration").consolidated;
+        assert_eq!(none.groups().expect("no group").symbol("BTC", "USDT"), "BTC-USDT");
     }
 
     #[test]

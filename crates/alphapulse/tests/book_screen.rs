@@ -76,6 +76,29 @@ fn a_book_is_shown_in_a_terminal_as_text_and_as_json() {
     let members: Vec<_> = merged["members"].as_array().expect("members").iter().map(|m| m["venue"].clone()).collect();
     assert_eq!(members, ["binance", "kraken"], "{merged}");
     assert!(merged["asks"][0][2].as_object().is_some_and(|who| !who.is_empty()), "{merged}");
+    assert_eq!(merged["fill"], Value::Null);
+
+    let set = ["--set", "consolidated.groups=USD+USDT", "--set", "consolidated.fees.binance=\"10\""];
+    let ask = |more: &[&str]| {
+        let out = site.output(&[&set[..], &["book", "BTC-USD", "--consolidated"], more].concat());
+        (String::from_utf8_lossy(&out.stdout).into_owned(), out.status.code())
+    };
+    let (sold, status) = ask(&["--json", "--fill", "0.001", "--side", "sell"]);
+    let sold: Value = serde_json::from_str(&sold).expect("JSON");
+    assert_eq!(sold["members"].as_array().map(Vec::len), Some(2), "the group is the configuration's: {sold}");
+    let fill = &sold["fill"];
+    assert_eq!((&fill["side"], &fill["size"], &fill["filled"]), (&"sell".into(), &"0.001".into(), &"0.001".into()));
+    let binance = |leg: &Value| leg["venue"] == "binance" && leg["fee_bp"] != "10";
+    let legs = fill["legs"].as_array().expect("legs");
+    assert!(!legs.is_empty() && !legs.iter().any(binance), "{fill}");
+    assert_eq!(status, Some(0), "{sold}");
+    let (text, status) = ask(&["--fill", "1000000"]);
+    assert!(text.contains("to buy 1000000: a taker pays ") && text.contains("NOT ALL OF IT: "), "{text}");
+    assert!(text.contains("(10 bp)") && text.contains("(0 bp)"), "both give all they have: {text}");
+    assert_eq!(status, Some(1), "{text}");
+    let fine = refusal(&site, &["book", "BTC-USD", "--consolidated", "--fill", "0.0000000000001"]);
+    assert!(fine.contains("--fill 0.0000000000001: needs 13 decimals, the scale allows 8"), "{fine}");
+
     let shown = in_terminal(&site, "q", &["consolidated", " live ", "kraken"], &["book", "BTC-USD", "--consolidated"]);
     assert_eq!((&shown["status"], &shown["restored"]), (&0.into(), &true.into()), "{shown}");
 

@@ -30,6 +30,19 @@ impl Default for BackoffConfig {
     }
 }
 
+/// A connection that carried market data has proved itself after so long: at one attempt in ten seconds no venue's
+/// budget is ever spent, the narrowest allows twelve a minute.
+const PROOF: Duration = Duration::from_secs(10);
+
+/// What a connection brought while it lived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    /// Trades, quotes, bars, orders or changes of books.
+    Data,
+    /// Nothing but greetings, states and heartbeats.
+    Nothing,
+}
+
 /// Counts failures since the last success.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -62,13 +75,21 @@ impl Backoff {
         self.config.base.saturating_mul(factor).min(self.config.cap)
     }
 
-    /// Call when a connection proved itself, not on the mere connection: a server that accepts, or greets, and then
-    /// hangs up must not be hammered.
-    pub fn reset(&mut self) {
-        self.failures = 0;
+    /// Call when a connection has ended, before [`next`](Self::next): one that proved itself makes the failures before
+    /// it forgotten. A server that accepts, greets, even serves a snapshot, and then hangs up must not be hammered: it
+    /// takes a life of ten seconds with data, or of the longest wait without, as in a market that is quiet. Where the
+    /// longest wait is shorter than ten seconds, that is enough.
+    pub fn ended(&mut self, life: Duration, carried: Carried) {
+        let proof = match carried {
+            Carried::Data => PROOF.min(self.config.cap),
+            Carried::Nothing => self.config.cap,
+        };
+        if life >= proof {
+            self.failures = 0;
+        }
     }
 
-    /// Failures since the last reset.
+    /// Failures since the last connection that proved itself.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -83,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_double_up_to_the_cap_and_reset_begins_anew() {
+    fn bounds_double_up_to_the_cap_and_a_proof_begins_anew() {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut backoff = Backoff::new(config(FirstRetry::AtOnce));
         let mut bounds = Vec::new();
@@ -93,9 +114,64 @@ mod tests {
         }
         assert_eq!(bounds, [0, 500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
         assert_eq!(backoff.failures(), 8);
-        backoff.reset();
+        backoff.ended(Duration::from_secs(10), Carried::Data);
         assert_eq!(backoff.next(&mut rng), Duration::ZERO);
         assert_eq!(Backoff::new(config(FirstRetry::Jittered)).bound(), Duration::from_millis(500));
+    }
+
+    /// The bounds of the waits behind connections that end one after another.
+    fn bounds_after(lives: &[(u64, Carried)]) -> Vec<u128> {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let mut backoff = Backoff::new(BackoffConfig::default());
+        let mut bounds = Vec::new();
+        for (life_ms, carried) in lives {
+            backoff.ended(Duration::from_millis(*life_ms), *carried);
+            bounds.push(backoff.bound().as_millis());
+            assert!(backoff.next(&mut rng).as_millis() <= *bounds.last().expect("just pushed"));
+        }
+        bounds
+    }
+
+    #[test]
+    fn short_lives_are_failures_whatever_they_carried() {
+        use Carried::{Data, Nothing};
+        assert_eq!(bounds_after(&[(2, Nothing); 5]), [0, 500, 1000, 2000, 4000]);
+        assert_eq!(bounds_after(&[(9_999, Data); 5]), [0, 500, 1000, 2000, 4000]);
+        assert_eq!(bounds_after(&[(59_999, Nothing); 3]), [0, 500, 1000]);
+    }
+
+    #[test]
+    fn a_long_life_is_tried_again_at_once() {
+        use Carried::{Data, Nothing};
+        assert_eq!(bounds_after(&[(10_000, Data); 3]), [0, 0, 0]);
+        assert_eq!(bounds_after(&[(60_000, Nothing); 3]), [0, 0, 0]);
+        let day = 86_400_000;
+        assert_eq!(bounds_after(&[(2, Nothing), (2, Data), (2, Data), (day, Data), (2, Data)]), [0, 500, 1000, 0, 500]);
+    }
+
+    #[test]
+    fn no_budget_is_spent_by_a_venue_that_hangs_up_at_once() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut backoff = Backoff::new(BackoffConfig::default());
+        let (mut now, mut connections) = (Duration::ZERO, 0);
+        while now < Duration::from_secs(600) {
+            connections += 1;
+            now += Duration::from_millis(2);
+            backoff.ended(Duration::from_millis(2), Carried::Data);
+            now += backoff.next(&mut rng);
+        }
+        assert!((20..50).contains(&connections), "{connections} in ten minutes; Kraken allows 150");
+    }
+
+    #[test]
+    fn where_waits_are_short_so_is_the_proof() {
+        let mut rng = fastrand::Rng::with_seed(6);
+        let mut backoff = Backoff::new(BackoffConfig { cap: Duration::from_millis(200), ..BackoffConfig::default() });
+        let _ = backoff.next(&mut rng);
+        backoff.ended(Duration::from_millis(199), Carried::Data);
+        assert_eq!(backoff.failures(), 1);
+        backoff.ended(Duration::from_millis(200), Carried::Nothing);
+        assert_eq!(backoff.failures(), 0);
     }
 
     #[test]

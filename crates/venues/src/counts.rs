@@ -116,3 +116,11 @@ counts! {
     /// Quotes that were not the top of the live book beside them.
     quotes_off_book,
 }
+
+impl Counts {
+    /// Messages of market data taken: trades, book snapshots and updates, quotes, orders and bars. Definitions, states and
+    /// heartbeats are none.
+    pub fn market_data(&self) -> u64 {
+        self.trades + self.book_snapshots + self.book_updates + self.quotes + self.orders + self.bars
+    }
+}

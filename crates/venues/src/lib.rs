@@ -130,12 +130,6 @@ pub trait VenueMachine: Send {
     /// missing, however long this one was away.
     fn catch_up(&mut self, _instrument: InstrumentId, _last_trade: u64) {}
 
-    /// Whether the connection has proved itself, so that failed attempts before it are forgotten: asked after a sound frame.
-    /// Where a venue greets before it lets anyone in, a greeting is not enough.
-    fn is_settled(&self) -> bool {
-        true
-    }
-
     /// The trades of an instrument that are missing here and may yet be fetched, by id.
     fn missing(&self, _instrument: InstrumentId) -> &[trades::Missing] {
         &[]

@@ -298,9 +298,9 @@ impl Session {
         connected && self.groups[group].arbiter.as_ref().is_some_and(|arbiter| arbiter.is_ready(place))
     }
 
-    /// Whether a line's connection has proved itself. See [`VenueMachine::is_settled`].
-    pub fn is_settled(&self, line: usize) -> bool {
-        self.lines[line].machine.is_settled()
+    /// How much market data a line's machine has taken, over all its connections. See [`Counts::market_data`].
+    pub fn market_data(&self, line: usize) -> u64 {
+        self.lines[line].machine.counts().market_data()
     }
 
     /// Does one step of the first line. See [`Session::step_line`].

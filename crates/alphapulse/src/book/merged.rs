@@ -3,10 +3,14 @@
 //! A table shows the best 50 levels of a side: where one venue's end although its book goes on, the consolidated book
 //! ends too, since what that venue has beyond is not known here.
 
+use super::fill::Fill;
 use super::picture::{Level, Part, Picture};
 use super::source::{One, venues};
-use ::book::consolidated::{Consolidated, Fee, Groups, MemberId, WidePrice};
-use model::{BookState, Instrument, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side, UnixNanos, Venue};
+use ::book::consolidated::{Consolidated, Fee, Groups, MemberId, WidePrice, WideQty};
+use anyhow::Context;
+use model::{
+    BookState, Decimal, Instrument, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side, UnixNanos, Venue,
+};
 use relay::table::{BookTable, Listed};
 use ring::Directory;
 use ring::table::TableError;
@@ -16,6 +20,8 @@ use wire::{TABLE_DEPTH, TableHead, TableLevel, TableSource};
 pub struct Many {
     members: Vec<Member>,
     book: Consolidated,
+    /// As they were when it was last looked at.
+    ends: Vec<End>,
 }
 
 struct Member {
@@ -27,44 +33,48 @@ struct Member {
 
 /// Where a venue's table ends although its book goes on.
 struct End {
+    member: MemberId,
     side: Side,
     price: Price,
     scale: u8,
 }
 
 impl Many {
-    /// Everything in the tables that is the pair `symbol`, with the quote currencies of `groups` taken for the same;
+    /// Everything in the tables that is the pair `symbol`, with the quote currencies of `same` taken for the same and each venue's `fee`;
     /// `None` when there is none.
     pub fn open(
         directory: &Directory,
         symbol: &str,
-        groups: &[String],
+        same: &Groups,
+        fee: impl Fn(Venue) -> anyhow::Result<Fee>,
         now: UnixNanos,
     ) -> anyhow::Result<Option<Many>> {
-        let mut same = Groups::default();
-        for group in groups {
-            same.add(&group.split('+').collect::<Vec<_>>())?;
-        }
         let (base, quote) = pair(symbol);
-        let mut many = Many { members: vec![], book: Consolidated::new(base, quote, &same) };
+        let mut many = Many { members: vec![], book: Consolidated::new(base, quote, same), ends: vec![] };
         for venue in venues(directory)? {
             let listed = BookTable::open(directory, venue).and_then(|mut table| table.list(now));
             // Whose feed has ended has no book.
             for listed in listed.unwrap_or_default() {
                 let (base, quote) = pair(&listed.symbol);
                 if !listed.symbol.is_empty() && same.symbol(base, quote) == many.book.symbol() {
-                    many.join(directory, venue, listed, now)?;
+                    many.join(directory, listed, (venue, fee(venue)?), now)?;
                 }
             }
         }
         Ok((!many.members.is_empty()).then_some(many))
     }
 
-    fn join(&mut self, directory: &Directory, venue: Venue, listed: Listed, now: UnixNanos) -> anyhow::Result<()> {
+    fn join(
+        &mut self,
+        directory: &Directory,
+        listed: Listed,
+        (venue, fee): (Venue, Fee),
+        now: UnixNanos,
+    ) -> anyhow::Result<()> {
         let mut table = BookTable::open(directory, venue)?;
         let head = *table.top(listed.row, now)?;
         let instrument = instrument(venue, &listed, &head);
-        let id = self.book.join(&instrument, Fee::ZERO, now)?;
+        let id = self.book.join(&instrument, fee, now)?;
         let one = One { table, row: listed.row };
         self.members.push(Member { one, id, symbol: listed.symbol, simulated: head.simulated != 0 });
         Ok(())
@@ -85,11 +95,21 @@ impl Many {
         if let Some(error) = failed.filter(|_| parts.iter().all(|part| part.trouble.is_some())) {
             return Err(error);
         }
-        Ok(self.picture(parts, live, &ends, now))
+        self.ends = ends;
+        Ok(self.picture(parts, live, now))
     }
 
-    fn picture(&self, parts: Vec<Part>, live: usize, ends: &[End], now: UnixNanos) -> Picture {
-        let [bids, asks] = [Side::Buy, Side::Sell].map(|side| self.levels(side, ends));
+    /// What a taker of a size pays or gets in the book that was last looked at.
+    pub fn fill(&self, taker: Side, size: Decimal) -> anyhow::Result<Fill> {
+        let scale = self.book.size_scale();
+        let wanted = size.at_scale(scale).with_context(|| format!("--fill {size}"))?;
+        let plan = self.book.plan(taker, WideQty(wanted.into()))?;
+        let ended = self.ends.iter().filter(|end| end.side == taker.opposite()).map(|end| end.member);
+        Ok(Fill::of(&plan, &self.book, size, &ended.collect::<Vec<_>>()))
+    }
+
+    fn picture(&self, parts: Vec<Part>, live: usize, now: UnixNanos) -> Picture {
+        let [bids, asks] = [Side::Buy, Side::Sell].map(|side| self.levels(side));
         // A venue's state is its own; the whole is worth what those are worth that count.
         let state = if live > 0 { BookState::Live } else { BookState::Suspect };
         let since = parts.iter().map(|part| part.since).max().unwrap_or_default();
@@ -118,9 +138,9 @@ impl Many {
         }
     }
 
-    fn levels(&self, side: Side, ends: &[End]) -> Vec<Level> {
+    fn levels(&self, side: Side) -> Vec<Level> {
         let wide = |end: &End| i128::from(end.price.0) * 10i128.pow(u32::from(self.book.price_scale() - end.scale));
-        let ends: Vec<i128> = ends.iter().filter(|end| end.side == side).map(wide).collect();
+        let ends: Vec<i128> = self.ends.iter().filter(|end| end.side == side).map(wide).collect();
         let known =
             |price: WidePrice| ends.iter().all(|end| if side == Side::Buy { price.0 >= *end } else { price.0 <= *end });
         let levels = self.book.levels(side).take_while(|level| known(level.price)).take(TABLE_DEPTH);
@@ -174,7 +194,7 @@ impl Member {
                 && whole as usize > levels.len()
                 && let Some(last) = levels.last()
             {
-                ends.push(End { side, price: Price(last.price), scale: scales.0 });
+                ends.push(End { member: self.id, side, price: Price(last.price), scale: scales.0 });
             }
         }
         (part, None)

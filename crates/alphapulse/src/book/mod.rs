@@ -2,6 +2,7 @@
 //! so it shows the present at once and costs the feed nothing.
 //! [`source`] (or [`merged`], of all venues) -> [`Picture`](picture::Picture) -> [`screen`] (a terminal), [`text`] (one plain picture, one JSON line).
 
+mod fill;
 mod merged;
 mod picture;
 mod screen;
@@ -13,7 +14,7 @@ mod text;
 use crate::{config::Config, venue_name};
 use anyhow::{Context, bail};
 use clap::Args;
-use model::{BookState, UnixNanos, Venue};
+use model::{BookState, Decimal, Side, UnixNanos, Venue};
 use source::Source;
 use std::{
     io::{self, IsTerminal, Write},
@@ -26,7 +27,7 @@ use std::{
 use telemetry::clock;
 
 /// Reads the venue's table of latest values; keys: q or Ctrl-C ends it. With --once or --json the exit status is 0 for a
-/// book that is live, 1 for one that is not, 2 when there is none to show.
+/// book that is live (and has all of --fill), 1 for one that is not, 2 when there is none to show.
 #[derive(Args)]
 pub struct BookArgs {
     /// The symbol, canonical (BTC-USD) or in the venue's spelling.
@@ -37,9 +38,15 @@ pub struct BookArgs {
     /// All venues' books as one, with who has how much at each level.
     #[arg(long, conflicts_with = "venue")]
     consolidated: bool,
-    /// Quote currencies that are taken for the same, such as USD+USDT; may be repeated.
+    /// Quote currencies that are taken for the same, such as USD+USDT, in place of the configuration's; may be repeated.
     #[arg(long = "group", value_name = "GROUP", requires = "consolidated")]
     groups: Vec<String>,
+    /// What taking this size costs, with the fees of the configuration: who gives how much. Without --json as with --once.
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "consolidated")]
+    fill: Option<Decimal>,
+    /// The taker's side of --fill: buy or sell.
+    #[arg(long, value_parser = side, default_value = "buy", requires = "fill")]
+    side: Side,
     /// Print one picture as plain text and end.
     #[arg(long)]
     once: bool,
@@ -56,8 +63,8 @@ pub struct BookArgs {
 
 /// Runs the subcommand.
 pub fn run(config: &Config, args: &BookArgs) -> anyhow::Result<ExitCode> {
-    let mut source = Source::open(&config.paths.rings, args, now())?;
-    if args.once || args.json {
+    let mut source = Source::open(config, args, now())?;
+    if args.once || args.json || args.fill.is_some() {
         return print(&mut source, args);
     }
     if !io::stdout().is_terminal() {
@@ -76,9 +83,35 @@ pub fn run(config: &Config, args: &BookArgs) -> anyhow::Result<ExitCode> {
 fn print(source: &mut Source, args: &BookArgs) -> anyhow::Result<ExitCode> {
     let picture = source.look(now())?;
     let depth = usize::from(args.depth);
-    let text = if args.json { text::json(&picture, depth) } else { text::plain(&picture, depth) };
+    let fill = match (&*source, args.fill) {
+        (Source::Consolidated(many), Some(size)) => Some(many.fill(args.side, size)?),
+        _ => None,
+    };
+    let text = if args.json {
+        text::json(&picture, depth, fill.as_ref())
+    } else {
+        text::plain(&picture, depth) + &fill.as_ref().map_or(String::new(), |fill| format!("\n{}", fill.plain()))
+    };
     io::stdout().write_all(text.as_bytes())?;
-    Ok(ExitCode::from(u8::from(picture.state != BookState::Live)))
+    let is_good = picture.state == BookState::Live && fill.is_none_or(|fill| fill.is_whole());
+    Ok(ExitCode::from(u8::from(!is_good)))
+}
+
+/// A size above zero.
+fn size(text: &str) -> Result<Decimal, String> {
+    let size: Decimal = text.parse().map_err(|e| format!("{e}"))?;
+    if size.mantissa <= 0 {
+        return Err("a size is above zero".to_owned());
+    }
+    Ok(size.normalised())
+}
+
+fn side(text: &str) -> Result<Side, String> {
+    match text {
+        "buy" => Ok(Side::Buy),
+        "sell" => Ok(Side::Sell),
+        _ => Err("it is buy or sell".to_owned()),
+    }
 }
 
 fn now() -> UnixNanos {

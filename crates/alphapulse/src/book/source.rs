@@ -1,7 +1,8 @@
 //! Where the book comes from: the table of the one venue asked for. What cannot be found is said with what can.
 
 use super::{BookArgs, merged::Many, picture::Picture};
-use crate::config::distance;
+use crate::config::{Config, distance};
+use ::book::consolidated::Groups;
 use anyhow::{Context, bail};
 use model::{UnixNanos, Venue};
 use relay::table::BookTable;
@@ -27,14 +28,16 @@ pub struct One {
 }
 
 impl Source {
-    /// Finds the symbol in the tables under `rings`.
-    pub fn open(rings: &Path, args: &BookArgs, now: UnixNanos) -> anyhow::Result<Source> {
+    /// Finds the symbol in the tables.
+    pub fn open(config: &Config, args: &BookArgs, now: UnixNanos) -> anyhow::Result<Source> {
+        let rings: &Path = &config.paths.rings;
         if !rings.exists() {
             bail!("there are no tables in {}; start the feeds with: alphapulse up", rings.display());
         }
         let directory = Directory::open(rings)?;
         if args.consolidated {
-            let found = Many::open(&directory, &args.symbol, &args.groups, now)?;
+            let groups = groups(config, args)?;
+            let found = Many::open(&directory, &args.symbol, &groups, |venue| config.consolidated.fee(venue), now)?;
             return match found {
                 Some(many) => Ok(Source::Consolidated(Box::new(many))),
                 None => bail!("{}", unknown(&directory, &args.symbol, None, now)?),
@@ -76,6 +79,18 @@ impl Source {
             Source::Consolidated(many) => many.look(now),
         }
     }
+}
+
+/// The groups that were asked for, or else the configuration's.
+fn groups(config: &Config, args: &BookArgs) -> anyhow::Result<Groups> {
+    if args.groups.is_empty() {
+        return config.consolidated.groups();
+    }
+    let mut groups = Groups::default();
+    for group in &args.groups {
+        groups.add(&group.split('+').collect::<Vec<_>>())?;
+    }
+    Ok(groups)
 }
 
 fn no_feed(venue: Venue) -> String {

@@ -95,7 +95,7 @@ fn small_and_large_terminals_are_drawn_too() {
 fn an_empty_side_has_no_spread_and_no_mid() {
     let empty = Picture { asks: vec![], ..picture() };
     assert!(text::plain(&empty, 3).contains("no spread: a side is empty"));
-    let line: serde_json::Value = serde_json::from_str(&text::json(&empty, 3)).expect("JSON");
+    let line: serde_json::Value = serde_json::from_str(&text::json(&empty, 3, None)).expect("JSON");
     assert_eq!((&line["mid"], &line["imbalance"]), (&serde_json::Value::Null, &1.0.into()));
     assert_eq!(line["bids"][0], serde_json::json!(["64123.4", "0.5"]));
     assert_eq!((line["bids"].as_array().map(Vec::len), &line["live"]), (Some(3), &true.into()));
@@ -130,7 +130,7 @@ fn a_consolidated_book_says_who_has_how_much_and_who_is_left_out() {
     let text = text::plain(&merged, 3);
     assert!(text.contains("alpaca BTC-USD: LEFT OUT, its feed is gone"), "{text}");
     assert!(text.contains("coinbase BTC-USD: LEFT OUT, suspect (ok)"), "{text}");
-    let line: serde_json::Value = serde_json::from_str(&text::json(&merged, 3)).expect("JSON");
+    let line: serde_json::Value = serde_json::from_str(&text::json(&merged, 3, None)).expect("JSON");
     assert_eq!(line["asks"][0][2], serde_json::json!({"kraken": "1", "coinbase": "0.25"}));
     assert_eq!(line["members"][1]["state"], "suspect");
 }

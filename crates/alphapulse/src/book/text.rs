@@ -1,5 +1,6 @@
 //! The picture for those who have no terminal: plain text, or one line of JSON.
 
+use super::fill::Fill;
 use super::picture::{IMBALANCE_LEVELS, Level, Part, Picture, clock_time, fixed, short};
 use model::BookState;
 use serde_json::{Value, json};
@@ -103,7 +104,7 @@ pub fn summary(p: &Picture) -> String {
 }
 
 /// One line with everything in it; prices and sizes are decimal strings, times ns.
-pub fn json(p: &Picture, depth: usize) -> String {
+pub fn json(p: &Picture, depth: usize, fill: Option<&Fill>) -> String {
     let levels = |side: &[Level]| -> Vec<Value> {
         let level = |l: &Level| {
             let mut cells = vec![json!(p.price(l.price).to_string()), json!(p.size(l.size).to_string())];
@@ -147,6 +148,7 @@ pub fn json(p: &Picture, depth: usize) -> String {
         "bids": levels(&p.bids),
         "asks": levels(&p.asks),
         "members": parts,
+        "fill": fill.map(Fill::json),
     });
     format!("{line}\n")
 }

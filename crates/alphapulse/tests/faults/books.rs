@@ -381,7 +381,7 @@ fn finer(setup: Setup) {
     // No price is off by a power of ten, before or behind.
     let usual = |l: &&Value| -> f64 { text(l, "price").parse().expect("a price") };
     let mut prices: Vec<f64> = told.iter().filter(of_symbol("trade")).map(|l| usual(&l)).collect();
-    prices.retain(|found| *found > 513.0 || *found < 512.0);
+    prices.retain(|found| (*found - 512.0000125).abs() > 1e-9);
     prices.sort_by(f64::total_cmp);
     let off = prices.iter().filter(|p| !(0.5..2.0).contains(&(*p / prices[prices.len() / 2]))).count() as u64;
     Row {

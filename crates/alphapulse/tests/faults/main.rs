@@ -5,6 +5,7 @@
 mod common;
 
 mod absent;
+mod at_once;
 mod books;
 mod frames;
 mod plant;

@@ -2,15 +2,15 @@
 
 use super::common::{self, running_feed::RunningFeed};
 use emulator::{EmulatedVenue, Extent, Fault, Handle, Planned, Rate};
-use feed::{FeedOptions, Waiting, backoff::BackoffConfig};
+use feed::{FeedOptions, Waiting, backoff::BackoffConfig, capture::CaptureReader};
 use model::{StreamKind, Venue};
 use serde_json::Value;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
-use venues::{Credentials, SessionSettings, Settings, StaleAfter};
+use venues::{Credentials, LineShape, Session, SessionLine, SessionSettings, Settings, StaleAfter};
 use wire::Origin;
 
 /// Frames a second of the emulator.
@@ -35,6 +35,10 @@ pub struct Setup {
     pub tls: Option<[PathBuf; 3]>,
     /// Where the feed looks instead of the emulator.
     pub host: Option<&'static str>,
+    /// The feed's waits between attempts.
+    pub backoff: BackoffConfig,
+    /// Whether what comes in is kept, to be looked at step by step.
+    pub captured: bool,
 }
 
 impl Setup {
@@ -50,7 +54,9 @@ impl Setup {
             deflate: false,
             tls: None,
             host: None,
+            backoff: BackoffConfig { cap: Duration::from_millis(200), ..BackoffConfig::default() },
             depth: Settings::default().book_depth,
+            captured: false,
         }
     }
 
@@ -60,9 +66,36 @@ impl Setup {
     }
 
     fn spec(&self) -> &'static venues::Spec {
-        let choices: Vec<(String, String)> =
-            self.choices.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        venues::spec(self.venue, &choices).expect("a spec")
+        venues::spec(self.venue, &self.chosen()).expect("a spec")
+    }
+
+    fn chosen(&self) -> Vec<(String, String)> {
+        self.choices.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    /// What the session is told.
+    fn settings(&self) -> Settings {
+        let account = emulator::Account::default();
+        Settings {
+            symbols: self.symbols.iter().map(|s| (*s).to_owned()).collect(),
+            streams: self.streams.clone(),
+            stale_after: self.stale,
+            book_depth: self.depth,
+            credentials: Some(Credentials {
+                key: account.key,
+                secret: account.secret,
+                passphrase: Some(account.passphrase),
+            }),
+            ..Settings::default()
+        }
+    }
+
+    /// The same session anew, for what was captured.
+    pub fn session(&self, shape: &[LineShape]) -> Session {
+        let made = venues::lines(self.venue, &self.settings(), &self.chosen()).expect("its lines");
+        let lines = made.into_iter().zip(shape);
+        let lines = lines.map(|(line, shape)| SessionLine { shape: shape.clone(), machine: line.machine });
+        Session::with_lines(lines.collect(), SessionSettings::default())
     }
 
     /// The largest message of the venue that is taken, in bytes.
@@ -212,10 +245,7 @@ impl Plant {
             }
             None => "",
         };
-        let account = options.account.clone();
         let emulator = emulator::Server::start(options).expect("an emulator");
-        let choices: Vec<(String, String)> =
-            setup.choices.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let at = setup.host.map_or_else(|| emulator.addr().to_string(), str::to_owned);
         let feed = RunningFeed::start(|folder| FeedOptions {
             venue: setup.venue,
@@ -226,19 +256,8 @@ impl Plant {
             cpu: None,
             deflate: setup.deflate.then_some(true),
             rest_url: format!("http{scheme}://{at}"),
-            settings: Settings {
-                symbols: setup.symbols.iter().map(|s| (*s).to_owned()).collect(),
-                streams: setup.streams.clone(),
-                stale_after: setup.stale,
-                book_depth: setup.depth,
-                credentials: Some(Credentials {
-                    key: account.key,
-                    secret: account.secret,
-                    passphrase: Some(account.passphrase),
-                }),
-                ..Settings::default()
-            },
-            choices,
+            settings: setup.settings(),
+            choices: setup.chosen(),
             session: SessionSettings::default(),
             site: "test".to_owned(),
             build: "test".to_owned(),
@@ -246,11 +265,11 @@ impl Plant {
             ring_dir: folder.join("rings"),
             ring_slots: 1 << 17,
             state_dir: folder.join("state"),
-            capture: None,
+            capture: setup.captured.then(|| capture(folder)),
             tls: feed::transport::TlsOptions {
                 extra_roots: setup.tls.iter().map(|[_, _, root]| root.clone()).collect(),
             },
-            backoff: BackoffConfig { cap: Duration::from_millis(200), ..BackoffConfig::default() },
+            backoff: setup.backoff,
             waiting: Waiting::Block,
             seed: 1,
         });
@@ -320,6 +339,11 @@ impl Plant {
         }
     }
 
+    /// What came in, of a setup that is captured, when the run has ended.
+    pub fn capture(&self) -> CaptureReader {
+        CaptureReader::open(&capture(self.feed.folder())).expect("a capture")
+    }
+
     /// What is told so far.
     pub fn told(&self) -> Vec<Value> {
         self.feed.told()
@@ -340,6 +364,10 @@ impl Plant {
         told.truncate(end.unwrap_or(told.len()));
         told
     }
+}
+
+fn capture(folder: &Path) -> PathBuf {
+    folder.join("capture")
 }
 
 /// One kind of stream of the plant's first symbol.

@@ -4,7 +4,8 @@ use super::common::role::Role;
 use super::plant::*;
 use super::table::{Row, at_least, exactly};
 use super::*;
-use emulator::Fault;
+use emulator::{Fault, Planned};
+use feed::backoff::BackoffConfig;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -198,6 +199,48 @@ fn refused(setup: Setup, status: u16) {
 #[test]
 fn f13_banned_binance() {
     refused(binance(), 418);
+}
+
+/// Most connections an emulator is let drop at once: a feed that hammers it would make them all.
+const HAMMERED_MAX: u64 = 400;
+
+/// The venue accepts, sends the first of its data and hangs up, again and again: the feed tries again at once one time, and
+/// then waits longer and longer. With waits of up to an hour nothing comes after the second.
+fn hung_up_on(setup: Setup) {
+    let hour = Duration::from_secs(3600);
+    let mut plant = Plant::start(Setup { backoff: BackoffConfig { base: hour, cap: hour, ..setup.backoff }, ..setup });
+    let first_new = plant.emulator.stats().accepted + 1;
+    let before = plant.emulator.stats().connections.len();
+    for connection in (first_new..).take(HAMMERED_MAX as usize) {
+        plant.plan(Planned { connection: Some(connection), ..from_frame(1, Fault::Drop) });
+    }
+    plant.emulator.inject(Fault::Drop);
+    let waits = plant.until("the second wait", |told| {
+        let down = connection(told, "down");
+        let waits: Vec<String> = down
+            .iter()
+            .filter_map(|l| text(l, "text").rsplit_once("the next try is in ").map(|(_, wait)| wait.to_owned()))
+            .collect();
+        (waits.len() >= 2).then_some(waits)
+    });
+    let made = plant.emulator.stats().connections.len() - before;
+    plant.end();
+    println!("{}: {made} more connections, waits {waits:?}", plant.setup.name);
+    Row {
+        fault: "F13",
+        what: "hung up on with the first data",
+        venue: plant.setup.name,
+        injected: "a break, and every later connection cut at its first data".to_owned(),
+        reported: "tried again once at once, then after a growing wait".to_owned(),
+        missed: u64::from(waits[0] != "0.0 s") + u64::from(waits[1] == "0.0 s"),
+        spurious: (made as u64).saturating_sub(1),
+    }
+    .check_counted(&plant, &[exactly("connects_total", 2)]);
+}
+
+#[test]
+fn f13_hung_up_on() {
+    each(every(), hung_up_on);
 }
 
 /// A certificate for the loopback address and its key, as PEM files.

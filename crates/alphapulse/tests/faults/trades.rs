@@ -154,8 +154,8 @@ fn anew(setup: Setup) {
     plant.suffer(Fault::Restart);
     plant.flow(plant.setup.books(), 30);
     plant.until("trades of the new backend", |told| {
-        let new = |symbol: &str| trades(told, symbol).all.first() < trades(&before, symbol).all.first();
-        plant.setup.symbols.iter().all(|symbol| new(symbol)).then_some(())
+        let new = |symbol: &&str| trades(told, symbol).all.first() < trades(&before, symbol).all.first();
+        plant.setup.symbols.iter().all(new).then_some(())
     });
     let told = plant.end();
     let (mut missed, mut twice) = (0, 0);

@@ -1,7 +1,7 @@
 //! One connection's place: what it is for, and the socket while there is one.
 
 use crate::{
-    backoff::Backoff,
+    backoff::{Backoff, Carried},
     budget::Budget,
     transport::{Dial, Endpoint, Stream},
     websocket::{Decoder, Encoder},
@@ -53,8 +53,8 @@ pub(super) struct Open {
     pub messages: Budget,
     /// Nothing valid came yet on this connection.
     pub fresh: bool,
-    /// It proved itself: attempts that failed before it are forgotten.
-    pub settled: bool,
+    /// What the line's machine had taken of market data before.
+    pub data_before: u64,
 }
 
 impl Link {
@@ -62,6 +62,14 @@ impl Link {
         match &self.state {
             State::Open(open) => Some(open),
             _ => None,
+        }
+    }
+
+    /// The connection, if there is one, ends now, and `data` is what the line's machine took of market data by now.
+    pub(super) fn note_end(&mut self, data: u64, now: UnixNanos) {
+        if let State::Open(open) = &self.state {
+            let carried = if data > open.data_before { Carried::Data } else { Carried::Nothing };
+            self.backoff.ended(now.since(self.opened), carried);
         }
     }
 

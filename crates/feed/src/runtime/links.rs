@@ -162,7 +162,7 @@ impl Feed {
                     waiting: VecDeque::new(),
                     messages: Budget::new(limit.count, limit.per),
                     fresh: true,
-                    settled: false,
+                    data_before: self.session.market_data(index),
                 };
                 let now = self.now();
                 self.metrics.connects.add(1);
@@ -209,6 +209,7 @@ impl Feed {
         let now = self.now();
         let replaced = self.is_replaced(index);
         let link = &mut self.links[index];
+        link.note_end(self.session.market_data(index), now);
         // Whatever the line wanted of this connection is of no more use, but for how long it stays away.
         self.out.reconnect = None;
         let asked = self.out.not_before.take().map_or(Duration::ZERO, |time| time.since(now));
@@ -307,13 +308,7 @@ impl Feed {
                         capture.write(index, &Input::Frame(frame), received)?;
                     }
                     match self.session.step_line(index, Input::Frame(frame), received, &mut self.out) {
-                        None => {
-                            open.fresh = false;
-                            if !open.settled && self.session.is_settled(index) {
-                                open.settled = true;
-                                self.links[index].backoff.reset();
-                            }
-                        }
+                        None => open.fresh = false,
                         Some(bad) => quarantine(&mut self.quarantine, self.options.venue, frame, &bad, received),
                     }
                     if self.out.reconnect.is_some() {

@@ -60,6 +60,7 @@ impl Feed {
     fn retire(&mut self, old: usize, new: usize, now: UnixNanos) -> Result<(), FeedError> {
         self.links[new].replaces = None;
         tracing::info!(venue = %self.options.venue, old = self.links[old].name, new = self.links[new].name, "renewed");
+        self.links[old].note_end(self.session.market_data(old), now);
         if self.links[old].say_goodbye("renewed") {
             let text = format!("renewed by line {}", self.links[new].name);
             self.step(old, Input::Disconnected(Reason::Ok, &text), now)?;

@@ -85,8 +85,6 @@ pub struct Connection {
     in_flight: Option<(Request, UnixNanos)>,
     /// Another connection was asked for.
     given_up: bool,
-    /// The venue took a subscription: it lets us in, and has what is asked for.
-    granted: bool,
 }
 
 /// How long no login is tried. Outlives connections: a venue that cuts us off is not hammered.
@@ -225,7 +223,6 @@ impl Alpaca {
                 let has = |symbol: &String| listed.is_some_and(|l| l.iter().any(|s| s == symbol || s == "*"));
                 let (there, missing): (Vec<String>, Vec<String>) =
                     request.symbols.iter().cloned().partition(|symbol| has(symbol));
-                self.connection.granted |= !there.is_empty();
                 for symbol in &there {
                     self.subscribed(symbol, &request, now, out);
                 }
@@ -357,11 +354,6 @@ impl Alpaca {
         self.tell(None, status, (Reason::Refused, &text), now, out);
         out.reconnect = Some((Reason::Refused, why));
         out.not_before = self.hold.until;
-    }
-
-    /// Whether the venue let us in and took a subscription: a welcome and even a login may be followed by a refusal.
-    pub(super) fn granted(&self) -> bool {
-        self.learns() || self.connection.granted
     }
 
     /// When a silent venue is asked for a sign of life.

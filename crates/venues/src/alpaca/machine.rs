@@ -402,10 +402,6 @@ impl VenueMachine for Alpaca {
         self.tell_again(instrument, usize::MAX, now, out);
     }
 
-    fn is_settled(&self) -> bool {
-        self.granted()
-    }
-
     /// Ids rise by no rule, so a last one orders nothing; and no second connection ever joins one, as the venue refuses it.
     fn trade_ids_are_contiguous(&self) -> bool {
         false
