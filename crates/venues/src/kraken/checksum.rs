@@ -70,11 +70,11 @@ impl<const BID: bool> Best<BID> {
         // A level that only has another place now keeps its sum.
         let better = |a: Price, b: Price| if BID { a > b } else { a < b };
         let (sums, mut at, mut before) = (self.sums, same, self.before[same]);
-        for n in same..LEVELS {
-            while at < LEVELS && better(old[at].price, new[n].price) {
+        for (n, level) in new.iter().enumerate().skip(same) {
+            while at < LEVELS && better(old[at].price, level.price) {
                 at += 1;
             }
-            let sum = if at < LEVELS && old[at] == new[n] { sums[at] } else { sum(new[n], by) };
+            let sum = if at < LEVELS && old[at] == *level { sums[at] } else { sum(*level, by) };
             before = before.then(sum);
             (self.sums[n], self.before[n + 1]) = (sum, before);
         }
