@@ -29,8 +29,8 @@ class Ring:
     def __init__(self, path):
         with open(path, "rb") as file:
             self.map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        if self.map[:16] != b"APRING\r\n\1\0\0\0\0\x10\0\0":
-            raise SystemExit(f"{path}: not a ring of layout version 1")
+        if self.map[:16] != b"APRING\r\n\2\0\0\0\0\x10\0\0":
+            raise SystemExit(f"{path}: not a ring of layout version 2")
         self.words = np.frombuffer(self.map, "<u8")
         self.capacity = int(self.words[CAPACITY])
         if len(self.map) != HEADER_BYTES + self.capacity * SLOT_WORDS * 8:
@@ -43,8 +43,9 @@ class Ring:
         return min(max(0, int(self.words[INTENT]) + margin - self.capacity), int(self.words[TAIL]))
 
     def epoch(self, position):
-        rows = self.words[EPOCHS:EPOCHS + 64].reshape(16, 4).tolist()  # generation, epoch, start, last sequence
-        return max(row for row in rows if 0 < row[0] <= self.words[GENERATION] and row[2] <= position)[1]
+        rows = self.words[EPOCHS:EPOCHS + 480].reshape(120, 4)  # generation, epoch, start, last sequence
+        runs = rows[(0 < rows[:, 0]) & (rows[:, 0] <= self.words[GENERATION]) & (rows[:, 2] <= position)]
+        return int(runs[runs[:, 0].argmax(), 1])
 
     def poll(self):
         """Copies a batch, then asks whether the writer was among it; yields (position, epoch, sequence, bytes)."""
