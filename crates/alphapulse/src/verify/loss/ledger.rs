@@ -421,8 +421,12 @@ impl Ledger {
         // Before the first that was told, nothing says where the consumer began.
         let excuses = stream == Stream::Book || !self.all[number].plain_trades.gaps.are_closed();
         let excused = pending.part.is_none_or(|before| before != part && excuses);
-        let events = std::mem::take(&mut pending.events);
-        pending.part = Some(part);
+        let mut events = std::mem::take(&mut pending.events);
+        if pending.part.replace(part).is_none() {
+            // Nor is anything owed of the time before it did.
+            let (from, grace) = (self.listened.0, self.grace);
+            events.retain(|event| self.whole || event.2.is_some_and(|at| at >= from.saturating_add(grace)));
+        }
         let place = sent.place.file.clone();
         self.settle(number, stream, &events, excused, &place);
     }
