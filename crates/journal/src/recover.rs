@@ -235,13 +235,7 @@ impl End {
     }
 
     /// Notes damage that is followed by whole batches.
-    fn skip(
-        &mut self,
-        disk: &dyn Disk,
-        window: &mut Window,
-        next: u64,
-        limit: u64,
-    ) -> Result<(), JournalError> {
+    fn skip(&mut self, disk: &dyn Disk, window: &mut Window, next: u64, limit: u64) -> Result<(), JournalError> {
         let name = segment_name(self.place.segment);
         // A venue that does not show up behind the damage stays where it was: what it lost is taken in once more, if
         // its ring still holds it.

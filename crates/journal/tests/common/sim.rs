@@ -58,6 +58,23 @@ impl Sim {
         Sim::default()
     }
 
+    /// Another disk with the same files, everything on it synced.
+    pub fn copy(&self) -> Sim {
+        let copy = Sim::new();
+        {
+            let (inner, mut other) = (self.lock(), copy.lock());
+            for (name, id) in &inner.names {
+                let bytes = inner.files[*id].cache.clone();
+                let id = other.files.len();
+                other.files.push(Data { platter: bytes.clone(), cache: bytes, ..Data::default() });
+                other.names.insert(name.clone(), id);
+            }
+            other.durable = other.names.clone();
+            other.boot = inner.boot;
+        }
+        copy
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
     }
