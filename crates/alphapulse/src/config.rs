@@ -767,27 +767,11 @@ fn explain(error: &str) -> String {
         return text;
     }
     let Some(unknown) = quoted.next() else { return text };
-    let nearest = quoted.map(|known| (distance(unknown, known), known)).min();
+    let nearest = quoted.map(|known| (strsim::levenshtein(unknown, known), known)).min();
     match nearest {
         Some((d, known)) if d <= unknown.len().max(3) / 2 => format!("{text}\ndid you mean `{known}`?"),
         _ => text,
     }
-}
-
-/// How many letters must change to make one word of the other.
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
