@@ -22,9 +22,9 @@ use crate::{
     rest::{self, RestClient, RestConfig},
     transport::{Endpoint, Interest, TlsClient, readable, wait, watch},
 };
+use capture::{About, Anchor, RunSettings, Tap};
 use link::{Link, State};
 use memory::{newest_epoch, remembered};
-use capture::{About, Anchor, RunSettings, Tap};
 use model::{Reason, UnixNanos, Venue};
 use std::{collections::VecDeque, time::Duration};
 use telemetry::{Registry, clock};
