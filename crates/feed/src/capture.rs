@@ -30,6 +30,8 @@ const SHAPE: u8 = 13;
 const UNTOLD: u8 = 14;
 /// The same of an instrument of which nothing is known before a time, which stands behind the instrument.
 const TOLD_FROM: u8 = 15;
+/// A consumer asked for an instrument's book.
+const SNAPSHOT: u8 = 16;
 /// More lines than any session has.
 const LINES_MAX: usize = 1024;
 
@@ -171,6 +173,10 @@ fn encode(input: &Input<'_>, body: &mut Vec<u8>) -> u8 {
             }
         }
         Input::Timer => 8,
+        Input::Snapshot(instrument) => {
+            body.extend_from_slice(&instrument.0.to_le_bytes());
+            SNAPSHOT
+        }
         Input::Disconnected(reason, why) => {
             body.push(reason.code());
             body.extend_from_slice(why.as_bytes());
@@ -398,6 +404,7 @@ fn decode<'a>(kind: u8, body: &'a [u8], memory: &'a mut Memory) -> Option<Input<
             Input::Response(id, Reply::Failed(b.rest()?))
         }
         8 => Input::Timer,
+        SNAPSHOT => Input::Snapshot(InstrumentId(b.u32()?)),
         9 => {
             let reason = Reason::from_code(b.u8()?)?;
             Input::Disconnected(reason, b.rest()?)
@@ -443,6 +450,7 @@ mod tests {
             Input::Response(RequestId(4), Reply::Http { status: 200, body: b"", retry_after: None }),
             Input::Response(RequestId(5), Reply::Failed("unreachable")),
             Input::Timer,
+            Input::Snapshot(InstrumentId(5)),
             Input::Disconnected(Reason::Timeout, "silent for 5 s"),
             Input::Clock(UnixNanos(99)),
             Input::End(Reason::Shutdown),

@@ -11,6 +11,7 @@ pub mod binance;
 mod channels;
 pub mod coinbase;
 mod counts;
+mod demand;
 mod instruments;
 pub mod kraken;
 mod outbox;
