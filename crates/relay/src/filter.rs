@@ -104,7 +104,13 @@ impl Filter {
         self.symbols.is_empty() || instrument == 0 || self.wants_instrument(kind, instrument, words, definitions)
     }
 
-    fn wants_instrument(&mut self, kind: u8, instrument: u32, words: &[u64], definitions: &mut impl Definitions) -> bool {
+    fn wants_instrument(
+        &mut self,
+        kind: u8,
+        instrument: u32,
+        words: &[u64],
+        definitions: &mut impl Definitions,
+    ) -> bool {
         if kind == RecordType::Instrument as u8
             && let Ok(Record::Instrument(view)) = Record::read(words)
         {

@@ -11,8 +11,8 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use super::{HistoryError, PastFrom};
 use super::source::{Source, Taken};
+use super::{HistoryError, PastFrom};
 use crate::cursor::{Kind, is_of_book};
 use crate::filter::{Filter, kind_and_instrument};
 use crate::index::{Books, Plan, Tables};
@@ -109,7 +109,8 @@ impl Past {
             (_, Some(held)) => held,
             (_, None) => return Ok(None),
         };
-        let knows_books = matches!(from, PastFrom::Oldest | PastFrom::Record(_)) && held.is_none_or(|held| held == owed);
+        let knows_books =
+            matches!(from, PastFrom::Oldest | PastFrom::Record(_)) && held.is_none_or(|held| held == owed);
         let oldest = owed.sequence.saturating_sub(stretch).max(1);
         source.stand_at(folder, Point { epoch: owed.epoch, sequence: oldest })?;
         let past = Past {
@@ -268,7 +269,8 @@ impl Past {
             }
         })?;
         for mut overrun in told {
-            if let Some(first) = self.still_owed(overrun.epoch, overrun.first, (overrun.last != 0).then_some(overrun.last))
+            if let Some(first) =
+                self.still_owed(overrun.epoch, overrun.first, (overrun.last != 0).then_some(overrun.last))
             {
                 overrun.first = first;
                 self.overruns.push_back(overrun);

@@ -203,7 +203,8 @@ struct Work {
 
 impl Work {
     fn new(order: Order, shelf: Arc<Mutex<Shelf>>) -> Work {
-        let scribe = Scribe { venue: order.venue, builder: BatchBuilder::new(), reported: Point::default(), open: None };
+        let scribe =
+            Scribe { venue: order.venue, builder: BatchBuilder::new(), reported: Point::default(), open: None };
         Work { order, shelf, past: None, scribe, rests_until: None, done: false }
     }
 
