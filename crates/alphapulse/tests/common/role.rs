@@ -3,7 +3,7 @@
 use super::{Site, kill, wait_for};
 use std::{
     fs,
-    process::{Child, Stdio},
+    process::{Child, ExitStatus, Stdio},
 };
 
 /// A role of the program, killed at the end of the test if not before.
@@ -39,9 +39,14 @@ impl Role {
         self.0.id()
     }
 
-    /// Whether it has ended.
-    pub fn has_ended(&mut self) -> bool {
-        self.0.try_wait().expect("waiting").is_some()
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("waiting")
+    }
+
+    /// Asks for its end and does not wait.
+    pub fn ask_to_end(&self) {
+        kill(self.0.id(), "-TERM");
     }
 
     /// Ends it as a crash does.
