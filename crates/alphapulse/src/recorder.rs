@@ -58,7 +58,7 @@ fn options(config: &Config) -> RecorderOptions {
     });
     RecorderOptions {
         rings: config.paths.rings.clone(),
-        folder: config.journal_folder(),
+        disk: Arc::new(journal::Files::at(&config.journal_folder())),
         site: config.site.clone(),
         window: Duration::from_micros(config.recorder.window_us),
         spill_bytes: config.recorder.spill_mib << 20,

@@ -8,7 +8,7 @@ use crate::drain::{Drain, DrainOptions};
 use crate::parquet::{self, ParquetOptions, SinkShared, SinkStats};
 use crate::spill::Spill;
 use crate::stats::{DiskState, Shared, Stats};
-use journal::{JournalError, Options, Writer};
+use journal::{Disk, JournalError, Options, Writer};
 use model::UnixNanos;
 use relay::{ClientError, ClientOptions, Position};
 use std::{
@@ -30,8 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct RecorderOptions {
     /// Directory of the rings.
     pub rings: PathBuf,
-    /// Folder of the journal.
-    pub folder: PathBuf,
+    /// The journal's folder.
+    pub disk: Arc<dyn Disk>,
     /// Names this machine.
     pub site: String,
     /// How long records are collected for one sync.
@@ -151,10 +151,10 @@ impl Parts {
 
     /// Opens the journal, again and again where its disk may yet let us; `None` when the end was asked for before.
     fn open(&self) -> Result<Option<Writer>, RecorderError> {
-        let RecorderOptions { folder, site, journal, .. } = &self.options;
+        let RecorderOptions { disk, site, journal, .. } = &self.options;
         let mut told = false;
         loop {
-            let error = match Writer::open(folder, journal.clone(), site, now()) {
+            let error = match Writer::open_on(disk.clone(), journal.clone(), site, now()) {
                 Ok((writer, recovered)) => {
                     tracing::info!(place = %recovered.place, batches = recovered.scanned_batches, "journal open");
                     self.shared.set_disk(DiskState::Good);
