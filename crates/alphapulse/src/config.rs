@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use venues::{Credentials, MachineError, Settings, StaleAfter};
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// Metrics of each process.
     pub metrics: Metrics,
+    /// Raw captures of what venues send.
+    pub capture: CaptureConfig,
     /// Certificates to trust beside the public ones.
     pub tls: Tls,
     /// Waits between connection attempts.
@@ -212,6 +215,20 @@ pub struct Metrics {
     pub base_port: u16,
 }
 
+/// Raw captures: every frame and answer, byte for byte.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureConfig {
+    /// Whether feeds capture.
+    pub enabled: bool,
+    /// The folder, with one in it for each venue; empty: `capture` in the state folder.
+    pub path: PathBuf,
+    /// Captures older than so many hours are deleted; 0: never for their age.
+    pub keep_hours: u64,
+    /// Bytes kept of each venue, above which the oldest compressed captures are deleted; 0: no bound.
+    pub keep_bytes: u64,
+}
+
 /// Trust.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -278,8 +295,6 @@ pub struct VenueConfig {
     /// Whether compression of messages is offered; absent: where the venue is known to do it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deflate: Option<bool>,
-    /// Folder for captures of the session's inputs; empty: none.
-    pub capture: PathBuf,
     /// Silences that are not normal.
     pub stale_after: StaleConfig,
     /// The venue's own documented choices.
@@ -372,6 +387,7 @@ impl Default for Config {
             parquet: Parquet::default(),
             gateway: Gateway::default(),
             metrics: Metrics::default(),
+            capture: CaptureConfig::default(),
             tls: Tls::default(),
             reconnect: Reconnect::default(),
             consolidated: ConsolidatedConfig::default(),
@@ -470,6 +486,11 @@ impl Default for Metrics {
         Metrics { host: "127.0.0.1".to_owned(), base_port: 7420 }
     }
 }
+impl Default for CaptureConfig {
+    fn default() -> CaptureConfig {
+        CaptureConfig { enabled: true, path: PathBuf::new(), keep_hours: 7 * 24, keep_bytes: 4 << 30 }
+    }
+}
 impl Default for Reconnect {
     fn default() -> Reconnect {
         Reconnect { base_ms: 500, cap_ms: 60_000 }
@@ -494,7 +515,6 @@ impl Default for VenueConfig {
             refresh_s: 30,
             spin: false,
             deflate: None,
-            capture: PathBuf::new(),
             stale_after: StaleConfig::default(),
             choices: BTreeMap::new(),
             credentials: None,
@@ -576,6 +596,26 @@ impl VenueConfig {
     /// The venue's own choices as key and value texts.
     pub fn choices(&self) -> Vec<(String, String)> {
         self.choices.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+}
+
+/// Below this a budget of captures would be spent by the file that is being written.
+const CAPTURE_BYTES_MIN: u64 = 16 << 20;
+
+impl CaptureConfig {
+    fn check(&self) -> anyhow::Result<()> {
+        if (1..CAPTURE_BYTES_MIN).contains(&self.keep_bytes) {
+            bail!("capture.keep_bytes must be 0 or at least {CAPTURE_BYTES_MIN}, it is {}", self.keep_bytes);
+        }
+        Ok(())
+    }
+
+    /// What is kept of a venue's captures.
+    pub fn keep(&self) -> capture::Keep {
+        capture::Keep {
+            bytes: (self.keep_bytes > 0).then_some(self.keep_bytes),
+            age: (self.keep_hours > 0).then(|| Duration::from_secs(self.keep_hours.saturating_mul(3600))),
+        }
     }
 }
 
@@ -692,6 +732,11 @@ impl Config {
         self.relay.socket.clone()
     }
 
+    /// The folder of the captures.
+    pub fn capture_folder(&self) -> PathBuf {
+        self.in_state(&self.capture.path, "capture")
+    }
+
     /// The folder of the journal.
     pub fn journal_folder(&self) -> PathBuf {
         self.in_state(&self.paths.journal, "journal")
@@ -730,6 +775,7 @@ impl Config {
                 self.check_lines(venue, settings, section).with_context(|| format!("[venues.{name}]"))?;
             }
         }
+        self.capture.check()?;
         self.relay.tcp.check()?;
         self.recorder.check()?;
         self.journal.check()?;
@@ -893,27 +939,11 @@ fn explain(error: &str) -> String {
         return text;
     }
     let Some(unknown) = quoted.next() else { return text };
-    let nearest = quoted.map(|known| (distance(unknown, known), known)).min();
+    let nearest = quoted.map(|known| (strsim::levenshtein(unknown, known), known)).min();
     match nearest {
         Some((d, known)) if d <= unknown.len().max(3) / 2 => format!("{text}\ndid you mean `{known}`?"),
         _ => text,
     }
-}
-
-/// How many letters must change to make one word of the other.
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -979,6 +1009,8 @@ mod tests {
             ("journal.segment_mib=0", "1 to 4096"),
             ("journal.retain_mib=100", "three segments of 64 MiB"),
             ("parquet.zstd_level=40", "1 to 22"),
+            ("capture.keep_bytes=1000", "capture.keep_bytes must be 0 or at least 16777216"),
+            ("capture.enable=false", "did you mean `enabled`?"),
             ("gateway.listn=1", "did you mean `listen`?"),
             ("gateway", "key=value"),
         ] {
