@@ -128,6 +128,14 @@ impl Watch {
         total("recorder_groups_total", "Groups written and synced.", stats.groups);
         gauge("recorder_spill_bytes", "Bytes of records that wait for the journal.", stats.spill_bytes);
         gauge("recorder_spill_full", "1 while the rings are not drained for want of memory.", stats.spill_full.into());
+        let quantiles = [(&stats.durable_ns, "recorder_durable_ns"), (&stats.sync_ns, "recorder_group_ns")];
+        for ((median, p99), name) in quantiles {
+            for (quantile, value) in [("0.5", median), ("0.99", p99)] {
+                let help = "From receipt to durable, and of that one write and sync of a group.";
+                let labels = [("quantile", quantile)];
+                self.registry.gauge(name, help, &labels).set(i64::try_from(*value).unwrap_or(i64::MAX));
+            }
+        }
         for state in DiskState::ALL {
             let labels = [("state", state.name())];
             let help = "1 for the state the journal's disk is in.";

@@ -8,15 +8,15 @@
 //! `ALPHAPULSE_TEST_KILLS` sets how often; `make recorder-crash` kills 1,000 times and more.
 
 mod common;
+#[path = "common/parquet.rs"]
+mod parquet_file;
+#[path = "common/recorded.rs"]
+mod recorded;
 
-use common::{
-    PATIENCE, Site, free_ports,
-    recorded::{Faults, Name, Witness, acknowledged, compare, files_below, read_journal},
-    role::Role,
-    wait_for,
-};
+use common::{PATIENCE, Site, free_ports, role::Role, wait_for};
 use journal::Level;
 use model::Venue;
+use recorded::{Faults, Name, Story, Witness, acknowledged, compare, files_below, read_journal};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     os::unix::process::ExitStatusExt,
@@ -270,11 +270,11 @@ fn settle(plant: &Plant) {
 }
 
 /// Every record that has a table is one row of it, and every row is such a record.
-fn rows_are_records(plant: &Plant, journal: &common::recorded::Story) {
+fn rows_are_records(plant: &Plant, journal: &Story) {
     let folder = plant.site.state.path().join("parquet");
     for ((venue, table), names) in &journal.rows {
         let files = files_below(&folder.join(table).join(venue.name()), "parquet");
-        let mut found: Vec<Name> = files.iter().flat_map(|file| common::parquet::names(file)).collect();
+        let mut found: Vec<Name> = files.iter().flat_map(|file| parquet_file::names(file)).collect();
         found.sort_unstable();
         let mut expected = names.clone();
         expected.sort_unstable();

@@ -153,8 +153,7 @@ impl Commit {
 
     fn tell_durable(&self) {
         let synced = self.writer.acknowledged(Level::Synced);
-        let durable: Vec<(Venue, u64, u64)> =
-            synced.iter().map(|(venue, at)| (venue, at.epoch, at.sequence)).collect();
+        let durable: Vec<(Venue, u64, u64)> = synced.iter().map(|(venue, at)| (venue, at.epoch, at.sequence)).collect();
         self.shared.synced(durable);
     }
 }

@@ -228,7 +228,6 @@ impl Spill {
         let state = self.state();
         (state.bytes, state.full)
     }
-
 }
 
 #[cfg(test)]
@@ -283,7 +282,10 @@ mod tests {
         spill.done(&mut group);
         push(&mut next, RunKind::Live, Venue::Kraken, 7, count + 1);
         let again = spill.push(next);
-        assert!(again.is_empty() && again.bytes() == 0 && !again.runs.is_empty(), "room is used again, records are not");
+        assert!(
+            again.is_empty() && again.bytes() == 0 && !again.runs.is_empty(),
+            "room is used again, records are not"
+        );
     }
 
     #[test]

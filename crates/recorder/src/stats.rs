@@ -64,6 +64,10 @@ pub struct Stats {
     pub spill_full: bool,
     /// Newest durable record of each venue: epoch and sequence.
     pub durable: Vec<(Venue, u64, u64)>,
+    /// From a record's receipt until it is durable, ns: median and 99th percentile over the whole run.
+    pub durable_ns: (u64, u64),
+    /// One write and sync of a group, ns: the same.
+    pub sync_ns: (u64, u64),
 }
 
 /// Shared by the threads.
@@ -173,6 +177,12 @@ impl Shared {
             spill_bytes,
             spill_full,
             durable: disk.durable.clone(),
+            durable_ns: median_and_p99(&self.durable),
+            sync_ns: median_and_p99(&self.sync),
         }
     }
+}
+
+fn median_and_p99(histogram: &Histogram) -> (u64, u64) {
+    (histogram.quantile(0.5), histogram.quantile(0.99))
 }

@@ -2,8 +2,6 @@
 #![allow(dead_code, reason = "every test file is a crate of its own and uses its part")]
 
 pub mod journal;
-pub mod parquet;
-pub mod recorded;
 pub mod role;
 pub mod running_feed;
 pub mod two;

@@ -1,4 +1,5 @@
 //! What a journal holds, what the rings carried, and how they are compared.
+#![allow(dead_code, reason = "every test file is a crate of its own and uses its part")]
 
 use journal::{From, Item, Level, Reader, Watermark};
 use model::Venue;

@@ -82,11 +82,10 @@ pub(crate) fn schema(table: Table) -> SchemaRef {
             decimal("price", true),
             decimal("size", true),
             flag("last"),
-            flag("snapshot"),
             Field::new("depth", DataType::UInt32, true),
         ],
     });
-    fields.extend([flag("trusted"), flag("late"), flag("recv_suspect")]);
+    fields.extend(["trusted", "snapshot", "late", "recv_suspect"].map(flag));
     fields.extend([text("site", false), text("venue", false), count("epoch", false), count("sequence", false)]);
     Arc::new(Schema::new(fields))
 }
@@ -154,6 +153,7 @@ impl<'a> Columns<'a> {
             Table::Book => self.book(&mut columns)?,
         }
         columns.push(self.flags(|flags| !flags.contains(Flags::NOT_TRUSTED)));
+        columns.push(self.flags(|flags| flags.contains(Flags::SNAPSHOT)));
         columns.push(self.flags(|flags| flags.contains(Flags::LATE)));
         columns.push(self.flags(|flags| flags.contains(Flags::RECV_SUSPECT)));
         columns.push(self.one_of(&[origin.site], |_| Some(0))?);
@@ -264,7 +264,6 @@ impl<'a> Columns<'a> {
         columns.push(self.decimals(|row| book(row).1.map(|(price, _)| (price, row.price_scale)))?);
         columns.push(self.decimals(|row| book(row).1.map(|(_, size)| (size, row.size_scale)))?);
         columns.push(self.flags(|flags| flags.contains(Flags::LAST)));
-        columns.push(self.flags(|flags| flags.contains(Flags::SNAPSHOT)));
         columns.push(Arc::new(self.rows().map(|row| book(row).2).collect::<UInt32Array>()));
         debug_assert_eq!(columns.last().map(|column| column.len()), Some(self.rows));
         Ok(())

@@ -2,9 +2,9 @@
 //!
 //! It stands in a folder of its own until it is whole, so that nobody who looks for `*.parquet` finds a part of one.
 
+use super::SinkError;
 use super::columns::{self, Columns, Origin};
 use super::rows::{Rows, Table};
-use super::SinkError;
 use model::Venue;
 use parquet::{
     arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions},

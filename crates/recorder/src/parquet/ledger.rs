@@ -119,7 +119,9 @@ impl Ledger {
     fn read(&self) -> Result<Entry, SinkError> {
         let path = self.root.join(ASIDE).join(LEDGER);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| SinkError::Ledger { path, what: error.to_string() }),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| SinkError::Ledger { path, what: error.to_string() })
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Entry::default()),
             Err(error) => Err(SinkError::io("read", &path)(error)),
         }

@@ -7,8 +7,8 @@
 
 mod ahead;
 mod columns;
-mod ledger;
 mod file;
+mod ledger;
 mod rows;
 mod sink;
 
@@ -107,11 +107,9 @@ impl SinkError {
         let path = path.to_owned();
         move |source| match source {
             // The system's own words are among Parquet's only as text.
-            ParquetError::External(error) if error.downcast_ref::<io::Error>().is_some() => SinkError::Io {
-                action: "write",
-                path: path.clone(),
-                source: io::Error::other(error.to_string()),
-            },
+            ParquetError::External(error) if error.downcast_ref::<io::Error>().is_some() => {
+                SinkError::Io { action: "write", path: path.clone(), source: io::Error::other(error.to_string()) }
+            }
             source => SinkError::Parquet { path: path.clone(), source },
         }
     }

@@ -2,8 +2,8 @@
 //! [`run`] starts it again whenever it fails, from where the ledger says.
 
 use super::ahead::{Ahead, Found};
-use super::ledger::{Definition, Ledger, State};
 use super::file::{OpenFile, Shelf};
+use super::ledger::{Definition, Ledger, State};
 use super::rows::{row_of, table_of};
 use super::{CURSOR, ParquetOptions, SinkError, SinkShared};
 use journal::{Batch, Cursor, From, Item, Level, Place, Positions, Reader};

@@ -154,18 +154,8 @@ impl Feed {
             let (now, side) = (self.now(), Some(Side::Buy));
             let (id, price) = (self.instrument.id, Price(self.trade as i64));
             let source = SideSource::ExplicitTaker;
-            let record = TradeRecord::new(
-                self.venue,
-                id,
-                side,
-                source,
-                Flags::LAST,
-                now,
-                now,
-                price,
-                Qty(7),
-                Some(self.trade),
-            );
+            let record =
+                TradeRecord::new(self.venue, id, side, source, Flags::LAST, now, now, price, Qty(7), Some(self.trade));
             self.buf.push_trade(&record);
             self.publish();
         }
