@@ -1,16 +1,22 @@
-//! Recorded frames and answers through a session: what `decode` prints and `verify books` judges.
-//! frames, one a line, plain or gzip; receive times and REST exchanges beside them -> steps of a [`Session`].
+//! Recorded frames and answers through a session: what `decode` prints, `verify books` judges and `bars` adds up.
+//! frames, one a line, plain or gzip; receive times and REST exchanges beside them; or a feed's captured inputs -> steps
+//! of a [`Session`].
 
-use anyhow::Context;
+mod venue;
+
+use crate::replay;
+use anyhow::{Context, bail};
+use clap::Args;
+use feed::capture::CaptureReader;
 use flate2::read::MultiGzDecoder;
-use model::{Decimal, Reason, UnixNanos};
+use model::{Decimal, Reason, UnixNanos, Venue};
 use std::{
     collections::VecDeque,
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
-use venues::{Input, Outbox, Quarantined, Reply, Request, RequestId, Session};
+use venues::{Input, Outbox, Quarantined, Reply, Request, RequestId, Session, SessionSettings, Settings};
 
 /// A session that takes in a recording instead of a socket.
 pub struct Playback {
@@ -97,10 +103,106 @@ impl Playback {
     }
 }
 
-/// Choices written `key=value`.
-pub fn choices(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
-    let split = |c: &String| c.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
-    given.iter().map(|c| split(c).context("--choice is written key=value")).collect()
+/// How a recording is read where it does not say so itself.
+#[derive(Args, Clone)]
+pub struct Reading {
+    /// Only these symbols; whatever arrives, when not given. Captured inputs need those the feed was configured with.
+    #[arg(long, value_delimiter = ',')]
+    symbols: Vec<String>,
+    /// Levels a side the books were subscribed with, where the frames do not say.
+    #[arg(long, default_value_t = 1000)]
+    book_depth: u32,
+    /// One of the venue's documented choices. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    choice: Vec<String>,
+}
+
+impl Reading {
+    /// The machine's settings: every stream.
+    pub fn settings(&self) -> Settings {
+        Settings { symbols: self.symbols.clone(), book_depth: self.book_depth, ..Settings::default() }
+    }
+
+    /// The machine's choices.
+    pub fn choices(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let split = |c: &String| c.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+        self.choice.iter().map(|c| split(c).context("--choice is written key=value")).collect()
+    }
+}
+
+/// A file of a venue's frames or of a feed's inputs.
+pub struct Recording<'a> {
+    path: &'a Path,
+    /// Whose they are.
+    pub venue: Venue,
+    /// A feed's inputs.
+    inputs: bool,
+}
+
+impl<'a> Recording<'a> {
+    /// Looks at a file: the venue is `asked`, or the one its name or its frames tell.
+    pub fn find(path: &'a Path, asked: Option<Venue>) -> anyhow::Result<Recording<'a>> {
+        let inputs = is_capture(path)?;
+        let venue = match asked {
+            Some(venue) => venue,
+            None if inputs => venue::of_name(path).context("its name does not begin with its venue's: say --venue")?,
+            None => venue::of_frames(path)?.context("no frame of it says which venue sent it: say --venue")?,
+        };
+        Ok(Recording { path, venue, inputs })
+    }
+
+    /// Plays all of it with `settings` and shows each step to `f`; frames with what REST answered in the files of
+    /// `rest`, or in those beside it. Returns the session as it is at the end, and the files of answers used.
+    pub fn play(
+        &self,
+        reading: &Reading,
+        settings: &Settings,
+        rest: &[PathBuf],
+        f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(Session, Vec<PathBuf>)> {
+        if self.inputs {
+            return Ok((self.play_inputs(reading, settings, f)?, vec![]));
+        }
+        let rest = if rest.is_empty() { answers_beside(self.path)? } else { rest.to_vec() };
+        let mut answers = Answers::default();
+        for path in &rest {
+            answers.load(path)?;
+        }
+        let machine = venues::machine(self.venue, settings, &reading.choices()?)?;
+        let mut played = Playback::new(Session::new(machine, SessionSettings::default()), answers);
+        played.all(&mut Frames::open(self.path)?, f)?;
+        Ok((played.session, rest))
+    }
+
+    /// A feed's captured inputs, each counted as a line.
+    fn play_inputs(
+        &self,
+        reading: &Reading,
+        settings: &Settings,
+        f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Session> {
+        let mut capture = CaptureReader::open(self.path)?;
+        let lines = replay::lines(self.venue, settings, &reading.choices()?, capture.shape())?;
+        let mut session = Session::with_lines(lines, SessionSettings::default());
+        let (mut out, mut number) = (Outbox::new(), 0);
+        while let Some((line, input, now)) = capture.next_input()? {
+            number += 1;
+            let bad = session.step_line(line, input, now, &mut out);
+            f(Step { line: number, now, bad: bad.as_ref(), out: &out, session: &session })?;
+            out.clear();
+        }
+        Ok(session)
+    }
+}
+
+/// Whether a file holds a feed's inputs.
+fn is_capture(path: &Path) -> anyhow::Result<bool> {
+    if path == Path::new("-") {
+        bail!("standard input cannot be read twice: name a file");
+    }
+    let mut head = [0; 8];
+    let read = open(path)?.read(&mut head)?;
+    Ok(&head[..read] == b"APINPUT1")
 }
 
 fn receive_time(text: &str) -> anyhow::Result<UnixNanos> {
@@ -150,7 +252,7 @@ fn times_beside(path: &Path) -> Option<PathBuf> {
 }
 
 /// REST exchanges beside `NAME.jsonl` (or its gzip): `NAME.rest….jsonl` and `NAME.depth_snapshot….jsonl`.
-pub fn answers_beside(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn answers_beside(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let name = path.file_name().and_then(|name| name.to_str()).context("its name is no text")?;
     let stem = name.strip_suffix(".gz").unwrap_or(name);
     let stem = stem.strip_suffix(".jsonl").unwrap_or(stem);

@@ -1,6 +1,6 @@
 //! Which venue sent a recording: by what its first frames look like.
 
-use crate::recorded::Frames;
+use super::Frames;
 use model::Venue;
 use serde_json::Value;
 use std::path::Path;
