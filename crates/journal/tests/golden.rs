@@ -119,7 +119,10 @@ fn the_document_tells_where_things_stand() {
     assert_eq!(number(mark("opened")), START.0);
     let written = Watermark::read(&folder()).unwrap().unwrap();
     let places = ["written_segment", "written_offset", "synced_segment", "synced_offset"].map(|n| number(mark(n)));
-    assert_eq!(places, [written.written.segment, written.written.offset, written.synced.segment, written.synced.offset]);
+    assert_eq!(
+        places,
+        [written.written.segment, written.written.offset, written.synced.segment, written.synced.offset]
+    );
     let cursor = |name| field("cursors/parquet", 0, "Cursor", name);
     assert_eq!(cursor("magic"), b"APJCUR01");
     assert_eq!(["segment", "offset"].map(|n| number(cursor(n))), [written.synced.segment, written.synced.offset]);
