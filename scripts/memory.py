@@ -94,7 +94,7 @@ def watch(minutes, pids):
     while True:
         for name, pid in pids.items():
             looks[name].append(rollup(pid)["Anonymous"])
-        if len(next(iter(looks.values()))) % 10 == 1:
+        if minutes and len(next(iter(looks.values()))) % 10 == 1:
             print(f"after {(time.time() - began) / 60:5.1f} min: "
                   + ", ".join(f"{name} {kib[-1]}" for name, kib in looks.items()), flush=True)
         if time.time() - began >= minutes * 60:
