@@ -142,8 +142,8 @@ fn used(folder: &Path) -> Result<u64, CaptureError> {
     Ok(entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).sum())
 }
 
-/// What a compressed file holds.
-pub(crate) fn look_through(path: &Path) -> Result<crate::FileInfo, CaptureError> {
+/// What a file holds, plain or compressed, by reading all of it. Without places to begin at.
+pub fn look_through(path: &Path) -> Result<crate::FileInfo, CaptureError> {
     let mut reader = FileReader::open(path)?;
     let mut census = Census::new(path, &reader);
     while let Some(found) = reader.advance()? {

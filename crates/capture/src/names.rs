@@ -60,6 +60,14 @@ impl Place {
     }
 }
 
+/// A time as people read it: RFC 3339 in UTC with nanoseconds.
+pub fn utc(time: UnixNanos) -> String {
+    let (seconds, ns) = (time.0 / 1_000_000_000, time.0 % 1_000_000_000);
+    let (year, month, day) = date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ns:09}Z")
+}
+
 /// The civil date of a day since the epoch (Hinnant's algorithm).
 fn date(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
@@ -124,6 +132,7 @@ mod tests {
         assert_eq!(Place::at(UnixNanos(time.0 + 1)).plain(), "20250113_03.wslog");
         assert_eq!(Place { part: 7, ..Place::at(time) }.plain(), "20250113_02_007.wslog");
         assert_eq!(Place::at(UnixNanos::ZERO).plain(), "19700101_00.wslog");
+        assert_eq!(utc(time), "2025-01-13T02:59:59.999999999Z");
         assert_eq!(Place::at(UnixNanos(u64::MAX)).plain(), "25540721_23.wslog");
         for hour in (0..24 * 366 * 60).step_by(7) {
             let place = Place { hour, part: (hour % 2000) as u32 };

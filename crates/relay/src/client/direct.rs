@@ -75,9 +75,13 @@ impl DirectSource {
             let ring = self.rings.get_mut(at);
             let follower = if self.subscription.wants_venue(ring.venue) {
                 let from = from.unwrap_or_else(|| self.subscription.start_at(ring.venue));
-                let (cursor, warning) = RingCursor::new(ring.venue, &self.subscription, from, &mut ring.index)?;
+                let (mut cursor, warning) = RingCursor::new(ring.venue, &self.subscription, from, &mut ring.index)?;
                 self.warnings.extend(warning);
-                Some(Follower { cursor, mapping: ring.mapping, run: Run::default() })
+                let mapping = ring.mapping;
+                if cursor.has_asks() {
+                    self.warnings.extend(self.rings.pass_on(&mut cursor));
+                }
+                Some(Follower { cursor, mapping, run: Run::default() })
             } else {
                 None
             };
@@ -125,6 +129,10 @@ impl DirectSource {
             told += 1;
             f(Delivery { venue, envelope, published_ns, catch_up: kind == Kind::CatchUp }, words);
         });
+        if cursor.has_asks() {
+            self.rings.pass_on(cursor);
+        }
+        let ring = self.rings.get_mut(at);
         match step {
             Ok(Step::Live { .. } | Step::Aside) => Ok(told),
             Ok(Step::Ended) => Err(ClientError::TooSlow { venue }),

@@ -267,6 +267,9 @@ impl Subscriber {
         if streaming.retry_at.is_some() || !lane.cursor.has_work() {
             return false;
         }
+        if lane.cursor.has_asks() {
+            rings.pass_on(&mut lane.cursor);
+        }
         let ring = rings.get_mut(at);
         let trouble = match encoder.next(lane, at, filter, &mut ring.index, now) {
             Ok(encoded) => {
@@ -429,9 +432,13 @@ impl Streaming {
             let ring = rings.get_mut(at);
             let lane = if self.subscription.wants_venue(ring.venue) {
                 let from = from.unwrap_or_else(|| self.subscription.start_at(ring.venue));
-                let (cursor, warning) = RingCursor::new(ring.venue, &self.subscription, from, &mut ring.index)?;
+                let (mut cursor, warning) = RingCursor::new(ring.venue, &self.subscription, from, &mut ring.index)?;
                 warnings.extend(warning);
-                Some(Lane::new(cursor, ring.mapping))
+                let mapping = ring.mapping;
+                if cursor.has_asks() {
+                    warnings.extend(rings.pass_on(&mut cursor));
+                }
+                Some(Lane::new(cursor, mapping))
             } else {
                 None
             };
