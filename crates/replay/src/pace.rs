@@ -72,8 +72,8 @@ impl Pace {
     /// Stops where it is. `last` is the time of the event told last.
     pub fn pause(&mut self, last: UnixNanos, now: Duration) {
         if !self.paused {
-            let place = self.place(now).unwrap_or(last);
-            (self.paused, self.tie) = (true, Some((place, now)));
+            self.tie = tie(self.place(now).unwrap_or(last), now);
+            self.paused = true;
         }
     }
 
@@ -89,15 +89,20 @@ impl Pace {
     /// Goes on at another speed from where it is.
     pub fn set_speed(&mut self, speed: Speed, last: UnixNanos, now: Duration) {
         if !self.paused {
-            self.tie = Some((self.place(now).unwrap_or(last), now));
+            self.tie = tie(self.place(now).unwrap_or(last), now);
         }
         self.speed = speed;
     }
 
     /// The replay was moved to this time, by a seek or a step.
     pub fn move_to(&mut self, time: UnixNanos, now: Duration) {
-        self.tie = Some((time, now));
+        self.tie = tie(time, now);
     }
+}
+
+/// Nothing is known of a time before the first event.
+fn tie(time: UnixNanos, now: Duration) -> Option<(UnixNanos, Duration)> {
+    (time != UnixNanos::ZERO).then_some((time, now))
 }
 
 #[cfg(test)]
@@ -148,6 +153,10 @@ mod tests {
         pace.set_speed(Speed::Times(1.0), at(5000), ms(70));
         assert_eq!(pace.due(at(5040), ms(70)), Due::In(ms(40)));
         pace.pause(at(5000), ms(80));
+        let mut held = Pace::new(Speed::Times(1.0));
+        held.pause(UnixNanos::ZERO, ms(0));
+        held.resume(ms(100));
+        assert_eq!(held.due(at(0), ms(100)), Due::Now, "paused before the first event, it begins with it");
         pace.move_to(at(1000), ms(90));
         pace.set_speed(Speed::Times(2.0), at(1000), ms(95));
         pace.resume(ms(100));

@@ -150,11 +150,16 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Gives an order and waits until it is obeyed; of a step, until it is over.
-    pub fn order(&self, command: Command) -> Result<Status, OrderError> {
+    /// Gives an order; what comes is its answer, once it is obeyed or refused (in words).
+    pub fn give(&self, command: Command) -> Result<Receiver<Result<Status, String>>, Over> {
         let (answer, answers) = channel();
         self.orders.send(Order { command, answer }).map_err(|_| Over)?;
-        answers.recv().map_err(|_| Over)?.map_err(OrderError::Refused)
+        Ok(answers)
+    }
+
+    /// Gives an order and waits until it is obeyed; of a step, until it is over.
+    pub fn order(&self, command: Command) -> Result<Status, OrderError> {
+        self.give(command)?.recv().map_err(|_| Over)?.map_err(OrderError::Refused)
     }
 
     /// How it stands.
