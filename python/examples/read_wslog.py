@@ -40,6 +40,6 @@ if __name__ == "__main__":
     for path in sys.argv[1:]:
         try:
             for time, mono, number, connection, kind, direction, body in entries(load(path)):
-                print(time, connection, direction, kind, body.decode("utf-8", "backslashreplace"))
+                print(time, connection, direction, kind, body.decode("utf-8", "backslashreplace").replace("\n", "\\n"))
         except ValueError as problem:
             sys.exit(f"{path}: {problem}")

@@ -44,9 +44,7 @@ impl Source {
     /// Appends what comes next; 0 at the end.
     pub fn fill(&mut self, path: &Path, to: &mut Vec<u8>) -> Result<usize, CaptureError> {
         match self {
-            Source::Plain(file) => {
-                file.take(READ as u64).read_to_end(to).map_err(CaptureError::io(path))
-            }
+            Source::Plain(file) => file.take(READ as u64).read_to_end(to).map_err(CaptureError::io(path)),
             Source::Packed(unpack) => unpack.fill(to),
         }
     }
