@@ -20,6 +20,17 @@ struct Status {
     roles: Vec<RoleStatus>,
     rings: Vec<RingStatus>,
     journal: Option<JournalStatus>,
+    replays: Vec<ReplayStatus>,
+}
+
+/// Rings of a replay, which lie apart from the live ones.
+#[derive(Serialize)]
+struct ReplayStatus {
+    name: String,
+    /// What is replayed.
+    of: String,
+    /// Whether somebody writes them.
+    running: bool,
 }
 
 /// The journal as its watermark tells it.
@@ -106,7 +117,9 @@ fn gather(config: &Config) -> Status {
     });
     let rings = rings(config, now);
     let journal = journal(config, &rings, now);
-    Status { roles: roles.collect(), rings, journal }
+    let shown = |(name, of, running)| ReplayStatus { name, of, running };
+    let replays = crate::replay::replays(config).into_iter().map(shown).collect();
+    Status { roles: roles.collect(), rings, journal, replays }
 }
 
 impl JournalStatus {
@@ -216,6 +229,9 @@ fn print(status: &Status) {
         let state = if r.alive { "up" } else { "DEAD" };
         let place = r.listen.as_deref().or(r.metrics.as_deref()).unwrap_or("");
         println!("{:<18} {state:<5} pid {:<8} {:>7} s  {place}", r.role, r.pid, r.up_s);
+    }
+    for r in &status.replays {
+        println!("REPLAY {:<11} {:<9} {}", r.name, if r.running { "running" } else { "over" }, r.of);
     }
     for r in &status.rings {
         if let Some(problem) = &r.problem {

@@ -22,8 +22,7 @@ fn market(venue: Venue) -> Vec<Row> {
 }
 
 fn client(folder: &Path, from: Start) -> Client {
-    let subscription =
-        Subscription { venues: vec![], symbols: vec![], types: vec![], from, slow: Slow::Skip, heartbeats: true };
+    let subscription = Subscription { from, slow: Slow::Skip, heartbeats: true, ..Subscription::default() };
     Client::open(relay::Source::Rings(folder.to_owned()), subscription, ClientOptions::default()).unwrap()
 }
 

@@ -19,6 +19,11 @@ use std::{
 };
 use venues::{Input, Session, SessionSettings, Settings};
 
+/// Levels a side where nothing says how many.
+const BOOK_DEPTH: u32 = 1000;
+/// The epoch of a replay where none is asked for.
+const EPOCH: u64 = 1;
+
 /// Frames go through the venue's machine meanwhile, so that the answers recorded beside them stand where the machine
 /// was given them; a replay then tells what `decode` tells.
 #[derive(Args)]
@@ -42,17 +47,35 @@ pub struct ImportArgs {
     #[arg(long, value_delimiter = ',')]
     symbols: Vec<String>,
     /// Levels a side the books were subscribed with, where the frames do not say.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = BOOK_DEPTH)]
     book_depth: u32,
     /// One of the venue's documented choices. May be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     choice: Vec<String>,
     /// The epoch in the records of a replay.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = EPOCH)]
     epoch: u64,
     /// Print JSON: one object a file.
     #[arg(long)]
     json: bool,
+}
+
+/// Makes captures of a recording with all choices left open; the folder of its venue.
+pub fn plainly(path: &Path, venue: Option<Venue>, to: &Path) -> anyhow::Result<PathBuf> {
+    let args = ImportArgs {
+        files: vec![],
+        venue,
+        to: None,
+        rest: vec![],
+        raw: false,
+        symbols: vec![],
+        book_depth: BOOK_DEPTH,
+        choice: vec![],
+        epoch: EPOCH,
+        json: false,
+    };
+    let (venue, _) = import(path, to, &args).with_context(|| path.display().to_string())?;
+    Ok(to.join(venue.name()))
 }
 
 /// Runs the subcommand.

@@ -21,12 +21,18 @@ pub struct Lines<W: Write> {
     out: W,
     encoder: json::Encoder,
     left_out: u64,
+    prompt: bool,
 }
 
 impl<W: Write> Lines<W> {
     /// Writes lines to `out`.
     pub fn new(out: W) -> Lines<W> {
-        Lines { out, encoder: json::Encoder::new(), left_out: 0 }
+        Lines { out, encoder: json::Encoder::new(), left_out: 0, prompt: false }
+    }
+
+    /// Whoever reads along sees each event at once.
+    pub fn prompt(self, prompt: bool) -> Lines<W> {
+        Lines { prompt, ..self }
     }
 }
 
@@ -59,7 +65,7 @@ impl<W: Write + Send> Sink for Lines<W> {
     }
 
     fn event(&mut self, _time: UnixNanos, _wall: UnixNanos) -> Result<(), ReplayError> {
-        Ok(())
+        if self.prompt { self.out.flush().map_err(failed) } else { Ok(()) }
     }
 
     fn end(&mut self) -> Result<(), ReplayError> {
@@ -90,6 +96,7 @@ pub struct Batches<W: Write> {
     looked: [(u64, u64); 64],
     time: UnixNanos,
     bytes: Vec<u8>,
+    prompt: bool,
 }
 
 impl<W: Write> Batches<W> {
@@ -104,7 +111,13 @@ impl<W: Write> Batches<W> {
             looked: [(0, 0); 64],
             time: UnixNanos::ZERO,
             bytes: vec![],
+            prompt: false,
         }
+    }
+
+    /// Whoever reads along sees each event at once.
+    pub fn prompt(self, prompt: bool) -> Batches<W> {
+        Batches { prompt, ..self }
     }
 
     fn finish(&mut self) -> Result<(), ReplayError> {
@@ -153,7 +166,8 @@ impl<W: Write + Send> Sink for Batches<W> {
     }
 
     fn event(&mut self, _time: UnixNanos, _wall: UnixNanos) -> Result<(), ReplayError> {
-        self.finish()
+        self.finish()?;
+        if self.prompt { self.out.flush().map_err(failed) } else { Ok(()) }
     }
 
     fn end(&mut self) -> Result<(), ReplayError> {
