@@ -78,13 +78,11 @@ memory: build ## measure five feeds with 250 deep books and the relay (at most 6
 	@python3 scripts/memory.py $(PROGRAM) --most 65536
 	@python3 scripts/memory.py $(PROGRAM) --full
 
-<<<<<<< HEAD
 power: ## cut the power under the journal 200 times, and stall its disk for 10 s (a file system of our own; needs root)
 	@ALPHAPULSE_TEST_CUTS=200 ALPHAPULSE_TEST_STALL_MS=10000 cargo test --locked -p journal --test power -- --nocapture
-=======
+
 flat: build ## watch five feeds with 50 deep books each for an hour and a half: KiB an instrument, and whether it grows
 	@python3 scripts/memory.py $(PROGRAM) --each --instruments 50 --rate 200 --seconds 1800 --watch 60 --each-most 300 --growth 1024
->>>>>>> b5speed
 
 books: ## the book against the plain one for 10^8 random updates (a minute or so)
 	@cargo run --release --locked -p book --example long -- 100000000

@@ -104,6 +104,9 @@ impl Playback {
     }
 }
 
+/// Levels a side where nothing says how many.
+const BOOK_DEPTH: u32 = 1000;
+
 /// How a recording is read where it does not say so itself.
 #[derive(Args, Clone)]
 pub struct Reading {
@@ -111,11 +114,17 @@ pub struct Reading {
     #[arg(long, value_delimiter = ',')]
     symbols: Vec<String>,
     /// Levels a side the books were subscribed with, where the frames do not say.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = BOOK_DEPTH)]
     book_depth: u32,
     /// One of the venue's documented choices. May be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     choice: Vec<String>,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading { symbols: vec![], book_depth: BOOK_DEPTH, choice: vec![] }
+    }
 }
 
 impl Reading {

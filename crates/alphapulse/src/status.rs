@@ -26,6 +26,17 @@ struct Status {
     rings: Vec<RingStatus>,
     books: Vec<VenueBooks>,
     journal: Option<JournalStatus>,
+    replays: Vec<ReplayStatus>,
+}
+
+/// Rings of a replay, which lie apart from the live ones.
+#[derive(Serialize)]
+struct ReplayStatus {
+    name: String,
+    /// What is replayed.
+    of: String,
+    /// Whether somebody writes them.
+    running: bool,
 }
 
 #[derive(Serialize)]
@@ -77,7 +88,9 @@ fn gather(config: &Config) -> Status {
     });
     let rings = rings(config, now);
     let journal = journal::gather(config, &rings, now);
-    Status { roles: roles.collect(), books: books::gather(config, UnixNanos(now)), rings, journal }
+    let shown = |(name, of, running)| ReplayStatus { name, of, running };
+    let replays = crate::replay::replays(config).into_iter().map(shown).collect();
+    Status { roles: roles.collect(), books: books::gather(config, UnixNanos(now)), rings, journal, replays }
 }
 
 fn rings(config: &Config, now: u64) -> Vec<RingStatus> {
@@ -132,6 +145,9 @@ fn print(status: &Status) {
         let state = if r.alive { "up" } else { "DEAD" };
         let place = r.listen.as_deref().or(r.metrics.as_deref()).unwrap_or("");
         println!("{:<18} {state:<5} pid {:<8} {:>7} s  {place}", r.role, r.pid, r.up_s);
+    }
+    for r in &status.replays {
+        println!("REPLAY {:<11} {:<9} {}", r.name, if r.running { "running" } else { "over" }, r.of);
     }
     for r in &status.rings {
         if let Some(problem) = &r.problem {

@@ -18,6 +18,9 @@ use std::{
 };
 use venues::{Input, Session, SessionSettings};
 
+/// The epoch of a replay where none is asked for.
+const EPOCH: u64 = 1;
+
 /// Frames go through the venue's machine meanwhile, so that the answers recorded beside them stand where the machine
 /// was given them; a replay then tells what `decode` tells.
 #[derive(Args)]
@@ -40,11 +43,27 @@ pub struct ImportArgs {
     #[command(flatten)]
     reading: Reading,
     /// The epoch in the records of a replay.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = EPOCH)]
     epoch: u64,
     /// Print JSON: one object a file.
     #[arg(long)]
     json: bool,
+}
+
+/// Makes captures of a recording with all choices left open; the folder of its venue.
+pub fn plainly(path: &Path, venue: Option<Venue>, to: &Path) -> anyhow::Result<PathBuf> {
+    let args = ImportArgs {
+        files: vec![],
+        venue,
+        to: None,
+        rest: vec![],
+        raw: false,
+        reading: Reading::default(),
+        epoch: EPOCH,
+        json: false,
+    };
+    let (venue, _) = import(path, to, &args).with_context(|| path.display().to_string())?;
+    Ok(to.join(venue.name()))
 }
 
 /// Runs the subcommand.
