@@ -127,6 +127,8 @@ impl Watch {
         total("recorder_repeated_total", "Records of a ring that the journal had already.", stats.repeated);
         total("recorder_groups_total", "Groups written and synced.", stats.groups);
         gauge("recorder_spill_bytes", "Bytes of records that wait for the journal.", stats.spill_bytes);
+        let lag = usize::try_from(stats.ring_lag_slots).unwrap_or(usize::MAX);
+        gauge("recorder_ring_lag_slots", "Ring slots that were not drained yet at the last look.", lag);
         gauge("recorder_spill_full", "1 while the rings are not drained for want of memory.", stats.spill_full.into());
         let quantiles = [(&stats.durable_ns, "recorder_durable_ns"), (&stats.sync_ns, "recorder_group_ns")];
         for ((median, p99), name) in quantiles {
