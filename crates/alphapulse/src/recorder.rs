@@ -85,15 +85,9 @@ impl Watch {
     fn look(&mut self, stats: &Stats, sink: Option<SinkStats>) {
         self.show(stats);
         let before = std::mem::replace(&mut self.disk, stats.disk);
-        match (before, stats.disk) {
-            (before, now) if before == now => {}
-            (_, DiskState::Stalled) => tracing::error!(
-                spill_bytes = stats.spill_bytes,
-                "the journal's disk has not answered for more than a second; records wait in memory, readers of the \
-                 rings do not notice"
-            ),
-            (DiskState::Stalled, DiskState::Good) => tracing::info!("the journal's disk answers again"),
-            _ => {}
+        // That it begins, the journal says itself.
+        if (before, stats.disk) == (DiskState::Stalled, DiskState::Good) {
+            tracing::info!("the journal's disk answers again");
         }
         if std::mem::replace(&mut self.spill_full, stats.spill_full) != stats.spill_full {
             if stats.spill_full {
