@@ -253,6 +253,34 @@ fn nothing_acknowledged_is_ever_lost() {
     }
 }
 
+#[test]
+fn the_comparison_finds_what_is_wrong() {
+    let story = |records: &[(u64, u64)]| {
+        let named = records.iter().map(|(sequence, content)| ((7, *sequence), *content)).collect();
+        Story { records: BTreeMap::from([(Venue::Kraken, named)]), ..Story::default() }
+    };
+    let ring = story(&[(1, 10), (2, 20), (3, 30), (4, 40)]);
+    let promised = BTreeMap::from([(Venue::Kraken, vec![(7, 2), (7, 3)])]);
+    let faults = |journal: &Story| compare(journal, &ring, &promised);
+    assert_eq!(faults(&ring), Faults::default());
+    let unwritten = story(&[(1, 10), (2, 20), (3, 30)]);
+    assert_eq!(faults(&unwritten), Faults { unnamed: 1, ..Faults::default() }, "not promised, but not named either");
+    // Two promises hang on the second record, one of them by its own name.
+    let lost = story(&[(1, 10), (3, 30), (4, 40)]);
+    assert_eq!(faults(&lost), Faults { lost: 2, unnamed: 1, ..Faults::default() });
+    let twice = story(&[(1, 10), (2, 20), (2, 20), (3, 30), (4, 40)]);
+    assert_eq!(faults(&twice), Faults { twice: 1, ..Faults::default() });
+    let reordered = story(&[(2, 20), (1, 10), (3, 30), (4, 40)]);
+    assert_eq!(faults(&reordered), Faults { reordered: 1, ..Faults::default() });
+    let changed = story(&[(1, 10), (2, 21), (3, 30), (4, 40)]);
+    assert_eq!(faults(&changed), Faults { changed: 1, ..Faults::default() });
+    let mut named = unwritten;
+    named.overruns.insert(Venue::Kraken, vec![(7, 4, 4)]);
+    assert_eq!(faults(&named), Faults::default());
+    named.overruns.insert(Venue::Kraken, vec![(7, 3, 4)]);
+    assert_eq!(faults(&named), Faults { contradicted: 1, ..Faults::default() });
+}
+
 /// Waits until the recorder has what the rings have, and the feeds have told late what they missed.
 fn settle(plant: &Plant) {
     thread::sleep(Duration::from_secs(2));
