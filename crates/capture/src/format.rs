@@ -141,6 +141,8 @@ kinds! {
     Clock = 10, "clock";
     /// The run ended in order.
     End = 11, "end";
+    /// A consumer asked for an instrument's book.
+    Snapshot = 12, "snapshot";
     /// How the run is set up: first in every file.
     Run = 32, "run";
     /// A REST request: number, method, path and the names of its headers.

@@ -63,6 +63,10 @@ fn encode_rare(input: &Input<'_>, body: &mut Vec<u8>) -> Kind {
             }
         }
         Input::Timer => Kind::Timer,
+        Input::Snapshot(instrument) => {
+            body.extend_from_slice(&instrument.0.to_le_bytes());
+            Kind::Snapshot
+        }
         Input::Disconnected(reason, why) => {
             body.push(reason.code());
             body.extend_from_slice(why.as_bytes());
@@ -186,6 +190,7 @@ fn decode_rare<'a>(kind: Kind, body: &'a [u8], memory: &'a mut Memory) -> Option
             Input::Response(id, Reply::Failed(b.rest()?))
         }
         Kind::Timer => Input::Timer,
+        Kind::Snapshot => Input::Snapshot(InstrumentId(b.u32()?)),
         Kind::Disconnected => {
             let reason = Reason::from_code(b.u8()?)?;
             Input::Disconnected(reason, b.rest()?)
@@ -321,6 +326,7 @@ mod tests {
             Input::Response(RequestId(4), http(200, b"", None)),
             Input::Response(RequestId(5), Reply::Failed("unreachable")),
             Input::Timer,
+            Input::Snapshot(InstrumentId(5)),
             Input::Disconnected(Reason::Timeout, "silent for 5 s"),
             Input::Clock(UnixNanos(99)),
             Input::End(Reason::Shutdown),

@@ -4,6 +4,7 @@
 //! they are then into the table of latest values. One thread, one page: everything that can wake it is in `Feed::turn`. On the good path there is no allocation, no lock and no log
 //! line. Connections are in `links`, their replacement before the venue cuts them in `renew`.
 
+mod ask;
 mod link;
 mod links;
 mod memory;
@@ -53,6 +54,8 @@ pub struct Feed {
     connections: Budget,
     rng: fastrand::Rng,
     tls: TlsClient,
+    /// Where consumers ask for snapshots; `None` where that could not be opened.
+    door: Option<ask::Door>,
     links: Vec<Link>,
     renew_after: Option<Duration>,
     stop: Stop,
@@ -94,6 +97,10 @@ impl Feed {
         session_settings.refresh_records = session_settings.refresh_records.min(writer.capacity() / 4);
         let session = Session::with_lines(lines, session_settings);
         let capture = begin_capture(&options, &session, session_settings, epoch, UnixNanos(clock.now()))?;
+        let door = ask::Door::open(ask::path(directory.path(), name), stop.waker.clone());
+        let door = door
+            .inspect_err(|e| tracing::warn!(venue = name, "nobody can ask for snapshots: {e}; they come in their turn"))
+            .ok();
         let mut feed = Feed {
             session,
             out: Outbox::new(),
@@ -115,6 +122,7 @@ impl Feed {
             writer,
             table,
             rest,
+            door,
             tls,
             stop,
             capture,
@@ -211,6 +219,7 @@ impl Feed {
     fn turn(&mut self) -> Result<(), FeedError> {
         if std::mem::take(&mut self.rang) {
             self.stop.waker.clear();
+            self.take_demands()?;
         }
         let now = self.now();
         for line in 0..self.links.len() {
@@ -233,6 +242,29 @@ impl Feed {
             capture.hand_over(now);
         }
         self.sleep();
+        Ok(())
+    }
+
+    /// What consumers asked for since. A book that waits to be told already needs no other input.
+    fn take_demands(&mut self) -> Result<(), FeedError> {
+        while let Some(asked) = self.door.as_ref().and_then(ask::Door::take) {
+            let now = self.now();
+            let named: Vec<_> = asked.symbols.iter().map(|symbol| self.session.named(symbol)).collect();
+            if let Some(unknown) = named.iter().position(Vec::is_empty).filter(|_| named.iter().all(Vec::is_empty)) {
+                let words = format!("no instrument of {} is called {:?}", self.options.venue, asked.symbols[unknown]);
+                asked.answer(Err(words));
+                continue;
+            }
+            let mut ids: Vec<_> = named.into_iter().flatten().filter(|id| self.session.has_live_book(*id)).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            for id in &ids {
+                if !self.session.is_asked_for(*id) {
+                    self.step(0, Input::Snapshot(*id), now)?;
+                }
+            }
+            asked.answer(Ok(ids.len()));
+        }
         Ok(())
     }
 
