@@ -78,6 +78,9 @@ memory: build ## measure five feeds with 250 deep books and the relay (at most 6
 	@python3 scripts/memory.py $(PROGRAM) --most 65536
 	@python3 scripts/memory.py $(PROGRAM) --full
 
+captures: ## kill the writer of a raw capture 1,000 times (some minutes)
+	@ALPHAPULSE_TEST_KILLS=1000 cargo test --release --locked -p capture --test killed -- --nocapture
+
 power: ## cut the power under the journal 200 times, and stall its disk for 10 s (a file system of our own; needs root)
 	@ALPHAPULSE_TEST_CUTS=200 ALPHAPULSE_TEST_STALL_MS=10000 cargo test --locked -p journal --test power -- --nocapture
 

@@ -9,6 +9,7 @@
 mod bare;
 pub mod bars;
 pub mod books;
+mod capture;
 pub mod clock;
 mod e2e;
 mod fanout;
@@ -95,6 +96,9 @@ pub enum BenchError {
     /// The feed.
     #[error(transparent)]
     Feed(#[from] Box<feed::FeedError>),
+    /// A raw capture.
+    #[error(transparent)]
+    Capture(#[from] Box<::capture::CaptureError>),
     /// A subscriber.
     #[error(transparent)]
     Client(#[from] Box<relay::ClientError>),
@@ -130,7 +134,7 @@ macro_rules! boxed {
         })+
     };
 }
-boxed!(::ring::table::TableError, feed::FeedError, relay::ClientError, relay::ServerError);
+boxed!(::capture::CaptureError, ::ring::table::TableError, feed::FeedError, relay::ClientError, relay::ServerError);
 
 impl BenchError {
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> BenchError {
@@ -139,7 +143,7 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 9] = ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady"];
+pub const PARTS: [&str; 10] = ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady", "capture"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
@@ -161,6 +165,7 @@ fn measure(part: &str, options: &Options, report: &mut Report) -> Result<(), Ben
         "steady" => steady::measure(options, report),
         "ring" => ring::measure(options, report),
         "table" => table::measure(options, report),
+        "capture" => capture::measure(options, report),
         other => Err(BenchError::UnknownPart { part: other.to_owned() }),
     }
 }
