@@ -14,6 +14,7 @@ mod e2e;
 mod fanout;
 mod fixed_order;
 pub mod frames;
+mod journal;
 pub mod machine;
 mod pairs;
 mod parse;
@@ -101,6 +102,9 @@ pub enum BenchError {
     /// The relay.
     #[error(transparent)]
     Relay(#[from] Box<relay::ServerError>),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] Box<::journal::JournalError>),
     /// The operating system.
     #[error("failed to {what}: {source}")]
     System {
@@ -130,7 +134,7 @@ macro_rules! boxed {
         })+
     };
 }
-boxed!(::ring::table::TableError, feed::FeedError, relay::ClientError, relay::ServerError);
+boxed!(::ring::table::TableError, feed::FeedError, relay::ClientError, relay::ServerError, ::journal::JournalError);
 
 impl BenchError {
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> BenchError {
@@ -139,7 +143,8 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 9] = ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady"];
+pub const PARTS: [&str; 10] =
+    ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady", "journal"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
@@ -161,6 +166,7 @@ fn measure(part: &str, options: &Options, report: &mut Report) -> Result<(), Ben
         "steady" => steady::measure(options, report),
         "ring" => ring::measure(options, report),
         "table" => table::measure(options, report),
+        "journal" => journal::measure(options, report),
         other => Err(BenchError::UnknownPart { part: other.to_owned() }),
     }
 }
