@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory books table fuzz loom miri clean
+.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory journal books table fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -70,6 +70,10 @@ soak: build ## 20 minutes of more than 100,000 frames a second
 memory: build ## measure five feeds with 250 deep books and the relay (at most 64 MiB)
 	@python3 scripts/memory.py $(PROGRAM) --most 65536
 	@python3 scripts/memory.py $(PROGRAM) --full
+
+journal: ## flip each bit of a 1 MiB segment, kill its writer 1,000 times, 2,400 lives on a simulated disk (minutes)
+	@ALPHAPULSE_TEST_FLIPS_BYTES=1048576 ALPHAPULSE_TEST_JOURNAL_KILLS=1000 ALPHAPULSE_TEST_JOURNAL_LIVES=300 \
+	  cargo test --release --locked -p journal --lib --test killed --test simulated_disk -- --nocapture
 
 books: ## the book against the plain one for 10^8 random updates (a minute or so)
 	@cargo run --release --locked -p book --example long -- 100000000

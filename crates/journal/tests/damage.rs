@@ -231,6 +231,16 @@ fn a_damaged_first_page_hides_nothing() {
 }
 
 #[test]
+fn a_journal_keeps_its_name_when_the_last_page_and_the_checkpoint_are_damaged() {
+    let disk = long();
+    let last = held(&disk).last().unwrap().place.segment;
+    disk.edit(&format!("{last:010}.seg"), |bytes| bytes[30] ^= 1);
+    disk.edit("checkpoint", |bytes| bytes.fill(0));
+    let (writer, _) = open_on(&disk, 1000);
+    assert_eq!(writer.journal(), at(0).0);
+}
+
+#[test]
 fn without_checkpoint_or_watermark_a_journal_is_found_all_the_same() {
     let disk = long();
     let batches = held(&disk);
