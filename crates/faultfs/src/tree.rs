@@ -322,6 +322,8 @@ fn set(names: &mut Names, change: &Change) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may")]
+
     use super::*;
 
     const BIRTH: Birth = Birth { mode: 0o755, uid: 0, gid: 0, now: SystemTime::UNIX_EPOCH };

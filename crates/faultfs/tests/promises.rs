@@ -1,5 +1,7 @@
 //! Each promise of the file system, kept through the kernel: real calls on a real mount, by this and other processes.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
