@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory journal books table fuzz loom miri clean
+.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory journal power books table fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -74,6 +74,9 @@ memory: build ## measure five feeds with 250 deep books and the relay (at most 6
 journal: ## flip each bit of a 1 MiB segment, kill its writer 1,000 times, 2,400 lives on a simulated disk (minutes)
 	@ALPHAPULSE_TEST_FLIPS_BYTES=1048576 ALPHAPULSE_TEST_JOURNAL_KILLS=1000 ALPHAPULSE_TEST_JOURNAL_LIVES=300 \
 	  cargo test --release --locked -p journal --lib --test killed --test simulated_disk -- --nocapture
+
+power: ## cut the power under the journal 200 times, and stall its disk for 10 s (a file system of our own; needs root)
+	@ALPHAPULSE_TEST_CUTS=200 ALPHAPULSE_TEST_STALL_MS=10000 cargo test --locked -p journal --test power -- --nocapture
 
 books: ## the book against the plain one for 10^8 random updates (a minute or so)
 	@cargo run --release --locked -p book --example long -- 100000000
