@@ -143,8 +143,7 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 10] =
-    ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady", "journal"];
+pub const PARTS: [&str; 10] = ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady", "journal"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
