@@ -48,6 +48,12 @@ pub struct Config {
     pub relay: Relay,
     /// Other machines whose rings are repeated here, by a name of your choice.
     pub bridge: BTreeMap<String, BridgeConfig>,
+    /// The recorder: from the rings into the journal.
+    pub recorder: Recorder,
+    /// The journal.
+    pub journal: Journal,
+    /// The Parquet files made of the journal.
+    pub parquet: Parquet,
     /// The gateway.
     pub gateway: Gateway,
     /// Metrics of each process.
@@ -74,6 +80,10 @@ pub struct Paths {
     pub rings: PathBuf,
     /// Folder of what must survive a restart.
     pub state: PathBuf,
+    /// Folder of the journal; empty: `journal` in the state folder.
+    pub journal: PathBuf,
+    /// Folder of the Parquet files; empty: `parquet` in the state folder.
+    pub parquet: PathBuf,
 }
 
 /// Logs go to standard error.
@@ -128,6 +138,45 @@ pub struct RelayTcp {
     pub token_file: PathBuf,
     /// Seconds a client's machine may leave bytes unacknowledged, or take none, before it is given up.
     pub dead_after_s: u32,
+}
+
+/// The recorder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recorder {
+    /// Whether `up` starts it.
+    pub enabled: bool,
+    /// Microseconds in which records are collected for one sync; 0: each round of draining is synced by itself.
+    pub window_us: u64,
+    /// MiB of records that wait in memory while the disk is slow, before the rings are left to overwrite them.
+    pub spill_mib: usize,
+}
+
+/// The journal. The oldest segments go when it has more bytes or age than this, but none that a sink still needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// MiB of a segment.
+    pub segment_mib: u64,
+    /// MiB kept, at least; 0: without bound.
+    pub retain_mib: u64,
+    /// Hours kept, at least; 0: without bound.
+    pub retain_hours: u64,
+    /// Whether the bounds hold even where a sink still needs what would go: it then misses that, which is said.
+    pub retain_force: bool,
+}
+
+/// The Parquet files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parquet {
+    /// Whether they are made.
+    pub enabled: bool,
+    /// A part of an hour is whole, and can be queried, so many seconds after its first record at the latest; in the demo
+    /// 10 at most.
+    pub part_s: u32,
+    /// Level of zstd, 1 to 22.
+    pub zstd_level: i32,
 }
 
 /// One other machine.
@@ -326,11 +375,16 @@ impl Default for Config {
             paths: Paths {
                 rings: PathBuf::from("/dev/shm/alphapulse"),
                 state: state.unwrap_or_else(std::env::temp_dir).join("alphapulse"),
+                journal: PathBuf::new(),
+                parquet: PathBuf::new(),
             },
             log: Log::default(),
             ring: Ring::default(),
             relay: Relay::default(),
             bridge: BTreeMap::new(),
+            recorder: Recorder::default(),
+            journal: Journal::default(),
+            parquet: Parquet::default(),
             gateway: Gateway::default(),
             metrics: Metrics::default(),
             capture: CaptureConfig::default(),
@@ -393,6 +447,21 @@ impl Default for RelayTcp {
             token_file: PathBuf::new(),
             dead_after_s: relay::DEAD_AFTER_DEFAULT.as_secs() as u32,
         }
+    }
+}
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder { enabled: true, window_us: 1000, spill_mib: 64 }
+    }
+}
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal { segment_mib: 64, retain_mib: 8192, retain_hours: 0, retain_force: false }
+    }
+}
+impl Default for Parquet {
+    fn default() -> Parquet {
+        Parquet { enabled: true, part_s: 60, zstd_level: 1 }
     }
 }
 impl Default for BridgeConfig {
@@ -565,6 +634,46 @@ impl RelayTcp {
     }
 }
 
+impl Recorder {
+    fn check(&self) -> anyhow::Result<()> {
+        if self.window_us > 1_000_000 {
+            bail!("recorder.window_us must be at most 1000000 (a second), it is {}", self.window_us);
+        }
+        if !(1..=65_536).contains(&self.spill_mib) {
+            bail!("recorder.spill_mib must be 1 to 65536, it is {}", self.spill_mib);
+        }
+        Ok(())
+    }
+}
+
+impl Journal {
+    fn check(&self) -> anyhow::Result<()> {
+        if !(1..=4096).contains(&self.segment_mib) {
+            bail!("journal.segment_mib must be 1 to 4096, it is {}", self.segment_mib);
+        }
+        if self.retain_mib != 0 && self.retain_mib < 3 * self.segment_mib {
+            bail!(
+                "journal.retain_mib must be 0 or at least three segments of {} MiB, it is {}",
+                self.segment_mib,
+                self.retain_mib
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Parquet {
+    fn check(&self) -> anyhow::Result<()> {
+        if !(1..=3600).contains(&self.part_s) {
+            bail!("parquet.part_s must be 1 to 3600, it is {}", self.part_s);
+        }
+        if !(1..=22).contains(&self.zstd_level) {
+            bail!("parquet.zstd_level must be 1 to 22, it is {}", self.zstd_level);
+        }
+        Ok(())
+    }
+}
+
 impl ConsolidatedConfig {
     fn check(&self) -> anyhow::Result<()> {
         self.groups()?;
@@ -625,10 +734,21 @@ impl Config {
 
     /// The folder of the captures.
     pub fn capture_folder(&self) -> PathBuf {
-        if self.capture.path.as_os_str().is_empty() {
-            return self.paths.state.join("capture");
-        }
-        self.capture.path.clone()
+        self.in_state(&self.capture.path, "capture")
+    }
+
+    /// The folder of the journal.
+    pub fn journal_folder(&self) -> PathBuf {
+        self.in_state(&self.paths.journal, "journal")
+    }
+
+    /// The folder of the Parquet files.
+    pub fn parquet_folder(&self) -> PathBuf {
+        self.in_state(&self.paths.parquet, "parquet")
+    }
+
+    fn in_state(&self, path: &Path, name: &str) -> PathBuf {
+        if path.as_os_str().is_empty() { self.paths.state.join(name) } else { path.to_owned() }
     }
 
     /// A venue's section, by its name.
@@ -657,6 +777,9 @@ impl Config {
         }
         self.capture.check()?;
         self.relay.tcp.check()?;
+        self.recorder.check()?;
+        self.journal.check()?;
+        self.parquet.check()?;
         self.consolidated.check()?;
         for (name, bridge) in &self.bridge {
             bridge.check(name)?;
@@ -881,6 +1004,11 @@ mod tests {
             ("consolidated.fees.kraken=\"10000\"", "between -10000 and 10000"),
             ("consolidated.fees.kraken=7.5", "expected a string"),
             ("consolidated.fee.kraken=\"1\"", "did you mean `fees`?"),
+            ("recorder.window_us=2000000", "at most 1000000"),
+            ("recorder.spil_mib=1", "did you mean `spill_mib`?"),
+            ("journal.segment_mib=0", "1 to 4096"),
+            ("journal.retain_mib=100", "three segments of 64 MiB"),
+            ("parquet.zstd_level=40", "1 to 22"),
             ("capture.keep_bytes=1000", "capture.keep_bytes must be 0 or at least 16777216"),
             ("capture.enable=false", "did you mean `enabled`?"),
             ("gateway.listn=1", "did you mean `listen`?"),

@@ -11,6 +11,7 @@ mod decode;
 mod doctor;
 mod metrics;
 mod recorded;
+mod recorder;
 mod roles;
 mod run_dir;
 mod signals;
@@ -58,6 +59,8 @@ enum Command {
     Relay,
     /// Repeat another machine's rings here, as its section [bridge.NAME] says.
     Bridge(bridge::BridgeArgs),
+    /// Run the recorder: everything the rings carry into the journal, and from there into Parquet files.
+    Recorder,
     /// Run the gateway: JSON over WebSocket.
     Gateway,
     /// Run one venue's emulator. Everything it serves is simulated.
@@ -145,6 +148,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Feed(args) => roles::feed(&config, &args),
         Command::Relay => roles::relay(&config),
         Command::Bridge(args) => bridge::run(&config, &args),
+        Command::Recorder => recorder::run(&config),
         Command::Gateway => roles::gateway(&config),
         Command::Emulator(args) => roles::emulator(&config, &args),
         Command::Book(args) => book::run(&config, &args),
