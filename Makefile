@@ -81,6 +81,10 @@ memory: build ## measure five feeds with 250 deep books and the relay (at most 6
 captures: ## kill the writer of a raw capture 1,000 times (some minutes)
 	@ALPHAPULSE_TEST_KILLS=1000 cargo test --release --locked -p capture --test killed -- --nocapture
 
+journal: ## flip each bit of a 1 MiB segment, kill its writer 1,000 times, 2,400 lives on a simulated disk (minutes)
+	@ALPHAPULSE_TEST_FLIPS_BYTES=1048576 ALPHAPULSE_TEST_JOURNAL_KILLS=1000 ALPHAPULSE_TEST_JOURNAL_LIVES=300 \
+	  cargo test --release --locked -p journal --lib --test killed --test simulated_disk -- --nocapture
+
 power: ## cut the power under the journal 200 times, and stall its disk for 10 s (a file system of our own; needs root)
 	@ALPHAPULSE_TEST_CUTS=200 ALPHAPULSE_TEST_STALL_MS=10000 cargo test --locked -p journal --test power -- --nocapture
 

@@ -15,6 +15,7 @@ mod e2e;
 mod fanout;
 mod fixed_order;
 pub mod frames;
+mod journal;
 pub mod machine;
 mod pairs;
 mod parse;
@@ -105,6 +106,9 @@ pub enum BenchError {
     /// The relay.
     #[error(transparent)]
     Relay(#[from] Box<relay::ServerError>),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] Box<::journal::JournalError>),
     /// The operating system.
     #[error("failed to {what}: {source}")]
     System {
@@ -134,7 +138,14 @@ macro_rules! boxed {
         })+
     };
 }
-boxed!(::capture::CaptureError, ::ring::table::TableError, feed::FeedError, relay::ClientError, relay::ServerError);
+boxed!(
+    ::capture::CaptureError,
+    ::journal::JournalError,
+    ::ring::table::TableError,
+    feed::FeedError,
+    relay::ClientError,
+    relay::ServerError
+);
 
 impl BenchError {
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> BenchError {
@@ -143,7 +154,8 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 10] = ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady", "capture"];
+pub const PARTS: [&str; 11] =
+    ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady", "journal", "capture"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
@@ -166,6 +178,7 @@ fn measure(part: &str, options: &Options, report: &mut Report) -> Result<(), Ben
         "ring" => ring::measure(options, report),
         "table" => table::measure(options, report),
         "capture" => capture::measure(options, report),
+        "journal" => journal::measure(options, report),
         other => Err(BenchError::UnknownPart { part: other.to_owned() }),
     }
 }

@@ -110,7 +110,7 @@ fn the_document_tells_where_things_stand() {
     let segment = |name| field("0000000002.seg", 0, "Segment", name);
     assert_eq!(segment("magic"), b"APJRNL01");
     assert_eq!(["version", "wire", "number", "bytes"].map(|n| number(segment(n))), [1, 1, 2, 16 << 10]);
-    assert_eq!([number(segment("journal")), number(segment("created"))], [START.0, at(82).0]);
+    assert_eq!([number(segment("journal")), number(segment("created"))], [START.0, at(72).0]);
     assert!(segment("site").starts_with(b"golden\0"));
     assert_eq!(number(segment("venues")), 2);
     let mark = |name| field("watermark", 0, "Watermark", name);
