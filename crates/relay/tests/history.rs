@@ -140,7 +140,12 @@ fn filters_and_scanned_ranges_are_those_of_the_ring() {
     let mut stage = Stage::open();
     stage.run(10_000);
     let _relay = stage.relay();
-    let wants = |from| Subscription { symbols: vec!["ETH-USD".into()], types: vec!["trade".into()], from, ..Subscription::default() };
+    let wants = |from| Subscription {
+        symbols: vec!["ETH-USD".into()],
+        types: vec!["trade".into()],
+        from,
+        ..Subscription::default()
+    };
     let mut everything = Vec::new();
     collect_until(&mut stage.direct(from(Start::Oldest)), &mut everything, |all| reached(all, 7, stage.feed.last()));
     let eth = stage.feed.instruments[1].id.0;
