@@ -16,6 +16,8 @@ pub mod crash;
 mod cursor;
 mod disk;
 mod error;
+#[cfg(test)]
+mod flips;
 mod format;
 mod helper;
 mod index;

@@ -1,7 +1,7 @@
 //! Names exactly what damage or removal took away: from what stood before, what comes behind, and what the writer
 //! says it had written.
 
-use crate::scan::{Found, Window, batch_at};
+use crate::scan::{Found, Window, batch_after, batch_at};
 use crate::{Place, Positions};
 use model::Venue;
 use std::fmt;
@@ -120,21 +120,16 @@ pub(crate) fn between_positions(before: &Positions, after: &Positions) -> Vec<Mi
     ranges
 }
 
-/// What else is known about a damaged piece.
-pub(crate) enum Knowledge<'a> {
-    /// Where each venue stood at the end of what is looked through: exact.
-    After(&'a Positions),
-    /// Only what the damaged header itself claims.
-    Claim(Option<BatchHeader>),
-}
-
-/// What is missing between `before` and the whole batches from `from` to `limit`.
+/// What is missing between `before` and the whole batches from `from` to `limit`. `after` is where each venue stood
+/// there, where that is known.
+///
+/// A venue that does not show up again before the next damage is not judged here but there.
 pub(crate) fn ranges_of(
     before: &Positions,
     window: &mut Window,
     from: u64,
     limit: u64,
-    knowledge: &Knowledge<'_>,
+    after: Option<&Positions>,
 ) -> io::Result<Vec<MissingRange>> {
     let mut ranges = vec![];
     let mut seen: Vec<u8> = vec![];
@@ -143,32 +138,17 @@ pub(crate) fn ranges_of(
         spans(&header, window.body(at, &header), |code, epoch, first, _| {
             if !seen.contains(&code) {
                 seen.push(code);
-                // A venue's first words in the journal are no hole: its recorder may have begun in mid-run.
-                if before.of(code).is_some() || first == 1 {
-                    between(code, before.of(code), epoch, first, &mut ranges);
-                }
+                // A venue unheard of before may have begun in the damage: what that can have been is told.
+                between(code, before.of(code), epoch, first, &mut ranges);
             }
         });
-        if before.codes().all(|(code, _)| seen.contains(&code)) && !before.is_empty() {
-            return Ok(ranges);
-        }
         at = end;
     }
-    match knowledge {
-        Knowledge::After(after) => {
-            let unseen = between_positions(before, after);
-            ranges.extend(unseen.into_iter().filter(|range| !seen.contains(&range.venue.code())));
-        }
-        Knowledge::Claim(Some(claim)) if !seen.contains(&claim.venue) && claim.flags & OUT_OF_BAND == 0 => {
-            let continues = before.of(claim.venue).is_some_and(|at| {
-                at.epoch == claim.epoch && at.sequence + 1 == claim.first && claim.first <= claim.scan_last
-            });
-            if let (true, Some(venue)) = (continues, Venue::from_code(claim.venue)) {
-                let last = Some(claim.scan_last);
-                ranges.push(MissingRange { venue, epoch: claim.epoch, first: claim.first, last });
-            }
-        }
-        Knowledge::Claim(_) => {}
+    if let Some(after) = after
+        && batch_after(window, at, limit)?.is_none()
+    {
+        let unseen = between_positions(before, after);
+        ranges.extend(unseen.into_iter().filter(|range| !seen.contains(&range.venue.code())));
     }
     Ok(ranges)
 }

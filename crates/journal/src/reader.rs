@@ -6,7 +6,7 @@
 mod seek;
 
 use crate::format::PAGE_BYTES;
-use crate::missing::{Knowledge, Missing, MissingRange, Why, between_positions, raise_by, ranges_of};
+use crate::missing::{Missing, MissingRange, Why, between_positions, raise_by, ranges_of};
 use crate::recover::{find_end, open_segment, segments};
 use crate::scan::{Found, Window, batch_after, batch_at, end_of_bytes};
 use crate::watermark::{self, Watermark, read_page};
@@ -321,9 +321,8 @@ impl Reader {
             true => self.header_after()?.map(|header| header.positions),
             false => Some(self.limit_positions.clone()),
         };
-        let knowledge = after.as_ref().map_or(Knowledge::Claim(None), Knowledge::After);
         let name = format::segment_name(self.number);
-        let ranges = ranges_of(&self.positions, &mut self.window, next, limit, &knowledge).map_err(failed(
+        let ranges = ranges_of(&self.positions, &mut self.window, next, limit, after.as_ref()).map_err(failed(
             &*self.disk,
             "read",
             &name,

@@ -7,7 +7,7 @@
 
 use crate::format::{Checkpoint, HeaderFound, PAGE_BYTES, Page, SegmentHeader, segment_name, segment_number};
 use crate::helper::{CHECKPOINT, zero};
-use crate::missing::{Knowledge, Missing, Why, between_positions, raise_by, ranges_of};
+use crate::missing::{Missing, Why, between_positions, raise_by, ranges_of};
 use crate::scan::{Found, Window, batch_after, batch_at, end_of_bytes};
 use crate::{Access, Disk, JournalError, Place, Positions, crash, failed};
 use std::io;
@@ -212,7 +212,7 @@ impl End {
                 Found::Nothing | Found::Damage => {
                     let next = batch_after(window, at, limit).map_err(failed(disk, "read", &name))?;
                     let Some(next) = next else { break };
-                    self.skip(disk, window, at, next.0, limit)?;
+                    self.skip(disk, window, next.0, limit)?;
                     next
                 }
             };
@@ -235,19 +235,11 @@ impl End {
     }
 
     /// Notes damage that is followed by whole batches.
-    fn skip(
-        &mut self,
-        disk: &dyn Disk,
-        window: &mut Window,
-        at: u64,
-        next: u64,
-        limit: u64,
-    ) -> Result<(), JournalError> {
+    fn skip(&mut self, disk: &dyn Disk, window: &mut Window, next: u64, limit: u64) -> Result<(), JournalError> {
         let name = segment_name(self.place.segment);
-        let head = window.copy(at, wire::batch::HEADER_BYTES, limit).map_err(failed(disk, "read", &name))?;
-        let knowledge = Knowledge::Claim(BatchHeader::read(&head).ok().flatten());
-        let ranges =
-            ranges_of(&self.positions, window, next, limit, &knowledge).map_err(failed(disk, "read", &name))?;
+        // A venue that does not show up behind the damage stays where it was: what it lost is taken in once more, if
+        // its ring still holds it.
+        let ranges = ranges_of(&self.positions, window, next, limit, None).map_err(failed(disk, "read", &name))?;
         raise_by(&mut self.positions, &ranges);
         let (from, to) = (self.place, Place { offset: next, ..self.place });
         self.damaged.push(Missing { why: Why::Damaged, from, to, ranges });

@@ -78,9 +78,44 @@ impl Window {
         <[u64]>::ref_from_bytes(bytes).expect("batches lie on whole words in the file and so in the buffer")
     }
 
+    /// Over bytes in memory.
+    #[cfg(test)]
+    pub fn over(bytes: &[u8]) -> Window {
+        let mut buffer = vec![0u64; bytes.len().div_ceil(8)];
+        buffer.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+        Window { file: Box::new(NoFile), buffer, start: 0, filled: bytes.len() }
+    }
+
+    /// The bytes in memory, to be damaged.
+    #[cfg(test)]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buffer.as_mut_bytes()
+    }
+
     /// Copies bytes out.
     pub fn copy(&mut self, at: u64, length: usize, limit: u64) -> io::Result<Vec<u8>> {
         Ok(self.load(at, length, limit)?.to_vec())
+    }
+}
+
+/// What is behind a window over memory: nothing more.
+#[cfg(test)]
+#[derive(Debug)]
+struct NoFile;
+
+#[cfg(test)]
+impl DiskFile for NoFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::filter::{Filter, kind_and_instrument};
 use crate::history::{PastFrom, Reach};
 use crate::index::{Books, Plan, RingIndex};
-use crate::subscription::{Slow, Subscription};
+use crate::subscription::{Slow, Snapshots, Subscription};
 use model::{UnixNanos, Venue};
 use ring::{Lost, Point, Poll, Reader, RingError};
 use wire::{Envelope, OverrunCause, OverrunRecord, RecordType};
@@ -64,6 +64,9 @@ pub(crate) struct RingCursor {
     venue: Venue,
     filter: Filter,
     slow: Slow,
+    snapshots: Snapshots,
+    /// Books that the feed is to be asked for.
+    asks: Vec<String>,
     overruns: Vec<Overrun>,
     plan: Option<Progress>,
     /// The next record owed.
@@ -108,6 +111,8 @@ impl RingCursor {
             venue,
             filter: Filter::new(subscription),
             slow: subscription.slow,
+            snapshots: subscription.snapshots,
+            asks: Vec::new(),
             overruns: Vec::new(),
             plan: None,
             owed: Point::default(),
@@ -251,7 +256,8 @@ impl RingCursor {
     fn join(&mut self, index: &mut RingIndex, books: Books) -> Result<(), RingError> {
         index.catch_up()?;
         self.owed = self.reader.next();
-        let plan = index.plan(self.reader.position(), self.owed.epoch, &self.filter, books);
+        let mut plan = index.plan(self.reader.position(), self.owed.epoch, &self.filter, (books, self.snapshots));
+        self.asks.append(&mut plan.asks);
         self.plan = Some(Progress { plan, next_point: 0, scanning: false });
         Ok(())
     }
@@ -483,6 +489,18 @@ impl RingCursor {
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
         self.past.is_none() && (!self.is_plain() || (self.reader.has_news() && !self.retired))
+    }
+
+    /// Whether the feed is to be asked for books.
+    #[inline]
+    pub(crate) fn has_asks(&self) -> bool {
+        !self.asks.is_empty()
+    }
+
+    /// Venue's symbols of the books that the feed is to be asked for, once; and whether they were wanted fresh, where
+    /// others would do.
+    pub(crate) fn take_asks(&mut self) -> (Vec<String>, bool) {
+        (std::mem::take(&mut self.asks), self.snapshots == Snapshots::Fresh)
     }
 
     /// The reader, as it stands now.

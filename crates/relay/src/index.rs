@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::filter::{Definitions, Filter, IdMap, kind_and_instrument};
+use crate::subscription::Snapshots;
 use model::Scope;
 use ring::{Entry, Poll, Reader, RingError};
 use wire::{Record, RecordType};
@@ -62,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) starts: IdMap<u64>,
     /// The first record that is owed anyway.
     pub(crate) until: u64,
+    /// Venue's symbols of the books that the feed is to be asked for.
+    pub(crate) asks: Vec<String>,
 }
 
 /// Where the late joiner's records stand in one ring.
@@ -129,11 +132,12 @@ impl RingIndex {
         Ok(())
     }
 
-    /// What a joiner that is owed everything from slot position `until` (of `epoch`) on is told before it.
-    pub(crate) fn plan(&self, until: u64, epoch: u64, filter: &Filter, books: Books) -> Plan {
+    /// What a joiner that is owed everything from slot position `until` (of `epoch`) on is told before it, and whose
+    /// books must be asked for.
+    pub(crate) fn plan(&self, until: u64, epoch: u64, filter: &Filter, (books, snapshots): (Books, Snapshots)) -> Plan {
         let capacity = self.reader.capacity();
         let oldest = (self.reader.tail() + capacity / MARGIN_DIVISOR).saturating_sub(capacity);
-        self.tables.plan(oldest, until, epoch, filter, books)
+        self.tables.plan(oldest, (until, epoch), filter, (books, snapshots))
     }
 }
 
@@ -170,7 +174,13 @@ impl Definitions for Tables {
 
 impl Tables {
     /// As [`RingIndex::plan`], where nothing before `oldest` can be read.
-    pub(crate) fn plan(&self, oldest: u64, until: u64, epoch: u64, filter: &Filter, books: Books) -> Plan {
+    pub(crate) fn plan(
+        &self,
+        oldest: u64,
+        (until, epoch): (u64, u64),
+        filter: &Filter,
+        (books, snapshots): (Books, Snapshots),
+    ) -> Plan {
         let mut plan = Plan { scan_from: until, until, ..Plan::default() };
         plan.points.extend(last(&self.sessions, oldest, until, Some(epoch)));
         let books = books == Books::Told && filter.wants_type(RecordType::BookChange as u8);
@@ -180,6 +190,9 @@ impl Tables {
                 continue;
             }
             let snapshot = books.then(|| known.snapshot_before(oldest, until, epoch)).flatten();
+            if books && *instrument != 0 && (snapshots == Snapshots::Fresh || !known.tells_a_book(oldest, epoch)) {
+                plan.asks.push(known.venue_symbol.clone());
+            }
             let start = snapshot.unwrap_or(until);
             if start < until {
                 plan.starts.insert(*instrument, start);
@@ -212,6 +225,13 @@ fn last(marks: &Marks, oldest: u64, before: u64, epoch: Option<u64>) -> Option<u
 }
 
 impl Known {
+    /// Whether a snapshot of `epoch` is held that a joiner can begin from, whole or on its way, before where it joins or
+    /// behind.
+    fn tells_a_book(&self, oldest: u64, epoch: u64) -> bool {
+        let usable = |begin: &Mark| begin.position >= oldest.max(self.rescaled) && begin.epoch == epoch;
+        self.opening.as_ref().is_some_and(usable) || self.snapshots.iter().any(|snapshot| usable(&snapshot.begin))
+    }
+
     /// Begin of the last snapshot that was whole before `before` and still belongs to the book of `epoch`.
     fn snapshot_before(&self, oldest: u64, before: u64, epoch: u64) -> Option<u64> {
         let behind = self.snapshots.partition_point(|snapshot| snapshot.end < before);

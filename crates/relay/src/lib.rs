@@ -8,6 +8,7 @@
 //! are drawn in `docs/relay.md`. Knows nothing of venues' protocols.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod books;
 mod bridge;
 mod client;
@@ -34,7 +35,9 @@ pub use server::{
     CLIENTS_MAX_DEFAULT, ClientStats, DEAD_AFTER_DEFAULT, Identity, RingStats, Server, ServerError, ServerOptions,
     Stats, StatsHandle, TcpOptions,
 };
-pub use subscription::{Position, SYMBOL_BYTES_MAX, SYMBOLS_MAX, Slow, Start, Subscription, SubscriptionError};
+pub use subscription::{
+    Position, SYMBOL_BYTES_MAX, SYMBOLS_MAX, Slow, Snapshots, Start, Subscription, SubscriptionError,
+};
 pub use tls::TlsError;
 pub use token::{TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, Token, TokenError};
 

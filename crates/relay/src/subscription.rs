@@ -28,6 +28,9 @@ pub struct Subscription {
     pub types: Vec<String>,
     /// Where to start.
     pub from: Start,
+    /// Which snapshots its books begin from.
+    #[serde(rename = "books", skip_serializing_if = "Snapshots::is_held")]
+    pub snapshots: Snapshots,
     /// What happens when the records are overwritten before they are read.
     pub slow: Slow,
     /// Whether the feeds' heartbeat records are wanted.
@@ -50,6 +53,24 @@ pub enum Start {
     /// At the first record held that was received at or after this time, ns since the Unix epoch; definitions, states
     /// and books as of then are told first.
     Time(u64),
+}
+
+/// Which snapshots the books of a subscription begin from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Snapshots {
+    /// The last ones that the rings hold; of books of which they hold none, the feed is asked for one.
+    #[default]
+    Held,
+    /// The feed is asked for one of every book; those held are told first all the same. It comes in the stream, for
+    /// all to see, as soon as the feed's pace allows.
+    Fresh,
+}
+
+impl Snapshots {
+    fn is_held(&self) -> bool {
+        *self == Snapshots::Held
+    }
 }
 
 /// The name of a record to start at.
@@ -219,6 +240,8 @@ mod tests {
         assert_eq!(subscription.start_at(Venue::Kraken), ring::From::Sequence { epoch: 7, sequence: 9 });
         assert_eq!(subscription.start_at(Venue::Binance), ring::From::Oldest);
         assert_eq!(read("{}"), Ok(Subscription::default()));
+        let fresh = Subscription { snapshots: Snapshots::Fresh, ..Subscription::default() };
+        assert_eq!(read(r#"{"books":"fresh"}"#), Ok(fresh));
         assert_eq!(read(r#"{"from":{"time":5}}"#).map(|s| s.from), Ok(Start::Time(5)));
     }
 

@@ -95,7 +95,11 @@ impl DirectSource {
                     }
                     _ => None,
                 };
-                Some(Follower { cursor, mapping: ring.mapping, run: Run::default(), past })
+                let mapping = ring.mapping;
+                if cursor.has_asks() {
+                    self.warnings.extend(self.rings.pass_on(&mut cursor));
+                }
+                Some(Follower { cursor, mapping, run: Run::default(), past })
             } else {
                 None
             };
@@ -146,6 +150,10 @@ impl DirectSource {
             told += 1;
             f(Delivery { venue, envelope, published_ns, catch_up: kind == Kind::CatchUp }, words);
         });
+        if cursor.has_asks() {
+            self.rings.pass_on(cursor);
+        }
+        let ring = self.rings.get_mut(at);
         match step {
             Ok(Step::Live { .. } | Step::Aside) => Ok(told),
             Ok(Step::Ended) => Err(ClientError::TooSlow { venue }),

@@ -16,7 +16,7 @@ use super::{HistoryError, PastFrom};
 use crate::cursor::{Kind, is_of_book};
 use crate::filter::{Filter, kind_and_instrument};
 use crate::index::{Books, Plan, Tables};
-use crate::subscription::Subscription;
+use crate::subscription::{Snapshots, Subscription};
 use model::{UnixNanos, Venue};
 use ring::{Entry, Point};
 use wire::batch::OUT_OF_BAND;
@@ -183,7 +183,7 @@ impl Past {
             }
         };
         if reached {
-            let plan = self.tables.plan(self.oldest, owed.sequence, owed.epoch, &self.filter, self.books);
+            let plan = self.tables.plan(self.oldest, (owed.sequence, owed.epoch), &self.filter, (self.books, Snapshots::Held));
             let first = plan.points.first().copied().unwrap_or(plan.until).min(plan.scan_from);
             self.source.stand_at(&self.folder, Point { epoch: owed.epoch, sequence: first })?;
             self.tables.keep_symbols_only();

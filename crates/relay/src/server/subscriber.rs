@@ -295,6 +295,9 @@ impl Subscriber {
         if streaming.answer.is_some() {
             return false;
         }
+        if lane.cursor.has_asks() {
+            rings.pass_on(&mut lane.cursor);
+        }
         let ring = rings.get_mut(at);
         let trouble = match encoder.next(lane, at, filter, &mut ring.index, now) {
             Ok(encoded) => {
@@ -490,9 +493,14 @@ impl Streaming {
                 let reach = if from.is_none() { self.subscription.reach_at(ring.venue) } else { Reach::Laps };
                 let reach = reach.where_kept(self.librarian.is_some());
                 let from = from.unwrap_or_else(|| self.subscription.start_at(ring.venue));
-                let (cursor, warning) = RingCursor::new(ring.venue, &self.subscription, from, reach, &mut ring.index)?;
+                let (mut cursor, warning) =
+                    RingCursor::new(ring.venue, &self.subscription, from, reach, &mut ring.index)?;
                 warnings.extend(warning);
-                Some(Lane::new(cursor, ring.mapping))
+                let mapping = ring.mapping;
+                if cursor.has_asks() {
+                    warnings.extend(rings.pass_on(&mut cursor));
+                }
+                Some(Lane::new(cursor, mapping))
             } else {
                 None
             };
