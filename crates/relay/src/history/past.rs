@@ -183,7 +183,8 @@ impl Past {
             }
         };
         if reached {
-            let plan = self.tables.plan(self.oldest, (owed.sequence, owed.epoch), &self.filter, (self.books, Snapshots::Held));
+            let plan =
+                self.tables.plan(self.oldest, (owed.sequence, owed.epoch), &self.filter, (self.books, Snapshots::Held));
             let first = plan.points.first().copied().unwrap_or(plan.until).min(plan.scan_from);
             self.source.stand_at(&self.folder, Point { epoch: owed.epoch, sequence: first })?;
             self.tables.keep_symbols_only();
