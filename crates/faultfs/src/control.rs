@@ -33,6 +33,8 @@ pub enum Cut {
 /// What a slow disk is slow at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Slow {
+    /// read and pread.
+    Read,
     /// write and pwrite.
     Write,
     /// fsync and fdatasync, of files and directories.

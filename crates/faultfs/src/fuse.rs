@@ -274,6 +274,9 @@ impl Filesystem for Fuse {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if let Err(error) = self.0.stall(Slow::Read) {
+            return reply.error(error);
+        }
         let state = self.0.lock();
         let read = state.opened(fh.0).and_then(|ino| {
             if state.unreadable(ino, &(offset..offset.saturating_add(u64::from(size)))) {

@@ -224,6 +224,15 @@ fn a_stalled_disk_lets_others_read_and_a_cut_ends_it() {
     assert!(!waiting.is_finished());
     fs.control().cut(Cut::Clean);
     assert_eq!(code(waiting.join().unwrap()), libc::EIO);
+    fs.control().stall(Slow::Write, Duration::ZERO);
+
+    let file = create(&fs.path().join("h"), b"x");
+    fs.control().stall(Slow::Read, Duration::from_secs(600));
+    let waiting = std::thread::spawn(move || file.read_exact_at(&mut [0], 0));
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!waiting.is_finished());
+    fs.control().stall(Slow::Read, Duration::ZERO);
+    waiting.join().unwrap().unwrap();
 }
 
 #[test]

@@ -123,35 +123,37 @@ impl RingCursor {
             caught_up: false,
             missed: Missed::default(),
         };
-        if reach == Reach::Start {
-            cursor.past = cursor.lies_in_the_past(from)?;
+        let warning = cursor.place(from, index)?;
+        if reach == Reach::Start && warning.is_none() {
+            cursor.prefer_the_past(from)?;
         }
-        let warning = if cursor.past.is_none() { cursor.place(from, index)? } else { None };
         Ok((cursor, warning))
     }
 
-    /// Whether the ring alone cannot start there, and what a journal is to be asked for then.
-    fn lies_in_the_past(&mut self, from: ring::From) -> Result<Option<PastFrom>, RingError> {
-        match from {
-            ring::From::Now => Ok(None),
-            ring::From::Oldest => Ok(Some(PastFrom::Oldest)),
+    /// Just placed: where the ring alone cannot start there, the journal is to be asked first. (Asked before, the ring
+    /// could have moved on by the time the cursor stands in it.)
+    fn prefer_the_past(&mut self, from: ring::From) -> Result<(), RingError> {
+        let past = match from {
+            ring::From::Now => None,
+            ring::From::Oldest => Some(PastFrom::Oldest),
             ring::From::Time(ns) => {
-                self.reader.attach(from)?;
-                let found = self.reader.position();
-                self.reader.attach(ring::From::Oldest)?;
+                let mut oldest = self.reader.fork();
+                oldest.attach(ring::From::Oldest)?;
                 // Whether the oldest one held is the first one received then, only the journal knows.
-                Ok((found <= self.reader.position()).then_some(PastFrom::Time(ns)))
+                (self.reader.position() <= oldest.position()).then_some(PastFrom::Time(ns))
             }
             ring::From::Sequence { epoch, sequence } => {
                 let asked = Point { epoch, sequence: sequence.max(1) };
-                match self.reader.attach(ring::From::Sequence { epoch, sequence }) {
-                    // Placing it says what follows from that.
-                    Err(RingError::Ahead { .. }) => return Ok(None),
-                    other => other?,
-                }
-                Ok((!self.cost_of_attach(asked)?.is_empty()).then_some(PastFrom::Record(asked)))
+                (!self.overruns.is_empty()).then_some(PastFrom::Record(asked))
             }
+        };
+        if past.is_some() {
+            self.past = past;
+            self.plan = None;
+            self.overruns.clear();
+            self.missed = Missed::default();
         }
+        Ok(())
     }
 
     /// What a journal is to be asked for before the ring is read on.
@@ -467,10 +469,14 @@ impl RingCursor {
         }
         let Point { epoch, sequence } = self.owed;
         let from = ring::From::Sequence { epoch, sequence };
-        if self.returns() {
-            self.past = self.lies_in_the_past(from)?;
+        let (missed, warning) = (self.missed, self.place(from, index)?);
+        if self.returns() && warning.is_none() {
+            self.prefer_the_past(from)?;
+            if self.past.is_some() {
+                self.missed = missed;
+            }
         }
-        if self.past.is_some() { Ok(()) } else { self.place(from, index).map(|_| ()) }
+        Ok(())
     }
 
     /// After an error of the ring's contents: goes on now, and says what that leaves out.

@@ -241,6 +241,40 @@ fn who_asks_for_it_gets_what_it_missed_from_the_journal() {
 }
 
 #[test]
+fn a_disk_that_hangs_holds_up_nobody_but_who_reads_from_it() {
+    let test = "a_disk_that_hangs_holds_up_nobody_but_who_reads_from_it";
+    let Some(disk) = faultfs::FaultFs::mount_or_skip(test) else { return };
+    let mut stage = Stage::open();
+    stage.run(8_000);
+    std::fs::create_dir(disk.path().join("journal")).expect("folder");
+    for entry in std::fs::read_dir(stage.journal.path()).expect("journal") {
+        let entry = entry.expect("entry");
+        if entry.file_type().expect("type").is_file() {
+            std::fs::copy(entry.path(), disk.path().join("journal").join(entry.file_name())).expect("copy");
+        }
+    }
+    disk.control().stall(faultfs::Slow::Read, std::time::Duration::from_secs(600));
+    let _relay = Running::with(options(stage.rings.path(), &disk.path().join("journal")));
+    let mut live = over_socket(&stage.socket(), Subscription::default());
+    let joined = stage.feed.last();
+    // It is not answered while the disk hangs.
+    let (socket, wants) = (stage.socket(), from(Start::Oldest));
+    let waiting = std::thread::spawn(move || over_socket(&socket, wants));
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        stage.feed.run(100);
+        collect_until(&mut live, &mut all, |all| reached(all, 7, stage.feed.last()));
+    }
+    assert_eq!(account(&all, VENUE), [(7, joined + 1, stage.feed.last(), "told")]);
+    assert!(!waiting.is_finished(), "it was answered without the journal");
+    disk.control().stall(faultfs::Slow::Read, std::time::Duration::ZERO);
+    let mut client = waiting.join().expect("joined");
+    let mut all = Vec::new();
+    collect_until(&mut client, &mut all, |all| reached(all, 7, stage.feed.last()));
+    assert_eq!(account(&all, VENUE), [(7, 1, stage.feed.last(), "told")]);
+}
+
+#[test]
 fn without_a_journal_the_ring_does_what_it_can() {
     let mut stage = Stage::open();
     stage.run(8_000);

@@ -20,6 +20,8 @@ pub struct Recorder {
     client: Client,
     pub writer: journal::Writer,
     now: u64,
+    /// Where each run ended, of runs that are over.
+    ends: BTreeMap<(Venue, u64), u64>,
 }
 
 impl Recorder {
@@ -27,7 +29,13 @@ impl Recorder {
         let now = UnixNanos(1_700_000_000_000_000_000);
         let (writer, _) = journal::Writer::open(folder, journal_options(), "here", now).expect("journal");
         let wants = Subscription { from: Start::Oldest, heartbeats: true, ..Subscription::default() };
-        Recorder { client: over_rings(rings, wants), writer, now: now.0 }
+        Recorder { client: over_rings(rings, wants), writer, now: now.0, ends: BTreeMap::new() }
+    }
+
+    /// Records of the runs of a venue that are over.
+    pub fn ended(&self, venue: Venue) -> u64 {
+        let runs: Vec<u64> = self.ends.range((venue, 0)..=(venue, u64::MAX)).map(|(_, last)| *last).collect();
+        runs.iter().rev().skip(1).sum()
     }
 
     /// Everything that the rings hold is written. How many records that was.
@@ -55,6 +63,7 @@ impl Recorder {
                 }
                 let records = run.iter().map(|record| (record.2, &record.4[..]));
                 self.writer.append(*venue, *epoch, published, records).expect("append");
+                self.ends.insert((*venue, *epoch), run[run.len() - 1].2);
             }
             self.now += 1_000_000;
             self.writer.write(UnixNanos(self.now)).expect("write");
