@@ -131,10 +131,11 @@ fn age(p: &Picture, shown: &Shown) -> Line<'static> {
     }
     let age = p.age().map_or_else(|| "nothing told yet".to_owned(), |age| format!("age {}", short(age)));
     let held = format!("in this state for {}", short(p.now.since(p.since)));
-    let warning = match p.left_out() {
-        _ if !p.is_live() => "    NOT LIVE: these prices are what was known last".to_owned(),
-        Some(who) => format!("    LEFT OUT: {who}"),
-        None => String::new(),
+    let (held, warning) = match p.left_out() {
+        _ if !p.is_live() => (held, "    NOT LIVE: these prices are what was known last".to_owned()),
+        // Who is missing is worth more than for how long all others were there.
+        Some(who) => (String::new(), format!("LEFT OUT: {who}")),
+        None => (held, String::new()),
     };
     Line::from(vec![Span::from(format!("{age}    {held}")), Span::from(warning).red()])
 }
