@@ -1,13 +1,12 @@
 //! Recorded frames and answers through a session: what `decode` prints, `verify books` judges and `bars` adds up.
-//! frames, one a line, plain or gzip; receive times and REST exchanges beside them; or a feed's captured inputs -> steps
+//! frames, one a line, plain or gzip; receive times and REST exchanges beside them; or a feed's raw captures -> steps
 //! of a [`Session`].
 
-mod venue;
+pub mod venue;
 
-use crate::replay;
 use anyhow::{Context, bail};
+use capture::{Played, Player};
 use clap::Args;
-use feed::capture::CaptureReader;
 use flate2::read::MultiGzDecoder;
 use model::{Decimal, Reason, UnixNanos, Venue};
 use std::{
@@ -33,6 +32,8 @@ pub struct Step<'a> {
     pub line: u64,
     /// When it was received; zero where nobody noted it.
     pub now: UnixNanos,
+    /// What was stepped.
+    pub input: Input<'a>,
     /// Why the frame could not be read, if it could not.
     pub bad: Option<&'a Quarantined>,
     /// What was told.
@@ -89,7 +90,7 @@ impl Playback {
         f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let bad = self.session.step(input, now, &mut self.out);
-        f(Step { line, now, bad: bad.as_ref(), out: &self.out, session: &self.session })?;
+        f(Step { line, now, input, bad: bad.as_ref(), out: &self.out, session: &self.session })?;
         if let Some((reason, why)) = self.out.reconnect.take() {
             // There is no connection to give up; what was asked for is said, and the frames go on.
             let reason: Reason = reason;
@@ -106,7 +107,7 @@ impl Playback {
 /// How a recording is read where it does not say so itself.
 #[derive(Args, Clone)]
 pub struct Reading {
-    /// Only these symbols; whatever arrives, when not given. Captured inputs need those the feed was configured with.
+    /// Only these symbols; whatever arrives, when not given. Captures have those the feed was configured with.
     #[arg(long, value_delimiter = ',')]
     symbols: Vec<String>,
     /// Levels a side the books were subscribed with, where the frames do not say.
@@ -125,87 +126,108 @@ impl Reading {
 
     /// The machine's choices.
     pub fn choices(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let split = |c: &String| c.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
-        self.choice.iter().map(|c| split(c).context("--choice is written key=value")).collect()
+        choices(&self.choice)
     }
 }
 
-/// A file of a venue's frames or of a feed's inputs.
+/// Choices written `key=value`.
+pub fn choices(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let split = |c: &String| c.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+    given.iter().map(|c| split(c).context("--choice is written key=value")).collect()
+}
+
+/// A file of a venue's frames; or a feed's raw captures, a file or a folder of them.
 pub struct Recording<'a> {
     path: &'a Path,
-    /// Whose they are.
+    /// Who sent the frames; `None` of captures, which say it themselves.
+    frames_of: Option<Venue>,
+}
+
+/// What came of playing a recording.
+pub struct Ended {
+    /// Whose it was.
     pub venue: Venue,
-    /// A feed's inputs.
-    inputs: bool,
+    /// The files of answers that were used beside it.
+    pub rest: Vec<PathBuf>,
 }
 
 impl<'a> Recording<'a> {
-    /// Looks at a file: the venue is `asked`, or the one its name or its frames tell.
+    /// Looks at a recording: frames are of the venue that is `asked`, or of the one they tell.
     pub fn find(path: &'a Path, asked: Option<Venue>) -> anyhow::Result<Recording<'a>> {
-        let inputs = is_capture(path)?;
+        if path == Path::new("-") {
+            bail!("standard input cannot be read twice: name a file");
+        }
+        if path.is_dir() || capture::is_capture(path) {
+            return Ok(Recording { path, frames_of: None });
+        }
         let venue = match asked {
             Some(venue) => venue,
-            None if inputs => venue::of_name(path).context("its name does not begin with its venue's: say --venue")?,
             None => venue::of_frames(path)?.context("no frame of it says which venue sent it: say --venue")?,
         };
-        Ok(Recording { path, venue, inputs })
+        Ok(Recording { path, frames_of: Some(venue) })
     }
 
-    /// Plays all of it with `settings` and shows each step to `f`; frames with what REST answered in the files of
-    /// `rest`, or in those beside it. Returns the session as it is at the end, and the files of answers used.
+    /// Plays all of it, with snapshots of so many levels if that is said, and shows each step to `f`, and the session at
+    /// the end to `end`. Frames are played as `reading` says, with what REST answered in the files of `rest` or in those
+    /// beside it; captures as their feed was set up.
     pub fn play(
         &self,
         reading: &Reading,
-        settings: &Settings,
+        snapshot_depth: Option<u32>,
         rest: &[PathBuf],
         f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<(Session, Vec<PathBuf>)> {
-        if self.inputs {
-            return Ok((self.play_inputs(reading, settings, f)?, vec![]));
-        }
+        end: &mut dyn FnMut(&Session),
+    ) -> anyhow::Result<Ended> {
+        let depth = move |s: Settings| Settings { snapshot_depth: snapshot_depth.unwrap_or(s.snapshot_depth), ..s };
+        let Some(venue) = self.frames_of else { return self.play_captures(depth, f, end) };
         let rest = if rest.is_empty() { answers_beside(self.path)? } else { rest.to_vec() };
         let mut answers = Answers::default();
         for path in &rest {
             answers.load(path)?;
         }
-        let machine = venues::machine(self.venue, settings, &reading.choices()?)?;
+        let machine = venues::machine(venue, &depth(reading.settings()), &reading.choices()?)?;
         let mut played = Playback::new(Session::new(machine, SessionSettings::default()), answers);
         played.all(&mut Frames::open(self.path)?, f)?;
-        Ok((played.session, rest))
+        end(&played.session);
+        Ok(Ended { venue, rest })
     }
 
-    /// A feed's captured inputs, each counted as a line.
-    fn play_inputs(
+    /// A feed's raw captures, each input counted as a line.
+    fn play_captures(
         &self,
-        reading: &Reading,
-        settings: &Settings,
+        settings: impl FnMut(Settings) -> Settings + Send + 'static,
         f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Session> {
-        let mut capture = CaptureReader::open(self.path)?;
-        let lines = replay::lines(self.venue, settings, &reading.choices()?, capture.shape())?;
-        let mut session = Session::with_lines(lines, SessionSettings::default());
-        let (mut out, mut number) = (Outbox::new(), 0);
-        while let Some((line, input, now)) = capture.next_input()? {
-            number += 1;
-            let bad = session.step_line(line, input, now, &mut out);
-            f(Step { line: number, now, bad: bad.as_ref(), out: &out, session: &session })?;
-            out.clear();
+        end: &mut dyn FnMut(&Session),
+    ) -> anyhow::Result<Ended> {
+        let mut player = Player::open(self.path)?.with_settings(settings);
+        let (mut number, mut venue) = (0, None);
+        while let Some(played) = player.next()? {
+            match played {
+                Played::Run { run, whole } => {
+                    if !whole {
+                        let path = self.path.display();
+                        eprintln!("{path}: a run's beginning is not captured; its inputs are passed over");
+                    }
+                    venue = run.venue();
+                }
+                Played::Step(step) => {
+                    number += 1;
+                    let capture::Step { time: now, input, out, session, bad, .. } = &step;
+                    f(Step { line: number, now: *now, input: *input, bad: bad.as_ref(), out, session })?;
+                }
+                Played::Lost(lost) => bail!("{} entries are lost before input {}", lost.entries, number + 1),
+                Played::Damaged(damage) if damage.cut => {}
+                Played::Damaged(damage) => bail!("its bytes {} to {} are damaged", damage.from, damage.to),
+            }
         }
-        Ok(session)
+        let venue = venue.context("it holds no run")?;
+        end(player.session().context("the beginning of its run is not there")?);
+        Ok(Ended { venue, rest: vec![] })
     }
 }
 
-/// Whether a file holds a feed's inputs.
-fn is_capture(path: &Path) -> anyhow::Result<bool> {
-    if path == Path::new("-") {
-        bail!("standard input cannot be read twice: name a file");
-    }
-    let mut head = [0; 8];
-    let read = open(path)?.read(&mut head)?;
-    Ok(&head[..read] == b"APINPUT1")
-}
-
-fn receive_time(text: &str) -> anyhow::Result<UnixNanos> {
+/// A time in ns, in decimal seconds or as RFC 3339 in UTC.
+pub fn receive_time(text: &str) -> anyhow::Result<UnixNanos> {
     if text.contains('T') {
         let utc = text.strip_suffix("+00:00").map_or_else(|| text.to_owned(), |time| format!("{time}Z"));
         let (ns, length) = scan::rfc3339_nanos(utc.as_bytes())?;
@@ -243,7 +265,7 @@ pub fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
 }
 
 /// `NAME.recv.tsv` (or its gzip) beside `NAME.jsonl` (or its gzip).
-fn times_beside(path: &Path) -> Option<PathBuf> {
+pub fn times_beside(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let stem = name.strip_suffix(".gz").unwrap_or(name);
     let stem = stem.strip_suffix(".jsonl").unwrap_or(stem);
@@ -252,7 +274,7 @@ fn times_beside(path: &Path) -> Option<PathBuf> {
 }
 
 /// REST exchanges beside `NAME.jsonl` (or its gzip): `NAME.rest….jsonl` and `NAME.depth_snapshot….jsonl`.
-fn answers_beside(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub fn answers_beside(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let name = path.file_name().and_then(|name| name.to_str()).context("its name is no text")?;
     let stem = name.strip_suffix(".gz").unwrap_or(name);
     let stem = stem.strip_suffix(".jsonl").unwrap_or(stem);

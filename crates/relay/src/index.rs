@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::filter::{Filter, IdMap, kind_and_instrument};
+use crate::filter::{Definitions, Filter, IdMap, kind_and_instrument};
 use crate::subscription::Snapshots;
 use model::{InstrumentId, Scope};
 use ring::{Entry, Poll, Reader, RingError};
@@ -77,8 +77,9 @@ pub(crate) struct RingIndex {
     undefined: Vec<u32>,
 }
 
+/// The same for any run of records with rising positions.
 #[derive(Default)]
-struct Tables {
+pub(crate) struct Tables {
     /// Instrument 0 holds the states of the venue as a whole.
     instruments: IdMap<Known>,
     sessions: Marks,
@@ -99,21 +100,9 @@ impl RingIndex {
         &self.reader
     }
 
-    /// Counts definitions of instruments not known before.
-    #[inline]
-    pub(crate) fn defined(&self) -> u64 {
-        self.tables.defined
-    }
-
     /// How many instruments are defined.
     pub(crate) fn instruments(&self) -> usize {
         self.tables.instruments.values().filter(|known| !known.symbol.is_empty()).count()
-    }
-
-    /// Canonical and venue's symbol of an instrument.
-    pub(crate) fn symbols_of(&self, instrument: u32) -> Option<(&str, &str)> {
-        let known = self.tables.instruments.get(&instrument)?;
-        (!known.symbol.is_empty()).then_some((known.symbol.as_str(), known.venue_symbol.as_str()))
     }
 
     /// Whether the symbol, canonical or the venue's, is known here.
@@ -190,10 +179,58 @@ impl RingIndex {
     pub(crate) fn plan(&self, until: u64, epoch: u64, filter: &Filter, (books, snapshots): (Books, Snapshots)) -> Plan {
         let capacity = self.reader.capacity();
         let oldest = (self.reader.tail() + capacity / MARGIN_DIVISOR).saturating_sub(capacity);
+        let mut plan = self.tables.plan(oldest, (until, epoch), filter, (books, snapshots));
+        if books == Books::Told && filter.wants_type(RecordType::BookChange as u8) {
+            plan.asks.extend(self.unheard_of(filter));
+        }
+        plan
+    }
+}
+
+impl Definitions for RingIndex {
+    #[inline]
+    fn defined(&self) -> u64 {
+        self.tables.defined
+    }
+
+    fn symbols_of(&self, instrument: u32) -> Option<(&str, &str)> {
+        self.tables.symbols_of(instrument)
+    }
+
+    fn look_further(&mut self) {
+        // The definition may lie between where the index stands and the record at hand. A ring that cannot be read
+        // here will say so to its reader too.
+        let _ = self.catch_up();
+    }
+}
+
+impl Definitions for Tables {
+    fn defined(&self) -> u64 {
+        self.defined
+    }
+
+    fn symbols_of(&self, instrument: u32) -> Option<(&str, &str)> {
+        let known = self.instruments.get(&instrument)?;
+        (!known.symbol.is_empty()).then_some((known.symbol.as_str(), known.venue_symbol.as_str()))
+    }
+
+    /// All up to the record at hand was noted.
+    fn look_further(&mut self) {}
+}
+
+impl Tables {
+    /// As [`RingIndex::plan`], where nothing before `oldest` can be read.
+    pub(crate) fn plan(
+        &self,
+        oldest: u64,
+        (until, epoch): (u64, u64),
+        filter: &Filter,
+        (books, snapshots): (Books, Snapshots),
+    ) -> Plan {
         let mut plan = Plan { scan_from: until, until, ..Plan::default() };
-        plan.points.extend(last(&self.tables.sessions, oldest, until, Some(epoch)));
+        plan.points.extend(last(&self.sessions, oldest, until, Some(epoch)));
         let books = books == Books::Told && filter.wants_type(RecordType::BookChange as u8);
-        for (instrument, known) in &self.tables.instruments {
+        for (instrument, known) in &self.instruments {
             if *instrument != 0 && (known.symbol.is_empty() || !filter.wants_symbol(&known.symbol, &known.venue_symbol))
             {
                 continue;
@@ -220,9 +257,6 @@ impl RingIndex {
             if let Some(state) = plan.points[first..].iter().min() {
                 plan.points.extend(last(&known.definitions, oldest, *state, None));
             }
-        }
-        if books {
-            plan.asks.extend(self.unheard_of(filter));
         }
         plan.points.sort_unstable();
         plan.points.dedup();
@@ -270,8 +304,14 @@ impl Known {
 }
 
 impl Tables {
+    /// From now on only what instruments are called is kept up.
+    pub(crate) fn keep_symbols_only(&mut self) {
+        self.forget_positions();
+        self.floor = u64::MAX;
+    }
+
     /// No book reaches across what is missing.
-    fn forget_books(&mut self) {
+    pub(crate) fn forget_books(&mut self) {
         for known in self.instruments.values_mut() {
             known.opening = None;
             known.snapshots.clear();
@@ -289,8 +329,9 @@ impl Tables {
         }
     }
 
+    /// Takes in a record.
     #[inline]
-    fn note(&mut self, entry: Entry, words: &[u64]) {
+    pub(crate) fn note(&mut self, entry: Entry, words: &[u64]) {
         let (kind, instrument) = kind_and_instrument(words);
         match RecordType::from_code(kind) {
             Some(RecordType::Trade | RecordType::BookChange | RecordType::Quote) | None => {}

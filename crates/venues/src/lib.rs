@@ -9,6 +9,7 @@ pub mod alpaca;
 mod arbiter;
 pub mod binance;
 mod channels;
+mod choices;
 pub mod coinbase;
 mod counts;
 mod demand;

@@ -38,7 +38,7 @@ use telemetry::clock;
 pub struct BarsArgs {
     /// The symbol, canonical (BTC-USD) or in the venue's spelling.
     symbol: String,
-    /// Recorded frames, or a feed's captured inputs; without one the live stream.
+    /// Recorded frames, or a feed's raw captures (files, or a venue's folder of them); without one the live stream.
     files: Vec<PathBuf>,
     /// The venue; of the live stream all that have the symbol when not given.
     #[arg(long, value_parser = venue_name)]
@@ -118,17 +118,23 @@ pub fn recorded(args: &BarsArgs) -> anyhow::Result<ExitCode> {
     for path in &args.files {
         let recording = Recording::find(path, args.venue).with_context(|| path.display().to_string())?;
         let mut maker: Option<Maker> = None;
-        let played = recording.play(&args.reading, &args.reading.settings(), &[], &mut |step| {
-            if out.is_done() {
-                return Ok(());
-            }
-            if let Some(unreadable) = step.bad {
-                bad += 1;
-                eprintln!("{}: line {}: {}", path.display(), step.line, unreadable.error);
-            }
-            let maker = maker.get_or_insert_with(|| args.maker(step.now));
-            step.out.records.iter().try_for_each(|words| out.push(maker, words))
-        });
+        let played = recording.play(
+            &args.reading,
+            None,
+            &[],
+            &mut |step| {
+                if out.is_done() {
+                    return Ok(());
+                }
+                if let Some(unreadable) = step.bad {
+                    bad += 1;
+                    eprintln!("{}: line {}: {}", path.display(), step.line, unreadable.error);
+                }
+                let maker = maker.get_or_insert_with(|| args.maker(step.now));
+                step.out.records.iter().try_for_each(|words| out.push(maker, words))
+            },
+            &mut |_| {},
+        );
         played.with_context(|| path.display().to_string())?;
         let Some(mut maker) = maker.filter(|maker| maker.markets().next().is_some()) else {
             bail!("{} has no {}", path.display(), args.symbol);

@@ -17,13 +17,13 @@ pub use table::Latest;
 
 use crate::{
     budget::Budget,
-    capture::CaptureWriter,
     cpu, epoch,
     metrics::FeedMetrics,
     quarantine::Quarantine,
     rest::{self, RestClient, RestConfig},
     transport::{Endpoint, Interest, TlsClient, readable, wait, watch},
 };
+use capture::{About, Anchor, RunSettings, Tap};
 use link::{Link, State};
 use memory::{newest_epoch, remembered};
 use model::{Reason, UnixNanos, Venue};
@@ -31,6 +31,8 @@ use std::{collections::VecDeque, time::Duration};
 use telemetry::{Registry, clock};
 use venues::{Input, Outbox, Reply, Request, RequestId, Session};
 
+/// How long a feed that ends waits for the disk of its capture.
+const CAPTURE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often the wall clock is compared and metrics are shown.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
@@ -57,7 +59,7 @@ pub struct Feed {
     links: Vec<Link>,
     renew_after: Option<Duration>,
     stop: Stop,
-    capture: Option<CaptureWriter>,
+    capture: Option<Tap>,
     quarantine: Quarantine,
     metrics: FeedMetrics,
     housekeeping: UnixNanos,
@@ -94,8 +96,7 @@ impl Feed {
         // A ring must always hold a refresh of every instrument, however small it is.
         session_settings.refresh_records = session_settings.refresh_records.min(writer.capacity() / 4);
         let session = Session::with_lines(lines, session_settings);
-        let create = |path| CaptureWriter::create(path, &session.shape());
-        let capture = options.capture.as_deref().map(create).transpose()?;
+        let capture = begin_capture(&options, &session, session_settings, epoch, UnixNanos(clock.now()))?;
         let door = ask::Door::open(ask::path(directory.path(), name), stop.waker.clone());
         let door = door
             .inspect_err(|e| tracing::warn!(venue = name, "nobody can ask for snapshots: {e}; they come in their turn"))
@@ -179,8 +180,8 @@ impl Feed {
         self.commit(now);
         self.table.close(Reason::Shutdown, now);
         self.metrics.show(&self.session);
-        if let Some(capture) = &mut self.capture {
-            capture.flush()?;
+        if let Some(capture) = self.capture.take() {
+            self.metrics.show_capture(capture.close(CAPTURE_PATIENCE));
         }
         Ok(())
     }
@@ -189,7 +190,7 @@ impl Feed {
     #[inline]
     fn step(&mut self, line: usize, input: Input<'_>, now: UnixNanos) -> Result<(), FeedError> {
         if let Some(capture) = &mut self.capture {
-            capture.write(line, &input, now)?;
+            capture.input(line, &input, now);
         }
         self.session.step_line(line, input, now, &mut self.out);
         Ok(())
@@ -237,6 +238,9 @@ impl Feed {
         self.make_requests()?;
         self.send_frames()?;
         self.commit(now);
+        if let Some(capture) = &mut self.capture {
+            capture.hand_over(now);
+        }
         self.sleep();
         Ok(())
     }
@@ -274,8 +278,8 @@ impl Feed {
             // A stream that never told anything has no age.
             gauge.set(if newest == UnixNanos::ZERO { -1 } else { now.since(newest).as_millis() as i64 });
         }
-        if let Some(capture) = &mut self.capture {
-            capture.flush()?;
+        if let Some(capture) = &self.capture {
+            self.metrics.show_capture(capture.stats());
         }
         if let Some(step) = self.clock.check(now.0, clock::wall_ns()) {
             tracing::warn!(venue = %self.options.venue, wall = step.wall, expected = step.expected, "the wall clock stepped");
@@ -326,11 +330,14 @@ impl Feed {
     fn submit(&mut self, line: usize, request: Request) -> Result<(), FeedError> {
         let url = format!("{}{}", self.options.rest_url, request.path);
         let headers = self.links[line].rest_headers.clone();
+        let now = self.now();
+        if let Some(capture) = &mut self.capture {
+            capture.requested(line, (request.id, rest::Method::Get.name(), &url), &headers, now);
+        }
         let get = rest::Request { id: request.id.0, method: rest::Method::Get, url, headers };
         match self.rest.submit(get) {
             Ok(()) => self.asked.push((request.id, line)),
             Err(e) => {
-                let now = self.now();
                 let why = e.to_string();
                 self.step(line, Input::Response(request.id, Reply::Failed(&why)), now)?;
                 self.collect(line)?;
@@ -392,6 +399,9 @@ impl Feed {
             let cost = request.weight.clamp(1, self.request_cost_max);
             until = until.min(now.after(self.request_budget.clone().admit_cost(now_d, cost).err().unwrap_or_default()));
         }
+        if let Some(due) = self.capture.as_ref().and_then(Tap::due) {
+            until = until.min(due);
+        }
         for link in &self.links {
             match &link.state {
                 State::Down { until: retry } => until = until.min(*retry),
@@ -408,6 +418,29 @@ impl Feed {
     fn housekeeping_due(&self) -> UnixNanos {
         self.housekeeping.after(HOUSEKEEPING)
     }
+}
+
+/// Begins to capture, if that is wanted.
+fn begin_capture(
+    options: &FeedOptions,
+    session: &Session,
+    settings: venues::SessionSettings,
+    epoch: u64,
+    now: UnixNanos,
+) -> Result<Option<Tap>, FeedError> {
+    let Some(how) = &options.capture else { return Ok(None) };
+    let about = About {
+        venue: options.venue,
+        epoch,
+        site: &options.site,
+        build: &options.build,
+        origin: options.origin,
+        shape: &session.shape(),
+        settings: RunSettings::new(&options.settings, &options.choices, settings),
+        credentials: options.settings.credentials.as_ref(),
+    };
+    let tap = Tap::open(how, &about, Anchor::now(now));
+    tap.map(Some).map_err(|source| FeedError::System { what: "a thread to write the capture with", source })
 }
 
 #[cold]

@@ -331,7 +331,7 @@ fn only_one_kind_of_trade_is_told() {
 
 #[test]
 fn what_a_jump_of_ids_means_is_a_choice() {
-    let mut desk = Desk::live(&[("trade_ids", "increasing")]);
+    let mut desk = Desk::live(&[("trade_ids", "rising")]);
     desk.trade(10);
     desk.trade(20);
     desk.trade(15);

@@ -4,11 +4,12 @@
 //! [`super::resync`]'s.
 
 use super::checksum::Divisors;
-use super::choices::{self, Api, ChecksumRule, Choices, Heartbeat, TradeIds};
+use super::choices::{Api, ChecksumRule, Choices, Heartbeat};
 use super::market::Market;
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
 use super::{map, pairs, subscribe, v1, v2};
+use crate::choices::{IdRule, Switch};
 use crate::trades::{self, Backfill, Missing, Paging, Verdict};
 use crate::trust::Doubts;
 use crate::{
@@ -106,7 +107,7 @@ impl Kraken {
     /// A machine that has seen nothing.
     pub fn new(settings: &Settings, choices: Choices) -> Result<Kraken, MachineError> {
         let (depth, bar_minutes) = subscribe::check(settings)?;
-        let fetches = choices.backfill == choices::Backfill::On && !settings.symbols.is_empty();
+        let fetches = choices.backfill == Switch::On && !settings.symbols.is_empty();
         Ok(Kraken {
             instruments: InstrumentSet::new(SPEC.venue),
             markets: vec![],
@@ -330,7 +331,7 @@ impl Kraken {
     /// A market with what an earlier run knew of it.
     fn new_market(&mut self, k: Known) -> Market {
         let definition = self.instruments.get(k);
-        let mut market = Market::new(definition, self.choices.trade_ids == TradeIds::Contiguous);
+        let mut market = Market::new(definition, self.choices.trade_ids == IdRule::Contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
             market.trades.remember(memory);
             if self.speaks() == Api::V1 {
@@ -719,7 +720,7 @@ impl VenueMachine for Kraken {
     }
 
     fn trade_ids_are_contiguous(&self) -> bool {
-        self.choices.trade_ids == TradeIds::Contiguous
+        self.choices.trade_ids == IdRule::Contiguous
     }
 
     fn missing(&self, instrument: InstrumentId) -> &[Missing] {

@@ -4,12 +4,13 @@
 //! told. Books and the trust in them are [`super::resync`]'s.
 
 use super::answers::{Definitions, Wanted};
-use super::choices::{self, Choices, TradeIds};
+use super::choices::Choices;
 use super::market::Market;
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::resync::Sequence;
 use super::spec::SPEC;
 use super::{any_order, exact, fast, map, products, subscribe};
+use crate::choices::{IdRule, Switch};
 use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::trust::Doubts;
 use crate::{
@@ -57,7 +58,7 @@ impl Advanced {
     /// A machine that has seen nothing.
     pub fn new(settings: &Settings, choices: Choices) -> Result<Advanced, MachineError> {
         subscribe::check(settings)?;
-        let fetches = choices.backfill == choices::Backfill::On && !settings.symbols.is_empty();
+        let fetches = choices.backfill == Switch::On && !settings.symbols.is_empty();
         Ok(Advanced {
             instruments: InstrumentSet::new(SPEC.venue),
             names: SymbolTable::new(),
@@ -226,7 +227,7 @@ impl Advanced {
                 self.names.insert(name.as_bytes(), k);
             }
         }
-        let mut market = Market::new(definition, data_name.to_owned(), self.choices.trade_ids == TradeIds::Contiguous);
+        let mut market = Market::new(definition, data_name.to_owned(), self.choices.trade_ids == IdRule::Contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
             market.trades.remember(memory);
             market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
@@ -464,7 +465,7 @@ impl VenueMachine for Advanced {
     }
 
     fn trade_ids_are_contiguous(&self) -> bool {
-        self.choices.trade_ids == TradeIds::Contiguous
+        self.choices.trade_ids == IdRule::Contiguous
     }
 
     fn missing(&self, instrument: InstrumentId) -> &[Missing] {
