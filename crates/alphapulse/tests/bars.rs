@@ -80,8 +80,7 @@ fn told(output: &[u8]) -> BTreeMap<u64, (Sum, String)> {
 #[test]
 fn live_and_captured_bars_are_what_was_sent() {
     let captures = tempfile::tempdir().expect("a folder");
-    let site =
-        Site::new(&format!("[venues.binance]\nenabled = false\n[venues.kraken]\ncapture = {:?}\n", captures.path()));
+    let site = Site::new(&format!("[venues.binance]\nenabled = false\n[capture]\npath = {:?}\n", captures.path()));
     let up = Up::start(&site, &[]);
     wait_for("the ring", || site.rings.path().join("kraken.ring").exists().then_some(()));
     let args = ["bars", "btc-usd", "--venue", "kraken", "--every", "1s", "--from", "oldest", "--json", "--flow"];
