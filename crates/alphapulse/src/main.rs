@@ -1,6 +1,7 @@
 //! `alphapulse`: one binary, one subcommand a role, and the tools a trader or a script needs beside them.
 #![forbid(unsafe_code)]
 
+mod bars;
 mod bench;
 mod book;
 mod bridge;
@@ -70,6 +71,8 @@ enum Command {
     Chaos(chaos::ChaosArgs),
     /// Show an instrument's book as it is now, live in the terminal.
     Book(book::BookArgs),
+    /// Add an instrument's trades up to bars, and tell what they say beside: live, or over recordings.
+    Bars(bars::BarsArgs),
     /// Print the live stream, one JSON record a line.
     Tap(tap::TapArgs),
     /// Turn a venue's raw frames (one a line, gzip understood) into JSON records, one a line.
@@ -136,6 +139,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Bench(args) => return bench::run(args),
         Command::Chaos(args) => return chaos::run(args),
+        Command::Bars(args) if args.is_recorded() => return bars::recorded(args),
         Command::Verify { command: verify::VerifyCommand::Books(args) } => return verify::books::run(args),
         Command::Verify { command: verify::VerifyCommand::Loss(args) } => return verify::loss::run(args),
         _ => {}
@@ -158,6 +162,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Gateway => roles::gateway(&config),
         Command::Emulator(args) => roles::emulator(&config, &args),
         Command::Book(args) => book::run(&config, &args),
+        Command::Bars(args) => bars::live(&config, &args),
         Command::Tap(args) => tap::run(&config, &args),
         Command::Verify { command } => verify::run(&config, &command),
         Command::Config { command: ConfigCommand::Check } => check_config(&config),

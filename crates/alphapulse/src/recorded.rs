@@ -1,6 +1,6 @@
 //! Recorded frames and answers through a session: what `decode` prints, `verify books` judges and `bars` adds up.
-//! frames, one a line, plain or gzip; receive times and REST exchanges beside them; or a feed's raw captures -> steps of a
-//! [`Session`].
+//! frames, one a line, plain or gzip; receive times and REST exchanges beside them; or a feed's raw captures -> steps
+//! of a [`Session`].
 
 pub mod venue;
 
@@ -140,83 +140,93 @@ impl Reading {
     }
 }
 
-/// A file of a venue's frames, or a feed's raw captures.
+/// A file of a venue's frames; or a feed's raw captures, a file or a folder of them.
 pub struct Recording<'a> {
     path: &'a Path,
-    /// Whose they are.
+    /// Who sent the frames; `None` of captures, which say it themselves.
+    frames_of: Option<Venue>,
+}
+
+/// What came of playing a recording.
+pub struct Ended {
+    /// Whose it was.
     pub venue: Venue,
-    captured: bool,
+    /// The files of answers that were used beside it.
+    pub rest: Vec<PathBuf>,
 }
 
 impl<'a> Recording<'a> {
-    /// Looks at a file or a folder of captures: the venue is `asked`, or the one that captures or frames tell.
+    /// Looks at a recording: frames are of the venue that is `asked`, or of the one they tell.
     pub fn find(path: &'a Path, asked: Option<Venue>) -> anyhow::Result<Recording<'a>> {
         if path == Path::new("-") {
             bail!("standard input cannot be read twice: name a file");
         }
-        let captured = path.is_dir() || capture::is_capture(path);
-        let told = if captured { venue::of_capture(path)? } else { venue::of_frames(path)? };
-        let venue = asked.or(told).context("nothing in it says which venue sent it: say --venue")?;
-        Ok(Recording { path, venue, captured })
+        if path.is_dir() || capture::is_capture(path) {
+            return Ok(Recording { path, frames_of: None });
+        }
+        let venue = match asked {
+            Some(venue) => venue,
+            None => venue::of_frames(path)?.context("no frame of it says which venue sent it: say --venue")?,
+        };
+        Ok(Recording { path, frames_of: Some(venue) })
     }
 
-    /// Plays all of it and shows each step to `f`; frames with what REST answered in the files of `rest`, or in those
-    /// beside it. Snapshots of books are as deep as `snapshot_depth`. Returns the session as it is at the end, and the
-    /// files of answers used.
+    /// Plays all of it, with snapshots of so many levels if that is said, and shows each step to `f`, and the session at
+    /// the end to `end`. Frames are played as `reading` says, with what REST answered in the files of `rest` or in those
+    /// beside it; captures as their feed was set up.
     pub fn play(
         &self,
         reading: &Reading,
-        snapshot_depth: u32,
+        snapshot_depth: Option<u32>,
         rest: &[PathBuf],
         f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<(Session, Vec<PathBuf>)> {
-        if self.captured {
-            return Ok((self.play_capture(snapshot_depth, f)?, vec![]));
-        }
+        end: &mut dyn FnMut(&Session),
+    ) -> anyhow::Result<Ended> {
+        let depth = move |s: Settings| Settings { snapshot_depth: snapshot_depth.unwrap_or(s.snapshot_depth), ..s };
+        let Some(venue) = self.frames_of else { return self.play_captures(depth, f, end) };
         let rest = if rest.is_empty() { answers_beside(self.path)? } else { rest.to_vec() };
         let mut answers = Answers::default();
         for path in &rest {
             answers.load(path)?;
         }
-        let settings = Settings { snapshot_depth, ..reading.settings() };
-        let machine = venues::machine(self.venue, &settings, &reading.choices()?)?;
+        let machine = venues::machine(venue, &depth(reading.settings()), &reading.choices()?)?;
         let mut played = Playback::new(Session::new(machine, SessionSettings::default()), answers);
         played.all(&mut Frames::open(self.path)?, f)?;
-        Ok((played.session, rest))
+        end(&played.session);
+        Ok(Ended { venue, rest })
     }
 
-    /// A feed's raw captures of one run, each input counted as a line.
-    fn play_capture(
+    /// A feed's raw captures, each input counted as a line.
+    fn play_captures(
         &self,
-        snapshot_depth: u32,
+        settings: impl FnMut(Settings) -> Settings + Send + 'static,
         f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Session> {
-        let deep = move |settings| Settings { snapshot_depth, ..settings };
-        let mut player = Player::open(self.path)?.with_settings(deep);
-        let (mut number, mut runs) = (0, 0);
+        end: &mut dyn FnMut(&Session),
+    ) -> anyhow::Result<Ended> {
+        let mut player = Player::open(self.path)?.with_settings(settings);
+        let (mut number, mut venue) = (0, None);
         while let Some(played) = player.next()? {
             match played {
-                Played::Run { whole, .. } => {
-                    runs += 1;
+                Played::Run { run, whole } => {
                     if !whole {
                         let path = self.path.display();
                         eprintln!("{path}: a run's beginning is not captured; its inputs are passed over");
                     }
-                    if runs > 1 {
-                        bail!("it holds several runs, and a book is of one: name the files of one run");
-                    }
+                    venue = run.venue();
                 }
                 Played::Step(step) => {
                     number += 1;
-                    let capture::Step { time: now, input, ref bad, out, session, .. } = step;
-                    f(Step { line: number, now, input, bad: bad.as_ref(), out, session })?;
+                    let capture::Step { time: now, input, out, session, bad, .. } = &step;
+                    f(Step { line: number, now: *now, input: *input, bad: bad.as_ref(), out, session })?;
                 }
                 Played::Lost(lost) => bail!("{} entries are lost before input {}", lost.entries, number + 1),
                 Played::Damaged(damage) if damage.cut => {}
                 Played::Damaged(damage) => bail!("its bytes {} to {} are damaged", damage.from, damage.to),
             }
         }
-        player.into_session().context("the beginning of its run is not there: nothing can be played")
+        let venue = venue.context("it holds no run")?;
+        end(player.session().context("the beginning of its run is not there")?);
+        Ok(Ended { venue, rest: vec![] })
     }
 }
 

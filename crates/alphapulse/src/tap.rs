@@ -75,6 +75,9 @@ pub fn run(config: &Config, args: &TapArgs) -> anyhow::Result<ExitCode> {
         heartbeats: args.heartbeats,
     };
     let client = Client::open(source, subscription, ClientOptions::default())?;
+    for warning in client.warnings() {
+        eprintln!("alphapulse: {warning}");
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     crate::signals::on_end(move || asked.store(true, Ordering::Release))?;
@@ -90,7 +93,8 @@ pub fn run(config: &Config, args: &TapArgs) -> anyhow::Result<ExitCode> {
     .run()
 }
 
-fn start(from: &str) -> anyhow::Result<Start> {
+/// Where a stream is to start, as it is written on the command line.
+pub fn start(from: &str) -> anyhow::Result<Start> {
     match from {
         "now" => Ok(Start::Now),
         "oldest" => Ok(Start::Oldest),

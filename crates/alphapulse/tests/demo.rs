@@ -57,6 +57,15 @@ fn trades_books_and_quotes_of_all_venues_arrive() {
     for venue in VENUES {
         assert!(words.contains(&format!("feed-{venue}")) && words.contains(&format!("ring {venue}")), "{words}");
     }
+    let books: Value = serde_json::from_slice(&site.output(&["status", "--json"]).stdout).expect("JSON");
+    for venue in VENUES {
+        assert!(words.contains(&format!("books {venue:<12} ")), "{words}");
+        let own = books["books"].as_array().expect("books").iter().find(|b| b["venue"] == venue).expect("its books");
+        let live = own["states"]["live"].as_u64().unwrap_or(0);
+        assert!(live > 0 && own["problem"].is_null(), "{own}");
+        let all: u64 = own["states"].as_object().expect("states").values().filter_map(Value::as_u64).sum();
+        assert_eq!(own["not_live"].as_array().map(Vec::len), Some((all - live) as usize), "{own}");
+    }
     let known = instruments(&site);
     for venue in VENUES {
         assert!(known.iter().any(|i| i["venue"] == venue), "{venue} in /v1/instruments: {known:?}");

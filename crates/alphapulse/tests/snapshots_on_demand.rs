@@ -7,7 +7,6 @@ use common::{Site, Up, program, wait_for};
 use model::{BookState, Side};
 use relay::{Books, Client, ClientOptions, Source, Subscription};
 use std::{
-    fs,
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::Path,
@@ -124,7 +123,7 @@ fn ask(socket: &Path, line: &str) -> String {
 #[test]
 fn a_thousand_requests_cost_a_few_snapshots_and_replay_to_the_same_bytes() {
     let folder = tempfile::tempdir().expect("a folder");
-    let site = Site::new(&format!("[venues.kraken]\ncapture = {:?}\n", folder.path()));
+    let site = Site::new(&format!("[capture]\npath = {:?}\n", folder.path()));
     let up = Up::start(&site, &[]);
     let socket = site.rings.path().join("kraken.ask");
     wait_for("the feed's socket", || socket.exists().then_some(()));
@@ -148,12 +147,10 @@ fn a_thousand_requests_cost_a_few_snapshots_and_replay_to_the_same_bytes() {
     let most = 3 * (begun.elapsed().as_millis() / 500 + 3) as usize;
     assert!((3..=most).contains(&consumer.requested), "{} of at most {most}", consumer.requested);
     assert_eq!(up.stop(), Some(0));
-    let capture = fs::read_dir(folder.path()).expect("captures").flatten().next().expect("a capture").path();
     let out = program()
-        .args(["replay", "--venue", "kraken", "--symbols", "BTC-USD,ETH-USD,SOL-USD", "--ring-slots", "65536"])
-        .arg(&capture)
-        .arg("--compare")
+        .args(["capture", "replay", "--venue", "kraken", "--compare"])
         .arg(site.rings.path())
+        .arg(folder.path())
         .output()
         .expect("the program runs");
     let words = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);

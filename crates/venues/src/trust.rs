@@ -6,9 +6,9 @@
 //!
 //! Pure: times are passed in. An update costs a few additions and allocates nothing.
 
-use crate::Counts;
+use crate::{Counts, Known, Outbox};
 use book::Book;
-use model::{BookState, InstrumentStatus, Price, Reason, Side, UnixNanos};
+use model::{BookState, GapCause, InstrumentStatus, Price, Reason, Side, UnixNanos};
 use std::time::Duration;
 
 /// What is told of a book that its ticker speaks against.
@@ -311,6 +311,42 @@ impl Trust {
     /// The connection is gone: nothing is known of the next one's rhythm but that it begins when a book is live again.
     pub fn disconnected(&mut self) {
         self.rhythm = Rhythm::default();
+    }
+}
+
+/// A machine that holds its books against the venue's ticker and against their own rhythms: what it keeps, and what it
+/// does about a book that fails. What is compared when is the same for all.
+pub(crate) trait Doubts {
+    /// The book of an instrument, the trust in it, and the machine's counts.
+    fn proved(&mut self, k: Known) -> (&mut Trust, &Book, &mut Counts);
+    /// How many instruments there are.
+    fn book_count(&self) -> usize;
+    /// When the connection was last heard.
+    fn last_heard(&self) -> UnixNanos;
+    /// The silence for which no book is doubted; `None`: for no silence.
+    fn rhythm_floor(&self) -> Option<Duration>;
+    /// A proof of a book failed.
+    fn doubt(&mut self, k: Known, why: (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox);
+
+    /// The venue's ticker, as price and size of bid and ask, beside the book.
+    #[inline]
+    fn compare_ticker(&mut self, k: Known, quote: [Option<(i64, i64)>; 2], now: UnixNanos, out: &mut Outbox) {
+        let [bid, ask] = quote.map(|level| level.map(|(price, _)| Price(price)));
+        let (trust, book, counts) = self.proved(k);
+        if trust.quoted((bid, ask), book, now, counts) {
+            self.doubt(k, (Reason::Disagreement, GapCause::Disagreement, TICKER_APART), now, out);
+        }
+    }
+
+    /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
+    fn check_rhythms(&mut self, now: UnixNanos, out: &mut Outbox) {
+        let Some(floor) = self.rhythm_floor() else { return };
+        let heard = self.last_heard();
+        for k in 0..self.book_count() as Known {
+            let (trust, _, counts) = self.proved(k);
+            let Some(text) = trust.silent(now, heard, floor, counts) else { continue };
+            self.doubt(k, (Reason::Timeout, GapCause::Stale, &text), now, out);
+        }
     }
 }
 

@@ -123,8 +123,7 @@ impl Many {
             since,
             source: TableSource::Book,
             simulated: self.members.iter().any(|member| member.simulated),
-            epoch: 0,
-            sequence: 0,
+            record: None,
             ts_event: UnixNanos::ZERO,
             ts_recv: newest.unwrap_or_default(),
             now,
@@ -162,6 +161,7 @@ impl Member {
             state: BookState::Cold,
             reason: Reason::Shutdown,
             since: now,
+            record: (0, 0),
             ts_recv: UnixNanos::ZERO,
             trouble: None,
         };
@@ -177,7 +177,7 @@ impl Member {
         };
         let head = &row.head;
         (part.state, part.reason, part.since) = (head.state(), head.reason(), head.since());
-        part.ts_recv = UnixNanos(head.ts_recv);
+        (part.record, part.ts_recv) = ((head.epoch, head.sequence), UnixNanos(head.ts_recv));
         book.clear(self.id);
         book.stand(self.id, part.state, part.reason, part.since);
         let member = book.member(self.id);

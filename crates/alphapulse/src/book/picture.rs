@@ -24,6 +24,8 @@ pub struct Part {
     pub state: BookState,
     pub reason: Reason,
     pub since: UnixNanos,
+    /// Its own last record: epoch and sequence; zero while there is none.
+    pub record: (u64, u64),
     /// When its last change was received.
     pub ts_recv: UnixNanos,
     /// Why there is nothing of it.
@@ -42,8 +44,8 @@ pub struct Picture {
     pub since: UnixNanos,
     pub source: TableSource,
     pub simulated: bool,
-    pub epoch: u64,
-    pub sequence: u64,
+    /// Epoch and sequence of the last record it reflects; `None` of a consolidated book, whose parts have their own.
+    pub record: Option<(u64, u64)>,
     pub ts_event: UnixNanos,
     pub ts_recv: UnixNanos,
     /// When it was looked at.
@@ -86,8 +88,7 @@ impl Picture {
             since: row.head.since(),
             source: row.head.source(),
             simulated: row.head.simulated != 0,
-            epoch,
-            sequence,
+            record: Some((epoch, sequence)),
             ts_event: UnixNanos(row.head.ts_event),
             ts_recv: UnixNanos(row.head.ts_recv),
             now,
@@ -99,6 +100,17 @@ impl Picture {
             asks,
             parts: vec![],
         }
+    }
+
+    /// Who has no part in a consolidated book, and why; `None` when all have.
+    pub fn left_out(&self) -> Option<String> {
+        let out = self.parts.iter().filter(|part| part.state != BookState::Live);
+        let why = |part: &Part| {
+            let why = if part.trouble.is_some() { "gone" } else { part.reason.name() };
+            format!("{} ({why})", part.venue)
+        };
+        let out: Vec<String> = out.map(why).collect();
+        (!out.is_empty()).then(|| out.join(", "))
     }
 
     pub fn is_live(&self) -> bool {

@@ -89,9 +89,18 @@ pub fn draw(frame: &mut Frame<'_>, shown: &Shown) {
         merged(frame, picture, believed, ladder);
     }
     if area.height > WORDS_ABOVE {
-        let words = format!("{KEYS}    {}    epoch {} sequence {}", extent(picture), picture.epoch, picture.sequence);
+        let words = format!("{KEYS}    {}    {}", extent(picture), records(picture));
         frame.render_widget(Line::from(words).dim(), Rect { y: area.bottom() - 1, height: 1, ..area });
     }
+}
+
+/// Which record the picture reflects, of each venue its own.
+fn records(p: &Picture) -> String {
+    if let Some((epoch, sequence)) = p.record {
+        return format!("epoch {epoch} sequence {sequence}");
+    }
+    let own: Vec<String> = p.parts.iter().map(|part| format!("{} {}", part.venue, part.record.1)).collect();
+    own.join(" · ")
 }
 
 fn title(p: &Picture, gone: bool) -> Line<'static> {
@@ -122,7 +131,12 @@ fn age(p: &Picture, shown: &Shown) -> Line<'static> {
     }
     let age = p.age().map_or_else(|| "nothing told yet".to_owned(), |age| format!("age {}", short(age)));
     let held = format!("in this state for {}", short(p.now.since(p.since)));
-    let warning = if p.is_live() { "" } else { "    NOT LIVE: these prices are what was known last" };
+    let (held, warning) = match p.left_out() {
+        _ if !p.is_live() => (held, "    NOT LIVE: these prices are what was known last".to_owned()),
+        // Who is missing is worth more than for how long all others were there.
+        Some(who) => (String::new(), format!("LEFT OUT: {who}")),
+        None => (held, String::new()),
+    };
     Line::from(vec![Span::from(format!("{age}    {held}")), Span::from(warning).red()])
 }
 

@@ -21,8 +21,7 @@ fn picture() -> Picture {
         since: UnixNanos(NOW.0 - 75 * SECOND),
         source: TableSource::Book,
         simulated: true,
-        epoch: 7,
-        sequence: 1042,
+        record: Some((7, 1042)),
         ts_event: NOW,
         ts_recv: UnixNanos(NOW.0 - 12_000_000),
         now: NOW,
@@ -103,7 +102,8 @@ fn an_empty_side_has_no_spread_and_no_mid() {
 
 #[test]
 fn a_consolidated_book_says_who_has_how_much_and_who_is_left_out() {
-    let mut merged = Picture { place: "consolidated", venue_symbol: "1 of 2 venues".to_owned(), ..picture() };
+    let venues = "1 of 2 venues".to_owned();
+    let mut merged = Picture { place: "consolidated", venue_symbol: venues, record: None, ..picture() };
     merged.asks[0].who = vec![(Venue::Kraken, 100_000_000), (Venue::Coinbase, 25_000_000)];
     merged.bids[0].who = vec![(Venue::Coinbase, 50_000_000)];
     let part = |venue, state, trouble: Option<&str>| Part {
@@ -112,6 +112,7 @@ fn a_consolidated_book_says_who_has_how_much_and_who_is_left_out() {
         state,
         reason: Reason::Ok,
         since: NOW,
+        record: (7, 1042),
         ts_recv: NOW,
         trouble: trouble.map(str::to_owned),
     };
@@ -123,6 +124,8 @@ fn a_consolidated_book_says_who_has_how_much_and_who_is_left_out() {
     let (lines, _) = screen(&Shown { picture: Some(merged.clone()), trouble: None }, 80, 24);
     assert!(lines[0].starts_with("BTC-USD consolidated (1 of 2 venues)   LIVE "), "{}", lines[0]);
     assert_eq!(lines[3], "kraken live 0 ms · coinbase SUSPECT left out · alpaca COLD left out");
+    assert!(lines[1].ends_with("LEFT OUT: coinbase (ok), alpaca (gone)"), "{}", lines[1]);
+    assert!(lines[23].ends_with("kraken 1042 · coinbase 1042 · alpaca 1042"), "{}", lines[23]);
     let at = |price: &str| 4 + lines[4..].iter().position(|line| line.contains(price)).expect("a line with it");
     assert_eq!(at("64123.4"), at("64123.5") + 1, "asks above bids, best beside each other");
     assert!(lines[at("64123.5")].ends_with("kraken 1, coinbase 0.25"), "{}", lines[at("64123.5")]);
@@ -132,5 +135,7 @@ fn a_consolidated_book_says_who_has_how_much_and_who_is_left_out() {
     assert!(text.contains("coinbase BTC-USD: LEFT OUT, suspect (ok)"), "{text}");
     let line: serde_json::Value = serde_json::from_str(&text::json(&merged, 3, None)).expect("JSON");
     assert_eq!(line["asks"][0][2], serde_json::json!({"kraken": "1", "coinbase": "0.25"}));
-    assert_eq!(line["members"][1]["state"], "suspect");
+    assert_eq!((&line["members"][1]["state"], &line["members"][1]["seq"]), (&"suspect".into(), &1042.into()));
+    assert_eq!(line["seq"], serde_json::Value::Null);
+    assert!(!text.contains("epoch 0"), "{text}");
 }

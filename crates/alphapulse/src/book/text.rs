@@ -14,7 +14,10 @@ pub fn plain(p: &Picture, depth: usize) -> String {
     if let Some(age) = p.age() {
         text += &format!(", age {}", short(age));
     }
-    text += &format!(", epoch {} sequence {}\n", p.epoch, p.sequence);
+    if let Some((epoch, sequence)) = p.record {
+        text += &format!(", epoch {epoch} sequence {sequence}");
+    }
+    text.push('\n');
     if !p.is_live() {
         text += "NOT LIVE: what follows is what was known last\n";
     }
@@ -71,7 +74,12 @@ pub fn part(p: &Picture, one: &Part) -> String {
     }
     let left_out = if one.state == BookState::Live { "" } else { "LEFT OUT, " };
     let age = short(p.now.since(one.ts_recv));
-    format!("{name}: {left_out}{} ({}) since {} UTC, age {age}", one.state, one.reason, clock_time(one.since))
+    let (epoch, sequence) = one.record;
+    let since = clock_time(one.since);
+    format!(
+        "{name}: {left_out}{} ({}) since {since} UTC, age {age}, epoch {epoch} sequence {sequence}",
+        one.state, one.reason
+    )
 }
 
 /// How much of it there is.
@@ -119,7 +127,8 @@ pub fn json(p: &Picture, depth: usize, fill: Option<&Fill>) -> String {
     let part = |part: &Part| {
         json!({
             "venue": part.venue.name(), "symbol": part.symbol, "state": part.state.name(), "reason": part.reason.name(),
-            "since": part.since.0, "ts_recv": part.ts_recv.0, "trouble": part.trouble,
+            "since": part.since.0, "ts_recv": part.ts_recv.0,
+            "epoch": part.record.0, "seq": part.record.1, "trouble": part.trouble,
         })
     };
     let parts: Option<Vec<Value>> = (!p.parts.is_empty()).then(|| p.parts.iter().map(part).collect());
@@ -133,8 +142,8 @@ pub fn json(p: &Picture, depth: usize, fill: Option<&Fill>) -> String {
         "since": p.since.0,
         "live": p.is_live(),
         "simulated": p.simulated,
-        "epoch": p.epoch,
-        "seq": p.sequence,
+        "epoch": p.record.map(|(epoch, _)| epoch),
+        "seq": p.record.map(|(_, sequence)| sequence),
         "ts_event": p.ts_event.0,
         "ts_recv": p.ts_recv.0,
         "now": p.now.0,

@@ -85,7 +85,7 @@ fn import(path: &Path, to: &Path, args: &ImportArgs) -> anyhow::Result<(Venue, V
     let venue = match args.venue {
         Some(venue) => venue,
         None if args.raw => bail!("say --venue: lines that are no frames do not tell it"),
-        None => venue::of_frames(path)?.context("no frame of it says which venue sent it: say --venue")?,
+        None => recorded::venue::of_frames(path)?.context("no frame of it says which venue sent it: say --venue")?,
     };
     let (settings, choices) = (args.reading.settings(), args.reading.choices()?);
     let run = Run {

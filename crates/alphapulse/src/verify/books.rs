@@ -14,16 +14,17 @@ use judge::Judge;
 use model::Venue;
 use report::{FileReport, Report};
 use std::{
+    cell::RefCell,
     path::{Path, PathBuf},
     process::ExitCode,
 };
+use venues::Input;
 
 /// Exit status 0 when every book is proved and nothing disagrees, 1 when something does, 2 when input cannot be used.
 /// See docs/verify.md for what each figure means.
 #[derive(Args)]
 pub struct BooksArgs {
-    /// Frames, one a line, plain or gzip, or a feed's raw captures: files, or a venue's folder of
-    /// them.
+    /// Frames, one a line, plain or gzip, or a feed's raw captures: files, or a venue's folder of them.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The venue that sent them; known from the frames where it can be.
@@ -62,16 +63,26 @@ pub fn run(args: &BooksArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn verify(path: &Path, args: &BooksArgs) -> anyhow::Result<FileReport> {
-    let recording = Recording::find(path, args.venue)?;
-    // What is told of a book is held against it level for level.
-    let mut judge = Judge::new(args.details);
-    let (session, rest) = recording.play(&args.reading, u32::MAX, &args.rest, &mut |step| {
-        judge.take(step.line, step.now, step.bad, step.out, step.session);
-        Ok(())
-    })?;
-    judge.end(&session);
+    let judge = RefCell::new(Judge::new(args.details));
+    let mut runs = 0;
+    let ended = Recording::find(path, args.venue)?.play(
+        &args.reading,
+        // What is told of a book is held against it level for level.
+        Some(u32::MAX),
+        &args.rest,
+        &mut |step| {
+            runs += u32::from(matches!(step.input, Input::Start { .. }));
+            if runs > 1 {
+                bail!("it holds several runs, and a book is judged within one: name the files of one run");
+            }
+            judge.borrow_mut().take(step.line, step.now, step.bad, step.out, step.session);
+            Ok(())
+        },
+        &mut |session| judge.borrow_mut().end(session),
+    )?;
+    let judge = judge.into_inner();
     if judge.is_empty() {
         bail!("it holds no book: nothing is verified");
     }
-    Ok(judge.report(path, recording.venue, rest))
+    Ok(judge.report(path, ended.venue, ended.rest))
 }

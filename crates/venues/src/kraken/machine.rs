@@ -11,6 +11,7 @@ use super::spec::SPEC;
 use super::{map, pairs, subscribe, v1, v2};
 use crate::choices::{IdRule, Switch};
 use crate::trades::{self, Backfill, Missing, Paging, Verdict};
+use crate::trust::Doubts;
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
     Settings, Trust, VenueMachine, Watch,
@@ -509,7 +510,7 @@ impl Kraken {
             let k = self.known(q.target);
             map::quote(&self.markets[k as usize], &q, kind, received, &mut out.records);
             self.counts.quotes += 1;
-            self.compare_ticker(k, &q, received, out);
+            self.compare_ticker(k, [q.bid, q.ask], received, out);
             self.seen(k, StreamKind::Quote, q.time.0, received, out);
         }
     }

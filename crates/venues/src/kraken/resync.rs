@@ -6,10 +6,11 @@
 
 use super::machine::Kraken;
 use super::market::Ladder;
-use super::messages::{BookMessage, Kind, QuoteMessage};
+use super::messages::{BookMessage, Kind};
 use super::{map, subscribe};
-use crate::trust::TICKER_APART;
-use crate::{Known, Outbox, Proof};
+use crate::trust::Doubts;
+use crate::{Counts, Known, Outbox, Proof, Trust};
+use book::Book;
 use model::{BookState, GapCause, Price, Qty, Reason, Side, StreamKind, StreamState, UnixNanos};
 use std::time::Duration;
 use wire::{SnapshotReason, Status};
@@ -29,6 +30,30 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 /// A book that was live for so long has its attempts forgotten.
 const ATTEMPTS_FORGET: Duration = Duration::from_secs(60);
+
+impl Doubts for Kraken {
+    #[inline]
+    fn proved(&mut self, k: Known) -> (&mut Trust, &Book, &mut Counts) {
+        let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
+        (trust, book, &mut self.counts)
+    }
+
+    fn book_count(&self) -> usize {
+        self.markets.len()
+    }
+
+    fn last_heard(&self) -> UnixNanos {
+        self.heard()
+    }
+
+    fn rhythm_floor(&self) -> Option<Duration> {
+        self.settings.stale_after.rhythm_floor()
+    }
+
+    fn doubt(&mut self, k: Known, why: (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox) {
+        self.distrust(k, why, now, out);
+    }
+}
 
 impl Kraken {
     #[inline]
@@ -170,27 +195,6 @@ impl Kraken {
         let (state, text) = (trust.state(), why.1);
         let reason = if state == BookState::Halted { trust.reason() } else { why.0 };
         self.tell(Some(k), Status::Book(state), (reason, text), now, out);
-    }
-
-    /// The venue's ticker beside the book.
-    #[inline]
-    pub(super) fn compare_ticker(&mut self, k: Known, q: &QuoteMessage, now: UnixNanos, out: &mut Outbox) {
-        let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
-        let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
-        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
-            self.distrust(k, (Reason::Disagreement, GapCause::Disagreement, TICKER_APART), now, out);
-        }
-    }
-
-    /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
-    pub(super) fn check_rhythms(&mut self, now: UnixNanos, out: &mut Outbox) {
-        let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
-        let heard = self.heard();
-        for k in 0..self.markets.len() as Known {
-            let trust = &mut self.markets[k as usize].ladder.trust;
-            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
-            self.distrust(k, (Reason::Timeout, GapCause::Stale, &text), now, out);
-        }
     }
 
     /// A proof failed: the book is suspect from now on, and asked for again.

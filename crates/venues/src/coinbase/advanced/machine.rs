@@ -12,6 +12,7 @@ use super::spec::SPEC;
 use super::{any_order, exact, fast, map, products, subscribe};
 use crate::choices::{IdRule, Switch};
 use crate::trades::{Backfill, Missing, Paging, Verdict};
+use crate::trust::Doubts;
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Trust,
     VenueMachine, Watch,
@@ -312,7 +313,7 @@ impl Advanced {
             let k = self.known(q.target);
             map::quote(&self.markets[k as usize], &q, self.scratch.time, received, &mut out.records);
             self.counts.quotes += 1;
-            self.compare_ticker(k, &q, received, out);
+            self.compare_ticker(k, [q.bid, q.ask], received, out);
             self.seen(k, StreamKind::Quote, self.scratch.time.0, received, out);
         }
     }

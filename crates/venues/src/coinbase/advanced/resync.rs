@@ -6,10 +6,11 @@ use super::choices::SequenceScope;
 use super::machine::Advanced;
 use super::map;
 use super::market::Ladder;
-use super::messages::{BookMessage, Kind, QuoteMessage};
-use crate::trust::TICKER_APART;
-use crate::{Known, Outbox, Proof};
-use model::{BookState, GapCause, InstrumentId, Price, Reason, Side, StreamKind, UnixNanos};
+use super::messages::{BookMessage, Kind};
+use crate::trust::Doubts;
+use crate::{Counts, Known, Outbox, Proof, Trust};
+use book::Book;
+use model::{BookState, GapCause, InstrumentId, Reason, Side, StreamKind, UnixNanos};
 use std::time::Duration;
 use wire::{GapRecord, SnapshotReason, Status};
 
@@ -53,6 +54,30 @@ impl Sequence {
     /// When books are to be asked for again.
     pub fn retry_at(&self) -> Option<UnixNanos> {
         self.retry_at
+    }
+}
+
+impl Doubts for Advanced {
+    #[inline]
+    fn proved(&mut self, k: Known) -> (&mut Trust, &Book, &mut Counts) {
+        let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
+        (trust, book, &mut self.counts)
+    }
+
+    fn book_count(&self) -> usize {
+        self.markets.len()
+    }
+
+    fn last_heard(&self) -> UnixNanos {
+        self.heard()
+    }
+
+    fn rhythm_floor(&self) -> Option<Duration> {
+        self.settings.stale_after.rhythm_floor()
+    }
+
+    fn doubt(&mut self, k: Known, why: (Reason, GapCause, &str), now: UnixNanos, out: &mut Outbox) {
+        self.distrust_one(k, why, now, out);
     }
 }
 
@@ -118,27 +143,6 @@ impl Advanced {
         self.counts.crossed += 1;
         let text = "best bid at or above best ask after a whole message";
         self.distrust_one(k, (Reason::Crossed, GapCause::Crossed, text), now, out);
-    }
-
-    /// The venue's ticker beside the book.
-    #[inline]
-    pub(super) fn compare_ticker(&mut self, k: Known, q: &QuoteMessage, now: UnixNanos, out: &mut Outbox) {
-        let Ladder { trust, book, .. } = &mut self.markets[k as usize].ladder;
-        let price = |level: Option<(i64, i64)>| level.map(|(price, _)| Price(price));
-        if trust.quoted((price(q.bid), price(q.ask)), book, now, &mut self.counts) {
-            self.distrust_one(k, (Reason::Disagreement, GapCause::Disagreement, TICKER_APART), now, out);
-        }
-    }
-
-    /// Books whose silence is longer than their own rhythm allows, while the connection is heard.
-    pub(super) fn check_rhythms(&mut self, now: UnixNanos, out: &mut Outbox) {
-        let Some(floor) = self.settings.stale_after.rhythm_floor() else { return };
-        let heard = self.heard();
-        for k in 0..self.markets.len() as Known {
-            let trust = &mut self.markets[k as usize].ladder.trust;
-            let Some(text) = trust.silent(now, heard, floor, &mut self.counts) else { continue };
-            self.distrust_one(k, (Reason::Timeout, GapCause::Stale, &text), now, out);
-        }
     }
 
     /// A book's state changes, and is told.
