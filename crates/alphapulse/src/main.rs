@@ -4,12 +4,14 @@
 mod bench;
 mod book;
 mod bridge;
+mod capture;
 mod chaos;
 mod config;
 mod decode;
 mod doctor;
 mod metrics;
 mod recorded;
+mod recorder;
 mod replay;
 mod roles;
 mod run_dir;
@@ -58,6 +60,8 @@ enum Command {
     Relay,
     /// Repeat another machine's rings here, as its section [bridge.NAME] says.
     Bridge(bridge::BridgeArgs),
+    /// Run the recorder: everything the rings carry into the journal, and from there into Parquet files.
+    Recorder,
     /// Run the gateway: JSON over WebSocket.
     Gateway,
     /// Run one venue's emulator. Everything it serves is simulated.
@@ -70,7 +74,12 @@ enum Command {
     Tap(tap::TapArgs),
     /// Turn a venue's raw frames (one a line, gzip understood) into JSON records, one a line.
     Decode(decode::DecodeArgs),
-    /// Replay a capture of a feed's inputs and print or compare what it tells.
+    /// Raw captures of what venues sent: list, print, check, replay, rebuild and compare, import.
+    Capture {
+        #[command(subcommand)]
+        command: capture::CaptureCommand,
+    },
+    /// Tell what was recorded again, in the order of time and at any speed: as lines, batches or rings, or by an emulator.
     Replay(replay::ReplayArgs),
     /// Verify what is told: exit status 0 only when nothing disagrees.
     Verify {
@@ -117,7 +126,16 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // Decoding and replaying need no configuration, and a broken one must not stand in their way.
     match &cli.command {
         Command::Decode(args) => return decode::run(args),
-        Command::Replay(args) => return replay::run(args),
+        Command::Capture { command } => {
+            return capture::run(command, || {
+                config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set)
+            });
+        }
+        Command::Replay(args) => {
+            return replay::run(args, || {
+                config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set)
+            });
+        }
         Command::Bench(args) => return bench::run(args),
         Command::Chaos(args) => return chaos::run(args),
         Command::Verify { command: verify::VerifyCommand::Books(args) } => return verify::books::run(args),
@@ -138,6 +156,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Feed(args) => roles::feed(&config, &args),
         Command::Relay => roles::relay(&config),
         Command::Bridge(args) => bridge::run(&config, &args),
+        Command::Recorder => recorder::run(&config),
         Command::Gateway => roles::gateway(&config),
         Command::Emulator(args) => roles::emulator(&config, &args),
         Command::Book(args) => book::run(&config, &args),
@@ -148,7 +167,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string_pretty(&config).context("the configuration as TOML")?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Decode(_) | Command::Replay(_) | Command::Bench(_) | Command::Chaos(_) => {
+        Command::Decode(_) | Command::Capture { .. } | Command::Replay(_) | Command::Bench(_) | Command::Chaos(_) => {
             unreachable!("handled before the configuration is read")
         }
     }

@@ -1,7 +1,13 @@
 //! `alphapulse status`: what runs, and how far behind it is, read from the rings themselves.
 
+mod books;
+mod journal;
+
 use crate::{config::Config, run_dir};
+use books::VenueBooks;
 use clap::Args;
+use journal::JournalStatus;
+use model::UnixNanos;
 use serde::Serialize;
 use std::process::ExitCode;
 use telemetry::clock;
@@ -18,6 +24,19 @@ pub struct StatusArgs {
 struct Status {
     roles: Vec<RoleStatus>,
     rings: Vec<RingStatus>,
+    books: Vec<VenueBooks>,
+    journal: Option<JournalStatus>,
+    replays: Vec<ReplayStatus>,
+}
+
+/// Rings of a replay, which lie apart from the live ones.
+#[derive(Serialize)]
+struct ReplayStatus {
+    name: String,
+    /// What is replayed.
+    of: String,
+    /// Whether somebody writes them.
+    running: bool,
 }
 
 #[derive(Serialize)]
@@ -46,7 +65,9 @@ struct RingStatus {
 /// Runs the subcommand.
 pub fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let status = gather(config);
-    let healthy = status.roles.iter().all(|r| r.alive) && status.rings.iter().all(|r| r.problem.is_none());
+    let healthy = status.roles.iter().all(|r| r.alive)
+        && status.rings.iter().all(|r| r.problem.is_none())
+        && status.journal.as_ref().is_none_or(JournalStatus::is_healthy);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&status)?);
     } else {
@@ -65,7 +86,11 @@ fn gather(config: &Config) -> Status {
         pid: r.pid,
         listen: r.listen,
     });
-    Status { roles: roles.collect(), rings: rings(config, now) }
+    let rings = rings(config, now);
+    let journal = journal::gather(config, &rings, now);
+    let shown = |(name, of, running)| ReplayStatus { name, of, running };
+    let replays = crate::replay::replays(config).into_iter().map(shown).collect();
+    Status { roles: roles.collect(), books: books::gather(config, UnixNanos(now)), rings, journal, replays }
 }
 
 fn rings(config: &Config, now: u64) -> Vec<RingStatus> {
@@ -121,6 +146,9 @@ fn print(status: &Status) {
         let place = r.listen.as_deref().or(r.metrics.as_deref()).unwrap_or("");
         println!("{:<18} {state:<5} pid {:<8} {:>7} s  {place}", r.role, r.pid, r.up_s);
     }
+    for r in &status.replays {
+        println!("REPLAY {:<11} {:<9} {}", r.name, if r.running { "running" } else { "over" }, r.of);
+    }
     for r in &status.rings {
         if let Some(problem) = &r.problem {
             println!("ring {:<13} PROBLEM {problem}", r.venue);
@@ -140,5 +168,11 @@ fn print(status: &Status) {
             shown(r.age_ms),
             r.slots
         );
+    }
+    for books in &status.books {
+        println!("{}", books.line(clock::wall_ns()));
+    }
+    if let Some(journal) = &status.journal {
+        journal.print();
     }
 }

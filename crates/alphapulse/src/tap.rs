@@ -4,7 +4,7 @@ use crate::{config::Config, venue_name};
 use anyhow::{Context, bail};
 use clap::Args;
 use model::Venue;
-use relay::{Client, ClientOptions, Delivery, Slow, Source, Start, Subscription};
+use relay::{Client, ClientOptions, Delivery, Slow, Snapshots, Source, Start, Subscription};
 use std::{
     io::{self, BufWriter, Write},
     process::ExitCode,
@@ -32,9 +32,15 @@ pub struct TapArgs {
     /// Where to start: now, oldest, or a time in ns since the Unix epoch.
     #[arg(long, default_value = "now")]
     from: String,
+    /// Have the feeds tell every book anew, so that what is shown begins from a snapshot of now.
+    #[arg(long)]
+    fresh: bool,
     /// Read from the relay instead of from the rings.
     #[arg(long)]
     relay: bool,
+    /// Read the rings of this replay instead of the live ones.
+    #[arg(long, value_name = "NAME", conflicts_with = "relay")]
+    replay: Option<String>,
     /// Show heartbeats too.
     #[arg(long)]
     heartbeats: bool,
@@ -51,16 +57,20 @@ const WAIT: Duration = Duration::from_millis(200);
 
 /// Runs the subcommand.
 pub fn run(config: &Config, args: &TapArgs) -> anyhow::Result<ExitCode> {
-    let source =
-        if args.relay { Source::Unix(config.relay_socket()) } else { Source::Rings(config.paths.rings.clone()) };
-    if !args.relay && !config.paths.rings.exists() {
-        bail!("there are no rings in {}; start them with: alphapulse up", config.paths.rings.display());
+    let rings = match &args.replay {
+        Some(name) => crate::replay::rings_of(config, name)?,
+        None => config.paths.rings.clone(),
+    };
+    if !args.relay && !rings.exists() {
+        bail!("there are no rings in {}; start them with: alphapulse up", rings.display());
     }
+    let source = if args.relay { Source::Unix(config.relay_socket()) } else { Source::Rings(rings) };
     let subscription = Subscription {
         venues: args.venues.clone(),
         symbols: args.symbols.clone(),
         types: args.types.clone(),
         from: start(&args.from)?,
+        snapshots: if args.fresh { Snapshots::Fresh } else { Snapshots::Held },
         slow: Slow::Skip,
         heartbeats: args.heartbeats,
     };

@@ -3,112 +3,14 @@
 
 use model::UnixNanos;
 use proptest::prelude::*;
+use spelling::Value::{self, List, Number, Object, Quoted, Text};
+use spelling::{Dice, plainly};
 use venues::{Counts, Outbox, Settings, VenueMachine};
+
+mod spelling;
 
 /// Teaches the scales: two decimals of prices, eight of sizes.
 const SNAPSHOT: &str = r#"{"channel":"l2_data","timestamp":"2026-08-09T21:05:48Z","sequence_num":0,"events":[{"type":"snapshot","product_id":"BTC-USD","updates":[{"side":"bid","event_time":"1970-01-01T00:00:00Z","price_level":"100.01","new_quantity":"1.00000001"},{"side":"offer","event_time":"1970-01-01T00:00:00Z","price_level":"200","new_quantity":"1"}]}]}"#;
-
-/// JSON as a tree whose numbers are texts.
-#[derive(Clone, Debug)]
-enum Value {
-    Number(String),
-    /// A number the venue writes in quotes.
-    Quoted(String),
-    Text(String),
-    List(Vec<Value>),
-    Object(Vec<(&'static str, Value)>),
-}
-use Value::{List, Number, Object, Quoted, Text};
-
-/// As the venue writes it.
-fn plainly(v: &Value) -> String {
-    let join = |parts: Vec<String>| parts.join(",");
-    match v {
-        Number(text) => text.clone(),
-        Quoted(text) | Text(text) => format!("\"{text}\""),
-        List(items) => format!("[{}]", join(items.iter().map(plainly).collect())),
-        Object(members) => {
-            format!("{{{}}}", join(members.iter().map(|(k, v)| format!("\"{k}\":{}", plainly(v))).collect()))
-        }
-    }
-}
-
-/// Turns the dice of one spelling.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
-    }
-
-    fn space(&mut self) -> &'static str {
-        ["", "", " ", "\t", "\r\n  "][self.below(5)]
-    }
-
-    fn text(&mut self, text: &str) -> String {
-        let escape = |c: char, n: usize| if n == 0 { format!("\\u{:04x}", c as u32) } else { c.to_string() };
-        let inner: String = text.chars().map(|c| escape(c, self.below(6))).collect();
-        format!("\"{inner}\"")
-    }
-
-    fn number(&mut self, text: &str) -> String {
-        match (text.split_once('.'), self.below(4)) {
-            (Some((whole, fraction)), 0) => {
-                let digits = format!("{whole}{fraction}");
-                let digits = digits.trim_start_matches('0');
-                let digits = if digits.is_empty() { "0" } else { digits };
-                format!("{digits}e-{:02}", fraction.len())
-            }
-            (Some(_), 1) => format!("{text}000000000000000000000"),
-            (Some(_), 2) => format!("{}E+2", shifted(text)),
-            _ => text.to_owned(),
-        }
-    }
-
-    fn any(&mut self, v: &Value) -> String {
-        let (a, b) = (self.space(), self.space());
-        let inner = match v {
-            Number(text) => self.number(text),
-            Quoted(text) if self.below(4) == 0 => self.number(text),
-            Quoted(text) => format!("\"{}\"", self.number(text)),
-            Text(text) => self.text(text),
-            List(items) => {
-                let items: Vec<String> = items.iter().map(|i| self.any(i)).collect();
-                format!("[{}{}]", self.space(), items.join(","))
-            }
-            Object(members) => {
-                let mut order: Vec<usize> = (0..members.len()).collect();
-                for n in (1..order.len()).rev() {
-                    order.swap(n, self.below(n + 1));
-                }
-                let members: Vec<String> = order
-                    .iter()
-                    .map(|n| {
-                        format!(
-                            "{}{}{}:{}",
-                            self.space(),
-                            self.text(members[*n].0),
-                            self.space(),
-                            self.any(&members[*n].1)
-                        )
-                    })
-                    .collect();
-                format!("{{{}{}}}", members.join(","), self.space())
-            }
-        };
-        format!("{a}{inner}{b}")
-    }
-}
-
-/// A decimal text divided by 100: two more decimals.
-fn shifted(text: &str) -> String {
-    let (whole, fraction) = text.split_once('.').unwrap();
-    let padded = format!("{whole:0>3}");
-    let (front, back) = padded.split_at(padded.len() - 2);
-    let front = front.trim_start_matches('0');
-    format!("{}.{back}{fraction}", if front.is_empty() { "0" } else { front })
-}
 
 fn machine() -> Box<dyn VenueMachine> {
     let mut machine = venues::coinbase::advanced::machine(&Settings::default(), &[]).unwrap();

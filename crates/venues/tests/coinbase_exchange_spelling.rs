@@ -3,126 +3,16 @@
 
 use model::{StreamKind, UnixNanos, Venue};
 use proptest::prelude::*;
+use spelling::Value::{self, List, Number, Object, Quoted, Text};
+use spelling::{Dice, plainly};
 use venues::{Counts, Credentials, Outbox, Reply, Settings, VenueMachine};
+
+mod spelling;
 
 const PRODUCTS: &str = r#"[{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","quote_increment":"0.1","base_increment":"0.00000001","status":"online"}]"#;
 const SNAPSHOT: &str =
     r#"{"type":"snapshot","product_id":"BTC-USD","asks":[["3000000.0","1.00000000"]],"bids":[["0.1","1.00000000"]]}"#;
 const ORDERS: &str = r#"{"sequence":1000,"bids":[["0.1","1.0","00000001-0000-4000-8000-000000000000"]],"asks":[["3000000.0","1.0","00000002-0000-4000-8000-000000000000"]]}"#;
-
-/// JSON as a tree whose numbers are texts.
-#[derive(Clone, Debug)]
-enum Value {
-    Number(String),
-    /// A number in quotes, which any reader of ours also takes without.
-    Decimal(String),
-    Text(String),
-    List(Vec<Value>),
-    Object(Vec<(&'static str, Value)>),
-}
-use Value::{Decimal, List, Number, Object, Text};
-
-/// As the venue writes it.
-fn plainly(v: &Value) -> String {
-    let join = |parts: Vec<String>| parts.join(",");
-    match v {
-        Number(text) => text.clone(),
-        Text(text) | Decimal(text) => format!("\"{text}\""),
-        List(items) => format!("[{}]", join(items.iter().map(plainly).collect())),
-        Object(members) => {
-            format!("{{{}}}", join(members.iter().map(|(k, v)| format!("\"{k}\":{}", plainly(v))).collect()))
-        }
-    }
-}
-
-/// Turns the dice of one spelling.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
-    }
-
-    fn space(&mut self) -> &'static str {
-        ["", "", " ", "\t", "\r\n  "][self.below(5)]
-    }
-
-    fn text(&mut self, text: &str) -> String {
-        let escape = |c: char, n: usize| if n == 0 { format!("\\u{:04x}", c as u32) } else { c.to_string() };
-        let inner: String = text
-            .chars()
-            .map(|c| if c == '/' && self.below(2) == 0 { "\\/".to_owned() } else { escape(c, self.below(6)) })
-            .collect();
-        format!("\"{inner}\"")
-    }
-
-    fn number(&mut self, text: &str) -> String {
-        if let Some(magnitude) = text.strip_prefix('-') {
-            return format!("-{}", self.number(magnitude));
-        }
-        match (text.split_once('.'), self.below(4)) {
-            (Some((whole, fraction)), 0) => {
-                let digits = format!("{whole}{fraction}");
-                let digits = digits.trim_start_matches('0');
-                let digits = if digits.is_empty() { "0" } else { digits };
-                format!("{digits}e-{:02}", fraction.len())
-            }
-            (Some(_), 1) => format!("{text}000000000000000000000"),
-            (Some(_), 2) => format!("{}E+2", shifted(text)),
-            _ => text.to_owned(),
-        }
-    }
-
-    fn any(&mut self, v: &Value) -> String {
-        let (a, b) = (self.space(), self.space());
-        let inner = match v {
-            Number(text) => self.number(text),
-            Decimal(text) => match self.below(3) {
-                0 => self.number(text),
-                1 => {
-                    let number = self.number(text);
-                    self.text(&number)
-                }
-                _ => self.text(text),
-            },
-            Text(text) => self.text(text),
-            List(items) => {
-                let items: Vec<String> = items.iter().map(|i| self.any(i)).collect();
-                format!("[{}{}]", self.space(), items.join(","))
-            }
-            Object(members) => {
-                let mut order: Vec<usize> = (0..members.len()).collect();
-                for n in (1..order.len()).rev() {
-                    order.swap(n, self.below(n + 1));
-                }
-                let members: Vec<String> = order
-                    .iter()
-                    .map(|n| {
-                        format!(
-                            "{}{}{}:{}",
-                            self.space(),
-                            self.text(members[*n].0),
-                            self.space(),
-                            self.any(&members[*n].1)
-                        )
-                    })
-                    .collect();
-                format!("{{{}{}}}", members.join(","), self.space())
-            }
-        };
-        format!("{a}{inner}{b}")
-    }
-}
-
-/// A decimal text divided by 100: two more decimals.
-fn shifted(text: &str) -> String {
-    let (whole, fraction) = text.split_once('.').unwrap();
-    let padded = format!("{whole:0>3}");
-    let (front, back) = padded.split_at(padded.len() - 2);
-    let front = front.trim_start_matches('0');
-    format!("{}.{back}{fraction}", if front.is_empty() { "0" } else { front })
-}
 
 /// A machine with a live book: from level 2, or of orders.
 fn machine(full: bool) -> Box<dyn VenueMachine> {
@@ -165,13 +55,13 @@ fn text(text: &str) -> Value {
 }
 
 fn price() -> impl Strategy<Value = Value> {
-    (1u32..2_000_000, 0u8..10).prop_map(|(whole, tenth)| Decimal(format!("{whole}.{tenth}")))
+    (1u32..2_000_000, 0u8..10).prop_map(|(whole, tenth)| Quoted(format!("{whole}.{tenth}")))
 }
 
 fn size() -> impl Strategy<Value = Value> {
     prop_oneof![
-        1 => Just(Decimal("0.00000000".to_owned())),
-        4 => (0u32..5000, 0u32..100_000_000).prop_map(|(w, f)| Decimal(format!("{w}.{f:08}"))),
+        1 => Just(Quoted("0.00000000".to_owned())),
+        4 => (0u32..5000, 0u32..100_000_000).prop_map(|(w, f)| Quoted(format!("{w}.{f:08}"))),
     ]
 }
 
@@ -235,7 +125,7 @@ fn snapshots() -> impl Strategy<Value = Value> {
 fn tickers() -> impl Strategy<Value = Value> {
     let touch = (price(), size(), price(), size(), any::<bool>());
     (1u32..9, touch, side(), time(), size()).prop_map(|(n, (bid, bid_size, ask, ask_size, sized), side, time, last)| {
-        let figure = || Decimal("12.5".to_owned());
+        let figure = || Quoted("12.5".to_owned());
         let mut members = vec![
             ("type", text("ticker")),
             ("sequence", Number(n.to_string())),

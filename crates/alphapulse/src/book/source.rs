@@ -1,7 +1,7 @@
 //! Where the book comes from: the table of the one venue asked for. What cannot be found is said with what can.
 
 use super::{BookArgs, merged::Many, picture::Picture};
-use crate::config::{Config, distance};
+use crate::config::Config;
 use ::book::consolidated::Groups;
 use anyhow::{Context, bail};
 use model::{UnixNanos, Venue};
@@ -131,7 +131,7 @@ fn unknown(directory: &Directory, symbol: &str, asked: Option<Venue>, now: UnixN
     known.sort_by_key(|(name, venues)| {
         // What the asked venue itself has comes first among equally near ones.
         let elsewhere = asked.is_some_and(|venue| !venues.contains(&venue.name()));
-        (distance(&wanted, name), elsewhere, name.clone())
+        (strsim::levenshtein(&wanted, name), elsewhere, name.clone())
     });
     let near: Vec<String> =
         known.iter().take(NEAR_MAX).map(|(name, venues)| format!("{name} ({})", venues.join(", "))).collect();

@@ -341,27 +341,11 @@ fn integer(value: &DeValue<'_>) -> Option<u64> {
 }
 
 fn unknown(what: &str, word: &str, known: &[&str]) -> String {
-    let nearest = known.iter().map(|k| (distance(word, k), *k)).min();
+    let nearest = known.iter().map(|k| (strsim::levenshtein(word, k), *k)).min();
     match nearest {
         Some((d, known)) if d <= word.len().max(3) / 2 => format!("{word:?} is no {what}; did you mean {known}?"),
         _ => format!("{word:?} is no {what}; there are {}", known.join(", ")),
     }
-}
-
-/// How many letters must change to make one word of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -374,25 +374,11 @@ impl Table<'_> {
 
 /// Says that there is no such thing, and which one may be meant.
 fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    let nearest = known.iter().map(|known| (distance(name, known), *known)).min();
+    let nearest = known.iter().map(|known| (strsim::levenshtein(name, known), *known)).min();
     match nearest {
         Some((d, near)) if d <= name.len().max(3) / 2 => format!("there is no {what} {name:?}; did you mean {near:?}?"),
         _ => format!("there is no {what} {name:?}; there are {}", known.join(", ")),
     }
-}
-
-/// Edits between two names.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let kept = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = kept.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

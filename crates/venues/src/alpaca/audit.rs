@@ -8,12 +8,13 @@
 //! whose memory was dropped ([`Audit::floor`]); time is passed over only when its comparison is finished.
 
 use super::backfill::{DELAY, OVERLAP, before, read};
-use super::choices::{Backfill, Choices, Feed};
+use super::choices::{Choices, Feed};
 use super::machine::{Alpaca, Line};
 use super::map;
 use super::market::Trades;
 use super::messages::{Item, TradeMessage};
 use super::recent::Key;
+use crate::choices::Switch;
 use crate::{Known, Outbox, Reply, RequestId, Settings};
 use model::{Reason, StreamKind, StreamState, UnixNanos};
 use std::time::Duration;
@@ -95,11 +96,11 @@ impl Audit {
     /// None was made yet; none ever will be where trades are not fetched.
     pub fn new(settings: &Settings, choices: &Choices, line: Line, learns: bool) -> Audit {
         let off = learns
-            || choices.backfill == Backfill::Off
+            || choices.backfill == Switch::Off
             || line == Line::Stocks && choices.feed == Feed::Test
             || !settings.streams.contains(&StreamKind::Trade);
         Audit {
-            every: (choices.audit_s > 0 && !off).then(|| Duration::from_secs(choices.audit_s.into())),
+            every: (choices.audit_every.0 > 0 && !off).then(|| Duration::from_secs(choices.audit_every.0.into())),
             due: None,
             until: UnixNanos::ZERO,
             floor: UnixNanos::ZERO,
@@ -362,7 +363,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn audit() -> Audit {
-        let choices = Choices { audit_s: 20, ..Choices::default() };
+        let choices = Choices::default();
         Audit::new(&Settings::default(), &choices, Line::Crypto, false)
     }
 

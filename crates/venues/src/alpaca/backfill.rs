@@ -8,7 +8,7 @@
 //! their trades carry texts, and what was reported late lies before the newest trade told, which a window by time alone
 //! would take for told.
 
-use super::choices::{Backfill, Feed};
+use super::choices::Feed;
 use super::exact::Frame;
 use super::machine::{Alpaca, Line};
 use super::map;
@@ -16,6 +16,7 @@ use super::market::{Absence, Market, Window};
 use super::messages::{Item, Scratch, Target, TradeMessage, View, bad};
 use super::pull::Pull;
 use super::recent::Key;
+use crate::choices::Switch;
 use crate::recall::UNORDERED;
 use crate::{FrameError, Known, Memory, Outbox, Reply, RequestId};
 use model::{GapCause, Reason, SCALE_MAX, StreamKind, StreamState, UnixNanos};
@@ -159,7 +160,7 @@ impl Alpaca {
         if absence.is_none() {
             return;
         }
-        if self.choices.backfill == Backfill::Off || (self.line == Line::Stocks && self.choices.feed == Feed::Test) {
+        if self.choices.backfill == Switch::Off || (self.line == Line::Stocks && self.choices.feed == Feed::Test) {
             *absence = None;
             return;
         }

@@ -4,12 +4,13 @@
 //! `subscription` lists everything there is, an error names nothing. So it is always known which symbols an answer is
 //! about, and what is missing in it is refused by name.
 
-use super::choices::{Encoding, Feed, Probe, Statuses};
+use super::choices::{Encoding, Feed, Probe};
 use super::definitions;
 use super::machine::{Alpaca, Line};
 use super::map::{DAY_S, MINUTE_S};
 use super::msgpack::Writer;
 use super::spec::{CREDENTIALS, SPEC, SYMBOL_LIMIT, Verdict, verdict};
+use crate::choices::Switch;
 use crate::{Known, Outbox, Outgoing};
 use model::{InstrumentId, Reason, StreamKind, StreamState, UnixNanos};
 use std::collections::VecDeque;
@@ -161,7 +162,7 @@ impl Alpaca {
         let mut streams = self.settings.streams.clone();
         streams.sort_by_key(|s| *s != StreamKind::Trade);
         streams.dedup();
-        if self.line == Line::Stocks && self.choices.statuses == Statuses::On && self.choices.feed != Feed::Test {
+        if self.line == Line::Stocks && self.choices.statuses == Switch::On && self.choices.feed != Feed::Test {
             streams.push(StreamKind::Instrument);
         }
         for stream in streams {

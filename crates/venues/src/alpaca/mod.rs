@@ -25,8 +25,9 @@ pub use channels::CHANNELS;
 pub use choices::Choices;
 pub use spec::SPEC;
 
+use crate::choices::refused;
 use crate::{Credentials, MachineError, Settings, VenueMachine};
-use choices::{Encoding, Feed, refused};
+use choices::{Encoding, Feed};
 use machine::{Alpaca, Line};
 use map::{DAY_S, MINUTE_S};
 use model::StreamKind;
@@ -48,7 +49,7 @@ fn split(settings: &Settings, choices: &Choices) -> Result<(Vec<String>, Vec<Str
                 Feed::Test => format!("{TEST_SYMBOL}, as feed = test has nothing else"),
                 _ => format!("any share but {TEST_SYMBOL}, which feed = test alone has"),
             };
-            return Err(refused("symbols", given, allowed));
+            return Err(refused(SPEC.venue, "symbols", given, allowed));
         }
         let line = if pair { &mut lines.1 } else { &mut lines.0 };
         if !line.contains(&symbol) {
@@ -61,7 +62,7 @@ fn split(settings: &Settings, choices: &Choices) -> Result<(Vec<String>, Vec<Str
 fn check(settings: &Settings) -> Result<(), MachineError> {
     let interval = settings.bar_interval_s;
     if settings.streams.contains(&StreamKind::Bar) && interval != MINUTE_S && interval != DAY_S {
-        return Err(refused("bar_interval_s", &interval.to_string(), format!("{MINUTE_S} or {DAY_S}")));
+        return Err(refused(SPEC.venue, "bar_interval_s", &interval.to_string(), format!("{MINUTE_S} or {DAY_S}")));
     }
     Ok(())
 }
@@ -69,14 +70,19 @@ fn check(settings: &Settings) -> Result<(), MachineError> {
 /// One machine, with the venue's own documented choices as key and value texts. Without symbols it reads any frame of
 /// the venue, in either encoding.
 pub fn machine(settings: &Settings, choices: &[(String, String)]) -> Result<Box<dyn VenueMachine>, MachineError> {
-    let choices = Choices::read(choices)?;
+    let choices = Choices::read(SPEC.venue, choices)?;
     check(settings)?;
     let (line, wanted) = match split(settings, &choices)? {
         (shares, pairs) if pairs.is_empty() => (Line::Stocks, shares),
         (shares, pairs) if shares.is_empty() => (Line::Crypto, pairs),
         (shares, pairs) => {
             let both = format!("{} and {}", shares.join(" "), pairs.join(" "));
-            return Err(refused("symbols", &both, "shares or pairs: one connection has one kind".to_owned()));
+            return Err(refused(
+                SPEC.venue,
+                "symbols",
+                &both,
+                "shares or pairs: one connection has one kind".to_owned(),
+            ));
         }
     };
     Ok(Box::new(Alpaca::new(settings, choices, line, wanted)))
@@ -84,13 +90,13 @@ pub fn machine(settings: &Settings, choices: &[(String, String)]) -> Result<Box<
 
 /// A connection for shares and one for pairs, as the symbols need.
 pub fn lines(settings: &Settings, choices: &[(String, String)]) -> Result<Vec<crate::Line>, MachineError> {
-    let choices = Choices::read(choices)?;
+    let choices = Choices::read(SPEC.venue, choices)?;
     check(settings)?;
     let (shares, pairs) = split(settings, &choices)?;
     let missing = MachineError::NoCredentials { venue: SPEC.venue, variables: spec::CREDENTIALS };
     let keys = settings.credentials.as_ref().filter(|c| !c.key.is_empty() && !c.secret.is_empty()).ok_or(missing)?;
     let kinds = [
-        ("stocks", format!("/v2/{}", choices.feed.name()), Line::Stocks, shares),
+        ("stocks", format!("/v2/{}", choices.feed.path()), Line::Stocks, shares),
         ("crypto", CRYPTO_PATH.to_owned(), Line::Crypto, pairs),
     ];
     let needed = kinds.into_iter().filter(|(.., wanted)| !wanted.is_empty());

@@ -1,33 +1,36 @@
 //! What the venue's documents leave open or contradict, as settings with a default and a reason (README.md).
 
-use crate::MachineError;
-use model::{UnixNanos, Venue};
+use crate::choices::{IdRule, Seconds, Switch, choice, choices};
+use model::UnixNanos;
 
-/// Which of the two trade streams is told; never both, as each tells every trade.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TradeKind {
-    /// One message a trade.
-    Trade,
-    /// The fills of one taker order at one price and time as one.
-    AggTrade,
+choice! {
+    /// Which of the two trade streams is told; never both, as each tells every trade.
+    TradeKind {
+        /// One message a trade.
+        #[default] Trade = "trade",
+        /// The fills of one taker order at one price and time as one.
+        AggTrade = "agg_trade",
+    }
 }
 
-/// What is believed of trade ids, whose lack of holes the documents do not promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TradeIds {
-    /// A jump is a loss.
-    Contiguous,
-    /// They only rise: a jump says nothing.
-    Increasing,
+choice! {
+    /// How often depth messages come.
+    DepthSpeed {
+        /// Ten times a second.
+        #[default] Tenth = "100",
+        /// Once a second.
+        Second = "1000",
+    }
 }
 
-/// The unit of the venue's times on this connection. It is never guessed from a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TimeUnit {
-    /// The venue's default.
-    Millis,
-    /// With `timeUnit=MICROSECOND` in the URL.
-    Micros,
+choice! {
+    /// The unit of the venue's times on this connection. It is never guessed from a value.
+    TimeUnit {
+        /// The venue's default.
+        #[default] Millis = "ms",
+        /// With `timeUnit=MICROSECOND` in the URL.
+        Micros = "us",
+    }
 }
 
 /// No time of this venue lies before it in µs (it is in March 1973), but each of its times in ms does.
@@ -45,94 +48,48 @@ impl TimeUnit {
     }
 }
 
-/// The venue's own documented choices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Choices {
-    /// `None`: `trade` is subscribed to; of captured frames the kind seen first of a symbol is told.
-    pub trades: Option<TradeKind>,
-    pub trade_ids: TradeIds,
-    /// Milliseconds between depth messages: 100 or 1000.
-    pub depth_speed_ms: u32,
-    pub time_unit: TimeUnit,
-    /// Whether missed trades are fetched by REST.
-    pub backfill: bool,
-    /// Seconds between comparisons of each live book with a fresh snapshot; 0: never.
-    pub compare_s: u32,
-}
+/// Seconds between comparisons of each live book with a fresh snapshot, at most a day.
+pub(super) type CompareEvery = Seconds<600, 86_400>;
 
-impl Default for Choices {
-    fn default() -> Choices {
-        Choices {
-            trades: None,
-            trade_ids: TradeIds::Contiguous,
-            depth_speed_ms: 100,
-            time_unit: TimeUnit::Millis,
-            backfill: true,
-            compare_s: 600,
-        }
-    }
-}
-
-fn refuse(venue: Venue, key: &'static str, value: &str, allowed: &str) -> MachineError {
-    MachineError::Setting { venue, key, value: value.to_owned(), allowed: allowed.to_owned() }
-}
-
-impl Choices {
-    /// Reads key and value texts; what is not given keeps its default.
-    pub(super) fn read(venue: Venue, given: &[(String, String)]) -> Result<Choices, MachineError> {
-        let mut choices = Choices::default();
-        for (key, value) in given {
-            match (key.as_str(), value.as_str()) {
-                ("trades", "trade") => choices.trades = Some(TradeKind::Trade),
-                ("trades", "agg_trade") => choices.trades = Some(TradeKind::AggTrade),
-                ("trades", _) => return Err(refuse(venue, "trades", value, "trade or agg_trade")),
-                ("trade_ids", "contiguous") => choices.trade_ids = TradeIds::Contiguous,
-                ("trade_ids", "increasing") => choices.trade_ids = TradeIds::Increasing,
-                ("trade_ids", _) => return Err(refuse(venue, "trade_ids", value, "contiguous or increasing")),
-                ("depth_speed_ms", "100") => choices.depth_speed_ms = 100,
-                ("depth_speed_ms", "1000") => choices.depth_speed_ms = 1000,
-                ("depth_speed_ms", _) => return Err(refuse(venue, "depth_speed_ms", value, "100 or 1000")),
-                ("time_unit", "ms") => choices.time_unit = TimeUnit::Millis,
-                ("time_unit", "us") => choices.time_unit = TimeUnit::Micros,
-                ("time_unit", _) => return Err(refuse(venue, "time_unit", value, "ms or us")),
-                ("backfill", "on") => choices.backfill = true,
-                ("backfill", "off") => choices.backfill = false,
-                ("backfill", _) => return Err(refuse(venue, "backfill", value, "on or off")),
-                ("compare_s", seconds) => {
-                    let allowed = || refuse(venue, "compare_s", value, "0 (never) or seconds, up to 86400");
-                    choices.compare_s = seconds.parse().ok().filter(|s| *s <= 86_400).ok_or_else(allowed)?;
-                }
-                _ => {
-                    let known = "trades, trade_ids, depth_speed_ms, time_unit, backfill or compare_s";
-                    return Err(refuse(venue, "a choice", key, known));
-                }
-            }
-        }
-        Ok(choices)
+choices! {
+    /// All choices. With no `trades` chosen, `trade` is subscribed to, and of captured frames the kind seen first of a
+    /// symbol is told. `trade_ids`: the documents do not promise that they have no holes. `depth_speed_ms`: milliseconds
+    /// between depth messages. `backfill`: whether missed trades are fetched by REST.
+    Choices {
+        "trades" => trades: Option<TradeKind>,
+        "trade_ids" => trade_ids: IdRule,
+        "depth_speed_ms" => depth_speed: DepthSpeed,
+        "time_unit" => time_unit: TimeUnit,
+        "backfill" => backfill: Switch,
+        "compare_s" => compare_every: CompareEvery,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(key: &str, value: &str) -> Result<Choices, String> {
-        Choices::read(Venue::Binance, &[(key.to_owned(), value.to_owned())]).map_err(|e| e.to_string())
-    }
+    use model::Venue;
 
     #[test]
-    fn each_choice_is_read_and_a_wrong_one_named() {
-        assert_eq!(read("trades", "agg_trade").map(|c| c.trades), Ok(Some(TradeKind::AggTrade)));
-        assert_eq!(read("trade_ids", "increasing").map(|c| c.trade_ids), Ok(TradeIds::Increasing));
-        assert_eq!(read("depth_speed_ms", "1000").map(|c| c.depth_speed_ms), Ok(1000));
-        assert_eq!(read("time_unit", "us").map(|c| c.time_unit), Ok(TimeUnit::Micros));
-        assert_eq!(read("time_unit", "s"), Err("binance: time_unit cannot be s; it can be ms or us".to_owned()));
-        let unknown = "binance: a choice cannot be trade; it can be trades, trade_ids, depth_speed_ms, \
-                       time_unit, backfill or compare_s";
-        assert_eq!(read("compare_s", "0").map(|c| c.compare_s), Ok(0));
-        assert!(read("compare_s", "-1").is_err_and(|text| text.contains("0 (never) or seconds")));
-        assert_eq!(read("backfill", "off").map(|c| c.backfill), Ok(false));
-        assert_eq!(read("trade", "x"), Err(unknown.to_owned()));
+    fn every_key_sets_its_choice() {
+        let given = [
+            ("trades", "agg_trade"),
+            ("trade_ids", "rising"),
+            ("depth_speed_ms", "1000"),
+            ("time_unit", "us"),
+            ("backfill", "off"),
+            ("compare_s", "0"),
+        ];
+        let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let expected = Choices {
+            trades: Some(TradeKind::AggTrade),
+            trade_ids: IdRule::Rising,
+            depth_speed: DepthSpeed::Second,
+            time_unit: TimeUnit::Micros,
+            backfill: Switch::Off,
+            compare_every: Seconds(0),
+        };
+        assert_eq!(Choices::read(Venue::Binance, &given), Ok(expected));
     }
 
     #[test]

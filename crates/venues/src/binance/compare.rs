@@ -127,7 +127,7 @@ fn differs(ours: &Book, side: Side, open: &[Level], theirs: &[Level]) -> Option<
 impl Machine {
     /// When the next comparison is to begin.
     pub(super) fn compare_after(&self, now: UnixNanos) -> Option<UnixNanos> {
-        (self.choices.compare_s > 0).then(|| now.after(Duration::from_secs(self.choices.compare_s.into())))
+        (self.choices.compare_every.0 > 0).then(|| now.after(Duration::from_secs(self.choices.compare_every.0.into())))
     }
 
     /// Asks for the snapshots that live books are to be compared with.

@@ -4,7 +4,7 @@
 //! is used, so a malformed one changes nothing.
 
 use super::books::SymbolBook;
-use super::choices::{Choices, TradeIds, TradeKind};
+use super::choices::{Choices, TradeKind};
 use super::definitions::PROVISIONAL;
 use super::exact::{Frame, Numbers, Shape};
 use super::map::Subject;
@@ -12,6 +12,7 @@ use super::messages::{Hot, Quote, Scales, Trade, fast, frame_error};
 use super::subscribe::{Budget, Streams};
 use super::symbols::Wanted;
 use super::{any_order, map};
+use crate::choices::{IdRule, Switch};
 use crate::trades::{self, Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Spec, Trust,
@@ -59,8 +60,8 @@ pub(super) struct TradeState {
 }
 
 impl Symbol {
-    pub(super) fn new(of: Subject, scales: Scales, ids: TradeIds) -> Symbol {
-        let ids = trades::TradeIds::new(ids == TradeIds::Contiguous);
+    pub(super) fn new(of: Subject, scales: Scales, ids: IdRule) -> Symbol {
+        let ids = trades::TradeIds::new(ids == IdRule::Contiguous);
         Symbol { of, scales, book: SymbolBook::new(of), trades: TradeState { kind: None, ids } }
     }
 
@@ -126,7 +127,7 @@ impl Machine {
             watch: Watch::new(&settings.stale_after),
             budget: Budget::of(spec.requests.count),
             streams: Streams::new(spec.venue, settings, &choices)?,
-            backfill: Backfill::new(choices.backfill && !settings.symbols.is_empty(), Paging::Up),
+            backfill: Backfill::new(choices.backfill == Switch::On && !settings.symbols.is_empty(), Paging::Up),
             latest_only: false,
             levels: vec![],
             pending: vec![],
@@ -499,7 +500,7 @@ impl VenueMachine for Machine {
     }
 
     fn trade_ids_are_contiguous(&self) -> bool {
-        self.choices.trade_ids == TradeIds::Contiguous
+        self.choices.trade_ids == IdRule::Contiguous
     }
 
     fn missing(&self, instrument: InstrumentId) -> &[Missing] {

@@ -1,6 +1,6 @@
 //! What is asked of the venue: stream names, SUBSCRIBE frames, REST paths and what they cost.
 
-use super::choices::{Choices, TradeKind};
+use super::choices::{Choices, DepthSpeed, TradeKind};
 use crate::{MachineError, Settings};
 use model::{StreamKind, UnixNanos, Venue};
 use std::fmt::Write;
@@ -57,7 +57,7 @@ impl Streams {
             let suffix = match stream {
                 StreamKind::Trade if choices.trades == Some(TradeKind::AggTrade) => "aggTrade".to_owned(),
                 StreamKind::Trade => "trade".to_owned(),
-                StreamKind::Book if choices.depth_speed_ms == 1000 => "depth".to_owned(),
+                StreamKind::Book if choices.depth_speed == DepthSpeed::Second => "depth".to_owned(),
                 StreamKind::Book => "depth@100ms".to_owned(),
                 StreamKind::Quote => "bookTicker".to_owned(),
                 StreamKind::Bar => match INTERVALS.iter().find(|i| i.1 == settings.bar_interval_s) {

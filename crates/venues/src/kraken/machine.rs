@@ -4,11 +4,12 @@
 //! [`super::resync`]'s.
 
 use super::checksum::Divisors;
-use super::choices::{self, Api, ChecksumRule, Choices, Heartbeat, TradeIds};
+use super::choices::{Api, ChecksumRule, Choices, Heartbeat};
 use super::market::Market;
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::spec::SPEC;
 use super::{map, pairs, subscribe, v1, v2};
+use crate::choices::{IdRule, Switch};
 use crate::trades::{self, Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
@@ -105,7 +106,7 @@ impl Kraken {
     /// A machine that has seen nothing.
     pub fn new(settings: &Settings, choices: Choices) -> Result<Kraken, MachineError> {
         let (depth, bar_minutes) = subscribe::check(settings)?;
-        let fetches = choices.backfill == choices::Backfill::On && !settings.symbols.is_empty();
+        let fetches = choices.backfill == Switch::On && !settings.symbols.is_empty();
         Ok(Kraken {
             instruments: InstrumentSet::new(SPEC.venue),
             markets: vec![],
@@ -329,7 +330,7 @@ impl Kraken {
     /// A market with what an earlier run knew of it.
     fn new_market(&mut self, k: Known) -> Market {
         let definition = self.instruments.get(k);
-        let mut market = Market::new(definition, self.choices.trade_ids == TradeIds::Contiguous);
+        let mut market = Market::new(definition, self.choices.trade_ids == IdRule::Contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
             market.trades.remember(memory);
             if self.speaks() == Api::V1 {
@@ -690,7 +691,7 @@ impl VenueMachine for Kraken {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         self.instruments.tell(k, UnixNanos::ZERO, now, out);
         let m = &self.markets[k as usize];
-        self.tell_state(k, (Reason::Snapshot, ""), now, out);
+        self.tell_state(k, (m.ladder.trust.reason(), ""), now, out);
         if m.ladder.trust.is_live() {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
@@ -718,7 +719,7 @@ impl VenueMachine for Kraken {
     }
 
     fn trade_ids_are_contiguous(&self) -> bool {
-        self.choices.trade_ids == TradeIds::Contiguous
+        self.choices.trade_ids == IdRule::Contiguous
     }
 
     fn missing(&self, instrument: InstrumentId) -> &[Missing] {

@@ -25,7 +25,7 @@ use crate::{MachineError, Settings, Spec, VenueMachine};
 
 /// Endpoints and limits of the protocol that the choices name.
 pub fn spec(choices: &[(String, String)]) -> Result<&'static Spec, MachineError> {
-    Ok(match Choices::read(choices)?.api.unwrap_or_default() {
+    Ok(match Choices::read(spec::SPEC.venue, choices)?.api.unwrap_or_default() {
         choices::Api::V2 => &spec::SPEC,
         choices::Api::V1 => &spec::V1_SPEC,
     })
@@ -33,5 +33,5 @@ pub fn spec(choices: &[(String, String)]) -> Result<&'static Spec, MachineError>
 
 /// The machine, with the venue's own documented choices as key and value texts.
 pub fn machine(settings: &Settings, choices: &[(String, String)]) -> Result<Box<dyn VenueMachine>, MachineError> {
-    Ok(Box::new(machine::Kraken::new(settings, Choices::read(choices)?)?))
+    Ok(Box::new(machine::Kraken::new(settings, Choices::read(spec::SPEC.venue, choices)?)?))
 }

@@ -6,7 +6,7 @@
 #[allow(dead_code, reason = "each test file uses what its protocol has")]
 pub enum Value {
     Number(String),
-    /// A number in quotes; not every protocol has them.
+    /// A number in quotes, which any reader of ours also takes without; not every protocol has them.
     Quoted(String),
     Text(String),
     List(Vec<Value>),
@@ -72,7 +72,11 @@ impl Dice {
             Number(text) => self.number(text),
             Quoted(text) => {
                 let number = self.number(text);
-                if self.below(2) == 0 { number } else { format!("\"{number}\"") }
+                match self.below(3) {
+                    0 => number,
+                    1 => self.text(&number),
+                    _ => format!("\"{number}\""),
+                }
             }
             Text(text) => self.text(text),
             List(items) => {

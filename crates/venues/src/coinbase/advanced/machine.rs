@@ -4,12 +4,13 @@
 //! told. Books and the trust in them are [`super::resync`]'s.
 
 use super::answers::{Definitions, Wanted};
-use super::choices::{self, Choices, TradeIds};
+use super::choices::Choices;
 use super::market::Market;
 use super::messages::{Kind, Message, Scratch, Target, TradeMessage, View};
 use super::resync::Sequence;
 use super::spec::SPEC;
 use super::{any_order, exact, fast, map, products, subscribe};
+use crate::choices::{IdRule, Switch};
 use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Reply, RequestId, Settings, Trust,
@@ -56,7 +57,7 @@ impl Advanced {
     /// A machine that has seen nothing.
     pub fn new(settings: &Settings, choices: Choices) -> Result<Advanced, MachineError> {
         subscribe::check(settings)?;
-        let fetches = choices.backfill == choices::Backfill::On && !settings.symbols.is_empty();
+        let fetches = choices.backfill == Switch::On && !settings.symbols.is_empty();
         Ok(Advanced {
             instruments: InstrumentSet::new(SPEC.venue),
             names: SymbolTable::new(),
@@ -225,7 +226,7 @@ impl Advanced {
                 self.names.insert(name.as_bytes(), k);
             }
         }
-        let mut market = Market::new(definition, data_name.to_owned(), self.choices.trade_ids == TradeIds::Contiguous);
+        let mut market = Market::new(definition, data_name.to_owned(), self.choices.trade_ids == IdRule::Contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
             market.trades.remember(memory);
             market.ladder.gap = Some((GapCause::Restart, memory.last_seen));
@@ -435,7 +436,7 @@ impl VenueMachine for Advanced {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         self.instruments.tell(k, UnixNanos::ZERO, now, out);
         let m = &self.markets[k as usize];
-        self.tell_state(k, (Reason::Snapshot, ""), now, out);
+        self.tell_state(k, (m.ladder.trust.reason(), ""), now, out);
         if m.ladder.trust.is_live() {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
@@ -463,7 +464,7 @@ impl VenueMachine for Advanced {
     }
 
     fn trade_ids_are_contiguous(&self) -> bool {
-        self.choices.trade_ids == TradeIds::Contiguous
+        self.choices.trade_ids == IdRule::Contiguous
     }
 
     fn missing(&self, instrument: InstrumentId) -> &[Missing] {

@@ -28,5 +28,5 @@ pub fn machine(settings: &Settings, choices: &[(String, String)]) -> Result<Box<
 
 /// The same by its own type.
 pub(super) fn configured(settings: &Settings, choices: &[(String, String)]) -> Result<Advanced, MachineError> {
-    Advanced::new(settings, Choices::read(choices)?)
+    Advanced::new(settings, Choices::read(SPEC.venue, choices)?)
 }

@@ -8,7 +8,8 @@ use super::messages::{BeatMessage, MatchMessage, Message, QuoteMessage, Scratch,
 use super::products::{self, Product, Wanted};
 use super::sign::Signer;
 use super::{exact, fast, flat, map, spec, subscribe};
-use crate::coinbase::choices::{Backfill as Fetch, Choices, Level2, TradeIds, TradeTail};
+use crate::choices::{IdRule, Switch};
+use crate::coinbase::choices::{Choices, Level2, TradeTail};
 use crate::trades::{Backfill, Missing, Paging, Verdict};
 use crate::{
     Counts, Defined, FrameError, InstrumentSet, Known, MachineError, Memory, Outbox, Outgoing, Reply, RequestId,
@@ -84,7 +85,7 @@ impl Exchange {
             scratch: Scratch::default(),
             watch: Watch::new(&settings.stale_after),
             next_retry: None,
-            backfill: Backfill::new(choices.backfill == Fetch::On && !settings.symbols.is_empty(), Paging::Down),
+            backfill: Backfill::new(choices.backfill == Switch::On && !settings.symbols.is_empty(), Paging::Down),
             signer,
             wanted: settings.symbols.iter().map(|s| Wanted { name: s.clone(), found: false }).collect(),
             memories: vec![],
@@ -254,7 +255,7 @@ impl Exchange {
     /// A market with what an earlier run knew of it.
     fn new_market(&mut self, k: Known) -> Market {
         let definition = self.instruments.get(k);
-        let contiguous = self.choices.trade_ids == TradeIds::Contiguous;
+        let contiguous = self.choices.trade_ids == IdRule::Contiguous;
         let mut market = Market::new(definition, self.is_full(), contiguous);
         if let Some((_, memory)) = self.memories.iter().find(|(id, _)| *id == definition.id) {
             market.trades.ids.remember(memory);
@@ -586,7 +587,7 @@ impl VenueMachine for Exchange {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         self.instruments.tell(k, UnixNanos::ZERO, now, out);
         let m = &self.markets[k as usize];
-        self.tell_state(k, (Reason::Snapshot, ""), now, out);
+        self.tell_state(k, (m.ladder.trust.reason(), ""), now, out);
         if m.ladder.trust.is_live() {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
@@ -614,7 +615,7 @@ impl VenueMachine for Exchange {
     }
 
     fn trade_ids_are_contiguous(&self) -> bool {
-        self.choices.trade_ids == TradeIds::Contiguous
+        self.choices.trade_ids == IdRule::Contiguous
     }
 
     fn missing(&self, instrument: InstrumentId) -> &[Missing] {

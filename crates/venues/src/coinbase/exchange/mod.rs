@@ -28,5 +28,5 @@ pub fn machine(settings: &Settings, choices: &[(String, String)]) -> Result<Box<
 
 /// The same by its own type.
 pub(super) fn configured(settings: &Settings, choices: &[(String, String)]) -> Result<Exchange, MachineError> {
-    Exchange::new(settings, Choices::read(choices)?)
+    Exchange::new(settings, Choices::read(SPEC.venue, choices)?)
 }

@@ -1,19 +1,12 @@
 //! Which venue sent a recording: by what its first frames look like.
 
-use crate::recorded::Frames;
+use super::Frames;
 use model::Venue;
 use serde_json::Value;
 use std::path::Path;
 
 /// Frames that are looked at.
 const LOOKED_AT: u64 = 50;
-
-/// The venue a capture's name begins with.
-pub fn of_name(path: &Path) -> Option<Venue> {
-    let name = path.file_name()?.to_str()?;
-    let fits = |v: &&Venue| name.strip_prefix(v.name()).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric));
-    Venue::ALL.iter().filter(fits).max_by_key(|v| v.name().len()).copied()
-}
 
 /// The venue whose protocol the first frames are of. Binance's is spoken by two, told apart by the folders the file
 /// lies in.
@@ -30,6 +23,12 @@ pub fn of_frames(path: &Path) -> anyhow::Result<Option<Venue>> {
         }
     }
     Ok(None)
+}
+
+/// The venue that a capture, or the first of a folder, says it is of.
+pub fn of_capture(path: &Path) -> anyhow::Result<Option<Venue>> {
+    let first = if path.is_dir() { capture::files(path)?.into_iter().next() } else { Some(path.to_owned()) };
+    Ok(first.map(|file| capture::run_of(&file)).transpose()?.flatten().and_then(|run| run.venue()))
 }
 
 fn of(frame: &Value) -> Option<Venue> {
@@ -64,8 +63,5 @@ mod tests {
         ] {
             assert_eq!(of(&serde_json::from_str(frame).expect("JSON")), venue, "{frame}");
         }
-        assert_eq!(of_name(Path::new("/x/binance_us-1700.inputs")), Some(Venue::BinanceUs));
-        assert_eq!(of_name(Path::new("binance-1.inputs")), Some(Venue::Binance));
-        assert_eq!(of_name(Path::new("krakens.inputs")), None);
     }
 }
