@@ -20,10 +20,9 @@ pub fn carryless_sum(a: &[u32], b: &[u32]) -> u64 {
 }
 
 fn portable(a: &[u32], b: &[u32]) -> u64 {
-    let product = |(a, b): (&u32, &u32)| {
-        (0..u32::BITS).fold(0, |sum, bit| sum ^ (u64::from(*a) << bit) * u64::from(b >> bit & 1))
-    };
-    a.iter().zip(b).map(product).fold(0, |sum, product| sum ^ product)
+    let shifted = |a: u32, b: u32, bit: u32| (u64::from(a) << bit) * u64::from(b >> bit & 1);
+    let product = |a, b| (0..u32::BITS).fold(0, |sum, bit| sum ^ shifted(a, b, bit));
+    a.iter().zip(b).fold(0, |sum, (a, b)| sum ^ product(*a, *b))
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]

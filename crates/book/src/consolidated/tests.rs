@@ -1,7 +1,7 @@
 //! The consolidated book against the plain one, and by hand.
 
 use super::*;
-use model::{BookState, Decimal, InstrumentId, InstrumentStatus};
+use model::{BookState, Decimal, InstrumentId};
 use proptest::prelude::*;
 
 const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
