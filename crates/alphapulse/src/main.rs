@@ -132,9 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             });
         }
         Command::Replay(args) => {
-            return replay::run(args, || {
-                config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set)
-            });
+            return replay::run(args, || config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set));
         }
         Command::Bench(args) => return bench::run(args),
         Command::Chaos(args) => return chaos::run(args),

@@ -5,8 +5,8 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use model::{UnixNanos, Venue};
 use replay::{
-    Batches, CaptureSource, Choice, Control, Lines, Replay, Rings, RingsOptions, RunOptions, Runner, Sink, Source, Speed,
-    Summary, SystemClock,
+    Batches, CaptureSource, Choice, Control, Lines, Replay, Rings, RingsOptions, RunOptions, Runner, Sink, Source,
+    Speed, Summary, SystemClock,
 };
 use std::{
     fs::File,

@@ -2,9 +2,9 @@
 //!
 //! `{"do":"pause"}` -> `{"ok":true,"replay":true,"state":"paused",…}`, or `{"ok":false,"error":"…"}`.
 
+use crate::ReplayError;
 use crate::bars::BarChoice;
 use crate::run::{Command, Handle, OrderError, Status};
-use crate::ReplayError;
 use book::bars::{Interval, Rule};
 use capture::Speed;
 use model::{UnixNanos, Venue};
@@ -162,8 +162,8 @@ impl Control {
             }
         }
         let listener = UnixListener::bind(path).map_err(ReplayError::io("listen at", path))?;
-        let set_up = fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-            .and_then(|()| listener.set_nonblocking(true));
+        let set_up =
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).and_then(|()| listener.set_nonblocking(true));
         set_up.map_err(ReplayError::io("prepare", path))?;
         let over = Arc::new(AtomicBool::new(false));
         let ended = over.clone();

@@ -78,7 +78,9 @@ pub enum ReplayError {
         problem: String,
     },
     /// The folder holds rings that no replay wrote.
-    #[error("{path} holds rings that no replay wrote: a replay never writes where live rings may be; name another folder")]
+    #[error(
+        "{path} holds rings that no replay wrote: a replay never writes where live rings may be; name another folder"
+    )]
     LiveRings {
         /// The folder.
         path: PathBuf,

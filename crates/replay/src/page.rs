@@ -82,7 +82,8 @@ impl Page {
 
     /// Begins anew, as for another time.
     pub(crate) fn restart(&mut self) {
-        *self = Page { words: std::mem::take(&mut self.words), rows: std::mem::take(&mut self.rows), ..Page::default() };
+        *self =
+            Page { words: std::mem::take(&mut self.words), rows: std::mem::take(&mut self.rows), ..Page::default() };
         self.words.clear();
         self.rows.clear();
     }

@@ -42,10 +42,8 @@ fn drain(client: &mut Client) -> Vec<(Venue, Envelope, bool, Vec<u64>)> {
 
 fn levels(books: &Books, count: usize) -> Vec<(Venue, model::InstrumentId, Vec<book::Level>)> {
     let side = |b: &book::Rebuilt, side| b.book.levels(side).take(count).collect::<Vec<_>>();
-    let mut all: Vec<_> = books
-        .iter()
-        .map(|(v, id, b)| (v, id, [side(b, Side::Buy), side(b, Side::Sell)].concat()))
-        .collect();
+    let mut all: Vec<_> =
+        books.iter().map(|(v, id, b)| (v, id, [side(b, Side::Buy), side(b, Side::Sell)].concat())).collect();
     all.sort_by_key(|(venue, id, _)| (*venue, id.0));
     all
 }
@@ -73,7 +71,10 @@ fn a_client_reads_the_same_sequences_and_rebuilds_the_same_books() {
             }
             match Record::read(words).unwrap() {
                 Record::SessionStart(start) => {
-                    assert_eq!((start.site, start.head.simulated, start.head.epoch), ("replay:desk", 1, envelope.epoch));
+                    assert_eq!(
+                        (start.site, start.head.simulated, start.head.epoch),
+                        ("replay:desk", 1, envelope.epoch)
+                    );
                 }
                 _ => assert_eq!(*words, row.words),
             }

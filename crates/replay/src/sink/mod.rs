@@ -4,7 +4,7 @@ mod files;
 mod rings;
 
 pub use files::{Batches, Lines};
-pub use rings::{MARKER, RingsOptions, Rings, is_replay_folder};
+pub use rings::{MARKER, Rings, RingsOptions, is_replay_folder};
 
 use crate::{ReplayError, Told};
 use model::{UnixNanos, Venue};

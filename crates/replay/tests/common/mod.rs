@@ -222,13 +222,7 @@ impl Market {
         let told = |side| book.depth(side).min(SNAPSHOT_LEVELS);
         let (bids, asks) = (told(Side::Buy), told(Side::Sell));
         self.out.push(&SnapshotBeginRecord {
-            header: Header::new(
-                SnapshotBeginRecord::TYPE,
-                SnapshotBeginRecord::WORDS,
-                Some(venue),
-                Flags::EMPTY,
-                id,
-            ),
+            header: Header::new(SnapshotBeginRecord::TYPE, SnapshotBeginRecord::WORDS, Some(venue), Flags::EMPTY, id),
             ts_event: 0,
             ts_recv: now.0,
             bids: bids as u32,
@@ -242,8 +236,7 @@ impl Market {
         for side in [Side::Buy, Side::Sell] {
             for l in book.levels(side).take(SNAPSHOT_LEVELS) {
                 let (flags, none) = (Flags::SNAPSHOT, UnixNanos::ZERO);
-                let change =
-                    BookChangeRecord::new(venue, id, side, flags, none, now, l.price, l.size, BookAction::Add);
+                let change = BookChangeRecord::new(venue, id, side, flags, none, now, l.price, l.size, BookAction::Add);
                 self.out.push(&change);
             }
         }
@@ -281,9 +274,11 @@ impl Market {
             let price = Price(990 + self.draw(20) as i64);
             let number = self.rows.len() as u64 + 1;
             let (side, source) = (Some(Side::Buy), model::SideSource::ExplicitTaker);
-            let trade =
-                TradeRecord::new(venue, id, side, source, Flags::EMPTY, now, now, price, Qty(3), Some(number));
+            let trade = TradeRecord::new(venue, id, side, source, Flags::EMPTY, now, now, price, Qty(3), Some(number));
             self.out.push_trade(&trade);
+            let (bid, ask) = ((Price(999), Qty(2)), Some((Price(1001), Qty(1))));
+            let bid = (number % 3 > 0).then_some(bid);
+            self.out.push(&wire::QuoteRecord::new(venue, id, Flags::EMPTY, now, now, bid, ask));
         }
         self.take();
     }
