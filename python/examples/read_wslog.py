@@ -8,7 +8,7 @@ A .wslog.zst needs the zstandard package, or `zstd -d` before.
 import struct, sys, zlib
 
 KINDS = {1: "start", 2: "remember", 3: "connecting", 4: "connected", 5: "frame", 6: "answer", 7: "failed", 8: "timer",
-         9: "disconnected", 10: "clock", 11: "end", 32: "run", 33: "request", 40: "lost", 41: "line", 42: "imported", 43: "beside"}
+         9: "disconnected", 10: "clock", 11: "end", 12: "snapshot", 32: "run", 33: "request", 40: "lost", 41: "line", 42: "imported", 43: "beside"}
 DIRECTIONS = ["in", "out", "own"]
 
 

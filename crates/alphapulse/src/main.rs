@@ -86,7 +86,7 @@ enum Command {
         #[command(subcommand)]
         command: verify::VerifyCommand,
     },
-    /// Measure a part beside its reference, interleaved in one run: parse, book, bars, record, ring, table, relay, e2e, steady.
+    /// Measure a part beside its reference, interleaved in one run: parse, book, bars, record, ring, table, relay, e2e, steady, capture.
     Bench(bench::BenchArgs),
     /// Show or check the configuration.
     Config {

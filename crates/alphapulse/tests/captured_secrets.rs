@@ -139,13 +139,12 @@ fn no_key_is_in_a_capture_of_a_venue_that_asks_for_one() {
     let coins = ["BTC-USD", "ETH-USD"];
     let coinbase =
         |choices| Case { venue: Venue::Coinbase, emulated: EmulatedVenue::Coinbase, symbols: coins, choices };
-    for case in [
+    let cases = [
         alpaca(coins, &[("encoding", "json")]),
         alpaca(coins, &[("encoding", "msgpack")]),
         alpaca(["AAPL", "SPY"], &[("audit_s", "1")]),
         coinbase(&[("level2", "full")]),
         coinbase(&[("level2", "level2")]),
-    ] {
-        run(&case);
-    }
+    ];
+    std::thread::scope(|scope| cases.iter().for_each(|case| drop(scope.spawn(|| run(case)))));
 }

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::Read,
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
@@ -180,7 +180,7 @@ pub(crate) fn table(path: &Path, file: &File) -> Result<Option<Vec<Frame>>, Capt
 }
 
 /// Unpacks one frame, for a look at its beginning.
-pub(crate) fn peek(path: &PathBuf, file: &File, frame: &Frame) -> Result<Vec<u8>, CaptureError> {
+pub(crate) fn peek(path: &Path, file: &File, frame: &Frame) -> Result<Vec<u8>, CaptureError> {
     let mut unpacker = zstd::bulk::Decompressor::new().map_err(CaptureError::io(path))?;
     let mut piece = vec![];
     unpack(path, file, frame, &mut unpacker, &mut vec![], &mut piece)?;

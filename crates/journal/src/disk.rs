@@ -39,7 +39,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// The names in a folder (`""`: the journal's own), in no order; a folder that is not there is empty.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
 
-    /// Makes a folder and those above it, unless they are there.
+    /// Makes a folder and those above it, unless they are there; its name is durable then.
     fn make_folder(&self, folder: &str) -> io::Result<()>;
 
     /// Makes names durable: files made, renamed and removed in a folder.
@@ -118,7 +118,7 @@ impl Disk for Files {
     }
 
     fn make_folder(&self, folder: &str) -> io::Result<()> {
-        fs::create_dir_all(self.join(folder))
+        make_durable(&self.join(folder))
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
@@ -128,13 +128,47 @@ impl Disk for Files {
     fn lock(&self, name: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.join(name))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Box::new(file))
+        Ok(Box::new(Locked(file)))
     }
 
     fn boot(&self) -> u64 {
         // Without the kernel's word every start counts as the same run of the machine, which is what it mostly is.
         let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         u64::from(crc32c::crc32c(&id)) | 1 << 32
+    }
+}
+
+/// A folder whose name is lost in a power cut takes everything synced in it along. Also where it is there already: who
+/// made it may have died before its name was durable.
+fn make_durable(folder: &Path) -> io::Result<()> {
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made = match fs::create_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => make_durable(parent).and_then(|()| fs::create_dir(folder)),
+        made => made,
+    };
+    let was_there = match made {
+        Err(_) if folder.is_dir() => true,
+        made => made.map(|()| false)?,
+    };
+    match File::open(parent).and_then(|parent| parent.sync_all()) {
+        // Somebody else's folder, or one that nobody can change any more.
+        Err(e)
+            if was_there && matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// A lock on a file. It falls by being taken off, not only by being closed: a process that is just being started
+/// elsewhere in this one holds a copy of every descriptor for a moment.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 

@@ -15,6 +15,7 @@ mod client;
 mod cursor;
 mod filter;
 mod handshake;
+mod history;
 mod index;
 mod link;
 mod path;

@@ -1,6 +1,7 @@
 //! What a consumer asks for: which records, from where on, and what is to happen when it is too slow.
 //! The same value configures a reader of the rings and is said, as JSON, to a relay.
 
+use crate::history::Reach;
 use model::Venue;
 use serde::{Deserialize, Serialize};
 use wire::RecordType;
@@ -43,10 +44,11 @@ pub enum Start {
     /// At the next record; definitions, states and books as of then are told first.
     #[default]
     Now,
-    /// At the oldest record held; definitions and states as of then are told first.
+    /// At the oldest record held, by the journal where there is one; definitions and states as of then are told first.
     Oldest,
     /// At these records, one per venue; definitions and states as of then are told first. What is no longer held is
-    /// told as an overrun. A venue not named starts at its oldest record, so that nothing new to the consumer is lost.
+    /// told as an overrun. A venue not named starts at the oldest record of its ring, so that nothing new to the
+    /// consumer is lost.
     Sequence(Vec<Position>),
     /// At the first record held that was received at or after this time, ns since the Unix epoch; definitions, states
     /// and books as of then are told first.
@@ -93,6 +95,8 @@ pub enum Slow {
     Skip,
     /// It is told exactly what it missed and gets nothing more.
     Disconnect,
+    /// It gets what it missed from the journal, and then goes on. Where there is no journal this is `skip`.
+    History,
 }
 
 /// Why a subscription makes no sense.
@@ -164,6 +168,17 @@ impl Subscription {
             return self.heartbeats;
         }
         !CHOSEN.contains(&kind) || self.types.is_empty() || self.types.iter().any(|name| name == kind.name())
+    }
+
+    /// What a journal, where there is one, is good for at a venue. Where a position was saved for others only, the
+    /// venue is new to the consumer, and so is its past.
+    pub(crate) fn reach_at(&self, venue: Venue) -> Reach {
+        match &self.from {
+            Start::Now => Reach::Laps,
+            Start::Oldest | Start::Time(_) => Reach::Start,
+            Start::Sequence(positions) if positions.iter().any(|at| at.venue == venue) => Reach::Start,
+            Start::Sequence(_) => Reach::Laps,
+        }
     }
 
     /// Where to start at a venue.
