@@ -41,7 +41,7 @@ pub struct Told<'a> {
     pub venue: Venue,
     /// When it is told on the clock of the recording.
     pub time: UnixNanos,
-    /// Its name where it was recorded. Sequence 0: an overrun, which is nobody's record.
+    /// Its name where it was recorded. Sequence 0 is nobody's record: an overrun, or a definition that a source made up.
     pub at: Envelope,
     /// It stands for what lies before the point of joining, and may come again.
     pub catch_up: bool,

@@ -35,7 +35,7 @@ pub use run::{
     Clock, Command, Handle, Order, OrderError, Over, RunOptions, Runner, State, Status, Summary, SystemClock,
 };
 pub use sink::{Batches, Call, Lines, MARKER, Rings, RingsOptions, Sink, Take, is_replay_folder};
-pub use source::{CaptureSource, JournalSource, LOOKBACK, Source, find};
+pub use source::{CaptureSource, JournalSource, LOOKBACK, ParquetSource, Source, find};
 
 /// The build, as told in session records that a replay makes itself.
 pub const BUILD: &str = concat!("alphapulse ", env!("CARGO_PKG_VERSION"));

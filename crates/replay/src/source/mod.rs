@@ -5,9 +5,11 @@
 
 mod capture;
 mod journal;
+mod parquet;
 
 pub use capture::CaptureSource;
 pub use journal::JournalSource;
+pub use parquet::ParquetSource;
 
 use crate::{Page, ReplayError};
 use ::journal::Level;
@@ -46,7 +48,7 @@ pub const LOOKBACK: Duration = Duration::from_secs(65);
 pub(crate) const PAGE_WORDS: usize = 4096;
 
 /// The sources in a path, one for each venue (of `venues`, unless that is empty), in the order of the venues' codes: a
-/// journal's folder, a capture file, a venue's folder of captures, or the folder of all venues' captures.
+/// journal's folder, the folder of Parquet files, a capture file, a venue's folder of captures, or that of all venues.
 pub fn find(path: &Path, venues: &[Venue]) -> Result<Vec<Box<dyn Source>>, ReplayError> {
     let wanted = |venue: &Venue| venues.is_empty() || venues.contains(venue);
     if JournalSource::is_journal(path) {
@@ -54,6 +56,13 @@ pub fn find(path: &Path, venues: &[Venue]) -> Result<Vec<Box<dyn Source>>, Repla
             .into_iter()
             .filter(wanted)
             .map(|venue| Ok(Box::new(JournalSource::open(path, venue, Level::Written)?) as Box<dyn Source>))
+            .collect();
+    }
+    if ParquetSource::is_parquet(path) {
+        return ParquetSource::venues(path)
+            .into_iter()
+            .filter(wanted)
+            .map(|venue| Ok(Box::new(ParquetSource::open(path, venue)?) as Box<dyn Source>))
             .collect();
     }
     let places = CaptureSource::places(path)?;

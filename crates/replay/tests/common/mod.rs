@@ -276,6 +276,9 @@ impl Market {
             let (side, source) = (Some(Side::Buy), model::SideSource::ExplicitTaker);
             let trade = TradeRecord::new(venue, id, side, source, Flags::EMPTY, now, now, price, Qty(3), Some(number));
             self.out.push_trade(&trade);
+            let (bid, ask) = ((Price(999), Qty(2)), Some((Price(1001), Qty(1))));
+            let bid = (number % 3 > 0).then_some(bid);
+            self.out.push(&wire::QuoteRecord::new(venue, id, Flags::EMPTY, now, now, bid, ask));
         }
         self.take();
     }
