@@ -10,11 +10,8 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-<<<<<<< HEAD
-.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory power books table fuzz loom miri clean
-=======
-.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash recorder-crash record loss soak memory books table fuzz loom miri clean
->>>>>>> recorder
+# Every target with a word of help is a command, not a file.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -81,8 +78,18 @@ memory: build ## measure five feeds with 250 deep books and the relay (at most 6
 	@python3 scripts/memory.py $(PROGRAM) --most 65536
 	@python3 scripts/memory.py $(PROGRAM) --full
 
+captures: ## kill the writer of a raw capture 1,000 times (some minutes)
+	@ALPHAPULSE_TEST_KILLS=1000 cargo test --release --locked -p capture --test killed -- --nocapture
+
+journal: ## flip each bit of a 1 MiB segment, kill its writer 1,000 times, 2,400 lives on a simulated disk (minutes)
+	@ALPHAPULSE_TEST_FLIPS_BYTES=1048576 ALPHAPULSE_TEST_JOURNAL_KILLS=1000 ALPHAPULSE_TEST_JOURNAL_LIVES=300 \
+	  cargo test --release --locked -p journal --lib --test killed --test simulated_disk -- --nocapture
+
 power: ## cut the power under the journal 200 times, and stall its disk for 10 s (a file system of our own; needs root)
 	@ALPHAPULSE_TEST_CUTS=200 ALPHAPULSE_TEST_STALL_MS=10000 cargo test --locked -p journal --test power -- --nocapture
+
+flat: build ## watch five feeds with 50 deep books each for an hour and a half: KiB an instrument, and whether it grows
+	@python3 scripts/memory.py $(PROGRAM) --each --instruments 50 --rate 200 --seconds 1800 --watch 60 --each-most 300 --growth 1024
 
 books: ## the book against the plain one for 10^8 random updates (a minute or so)
 	@cargo run --release --locked -p book --example long -- 100000000

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measures the anonymous memory of a whole plant: five feeds with many deep books, and the relay with a subscriber.
 
-usage: memory.py PROGRAM [--instruments 250] [--each] [--levels 1000] [--full] [--feeds LIST] [--seconds 30] [--most KIB] [--out FILE]
+usage: memory.py PROGRAM [--instruments 250] [--each] [--levels 1000] [--full] [--feeds LIST] [--seconds 30] [--rate 1000]
+                 [--watch MINUTES] [--each-most KIB] [--growth KIB] [--most KIB] [--out FILE]
 
 Emulators (coinbase, kraken, binance, which serves binance_us too, alpaca crypto) -> plain TCP -> feeds -> rings ->
 relay -> one consumer. The instruments are shared out among the feeds, or with --each every feed has as many. --full
@@ -9,10 +10,14 @@ tells deeper books where the venue has them: coinbase 10 of 20,000 levels a side
 as many; its request budget brings no more in time. --feeds leaves feeds out.
 When every book has been taken in and S seconds have passed, prints the anonymous memory (smaps_rollup) of each feed and
 the relay; ring files are shared mappings and not in it. Emulators and the consumer are not counted. Runs in folders
-and ports of its own and stops by itself. Exit status 0 when no feed told a gap and the sum is at most
-KIB.
+and ports of its own and stops by itself.
+--watch goes on for so long while frames flow and looks every half minute. It prints what each feed takes an instrument
+(its whole anonymous memory shared out, so more than the books alone) and by how much each process grew: the median of
+the last tenth of the looks less that of the first. What is taken an instrument is the largest look.
+Exit status 0 when no feed told a gap, the sum is at most --most, no feed takes more than --each-most an instrument, and
+no process grew by more than --growth.
 """
-import argparse, json, os, re, shutil, socket, subprocess, sys, tempfile, time, urllib.request
+import argparse, json, os, re, shutil, socket, statistics, subprocess, sys, tempfile, time, urllib.request
 
 FEEDS = ("coinbase", "kraken", "binance", "binance_us", "alpaca")
 # The keys that emulators know: they guard nothing.
@@ -20,6 +25,7 @@ KEYS = {"ALPACA_API_KEY": "ALPHAPULSE-EMULATOR", "ALPACA_API_SECRET": "YWxwaGFwd
 REST_OF = {"binance_us": "binance"}
 # A venue's request budget may take some minutes for many deep snapshots.
 PATIENCE_S = 900
+LOOK_S = 30
 
 
 def free_port():
@@ -82,6 +88,26 @@ def symbols_of(feed, port, count):
     return sorted(names)[:count]
 
 
+def watch(minutes, pids):
+    """Anonymous KiB of each process, every half minute."""
+    began, looks = time.time(), {name: [] for name in pids}
+    while True:
+        for name, pid in pids.items():
+            looks[name].append(rollup(pid)["Anonymous"])
+        if minutes and len(next(iter(looks.values()))) % 10 == 1:
+            print(f"after {(time.time() - began) / 60:5.1f} min: "
+                  + ", ".join(f"{name} {kib[-1]}" for name, kib in looks.items()), flush=True)
+        if time.time() - began >= minutes * 60:
+            return looks
+        time.sleep(LOOK_S)
+
+
+def growth(looks):
+    """KiB: the median of the last tenth less that of the first."""
+    tenth = max(1, len(looks) // 10)
+    return statistics.median(looks[-tenth:]) - statistics.median(looks[:tenth])
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("program")
@@ -94,6 +120,9 @@ def main():
     p.add_argument("--rate", type=int, default=1000, help="frames a second of each emulator")
     p.add_argument("--maps", action="store_true", help="also print each process's largest mappings")
     p.add_argument("--most", type=int, help="KiB that the sum may have")
+    p.add_argument("--watch", type=float, default=0, help="minutes to go on and look")
+    p.add_argument("--each-most", type=float, help="KiB an instrument that a feed may take")
+    p.add_argument("--growth", type=float, help="KiB by which a process may grow while it is watched")
     p.add_argument("--out")
     a = p.parse_args()
     feeds = plan(a)
@@ -145,7 +174,7 @@ def main():
         metrics = {feed: role(f"feed-{feed}")["metrics"] for feed in feeds}
         start("relay", "relay")
         role("relay")
-        start("consumer", "verify", "stream", "--json", "--relay", "--for", str(PATIENCE_S + a.seconds + 60))
+        start("consumer", "verify", "stream", "--json", "--relay", "--for", str(PATIENCE_S + a.seconds + a.watch * 60 + 60))
         began = time.time()
         while True:
             taken = {feed: metric(metrics[feed], "book_snapshots_total") for feed in feeds}
@@ -159,26 +188,40 @@ def main():
             time.sleep(0.5)
         live_s = time.time() - began
         time.sleep(a.seconds)
+        watched = [f"feed-{feed}" for feed in feeds] + ["relay"]
+        looks = watch(a.watch, {name: processes[name].pid for name in watched})
         rows = []
-        for name in [f"feed-{feed}" for feed in feeds] + ["relay"]:
+        for name in watched:
             feed = name.removeprefix("feed-")
             count, levels, depth = feeds.get(feed, (sum(f[0] for f in feeds.values()), 0, 0))
             rows.append({"process": name, "instruments": count, "levels": min(levels, depth) if feed not in
-                         ("coinbase", "alpaca") else levels, **rollup(processes[name].pid)})
+                         ("coinbase", "alpaca") else levels, **rollup(processes[name].pid),
+                         "each": max(looks[name]) / count if feed in feeds else None, "growth": growth(looks[name])})
         # A gap means books that began again, so that fewer may have been live than were taken in.
         gaps = {feed: n for feed in feeds if (n := metric(metrics[feed], "gaps_total"))}
         total = sum(row["Anonymous"] for row in rows)
-        print(f"{'process':<18}{'instruments':>12}{'levels':>8}{'anonymous KiB':>15}{'resident KiB':>14}")
+        print(f"{'process':<18}{'instruments':>12}{'levels':>8}{'anonymous KiB':>15}{'an instrument':>15}{'grew by':>9}"
+              f"{'resident KiB':>14}")
         for row in rows:
-            print(f"{row['process']:<18}{row['instruments']:>12}{row['levels'] or '':>8}{row['Anonymous']:>15}{row['Rss']:>14}")
+            each = "" if row["each"] is None else f"{row['each']:.0f}"
+            print(f"{row['process']:<18}{row['instruments']:>12}{row['levels'] or '':>8}{row['Anonymous']:>15}{each:>15}"
+                  f"{row['growth']:>9.0f}{row['Rss']:>14}")
             if a.maps:
                 print("    " + ", ".join(f"{kib} {name}" for kib, name in largest(processes[row["process"]].pid)))
         print(f"{'sum':<38}{total:>15}   ({total / 1024:.1f} MiB; all books after {live_s:.0f} s, gaps: {gaps or 'none'})")
         if a.out:
-            json.dump({"rows": rows, "anonymous_kib": total, "live_s": round(live_s), "gaps": gaps}, open(a.out, "w"), indent=1)
-        good = not gaps and (a.most is None or total <= a.most)
-        print("memory: good" if good else f"memory: BAD: gaps, or more than {a.most} KiB")
-        sys.exit(0 if good else 1)
+            json.dump({"rows": rows, "anonymous_kib": total, "live_s": round(live_s), "gaps": gaps, "looks": looks},
+                      open(a.out, "w"), indent=1)
+        bad = [f"gaps {gaps}"] if gaps else []
+        if a.most is not None and total > a.most:
+            bad.append(f"{total} KiB in all, {a.most} may be")
+        for row in rows:
+            if a.each_most is not None and row["each"] is not None and row["each"] > a.each_most:
+                bad.append(f"{row['process']} takes {row['each']:.0f} KiB an instrument, {a.each_most:.0f} may be")
+            if a.growth is not None and row["growth"] > a.growth:
+                bad.append(f"{row['process']} grew by {row['growth']:.0f} KiB, {a.growth:.0f} may be")
+        print("memory: BAD: " + "; ".join(bad) if bad else "memory: good")
+        sys.exit(1 if bad else 0)
     finally:
         for process in processes.values():
             if process.poll() is None:

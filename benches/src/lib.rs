@@ -9,11 +9,13 @@
 mod bare;
 pub mod bars;
 pub mod books;
+mod capture;
 pub mod clock;
 mod e2e;
 mod fanout;
 mod fixed_order;
 pub mod frames;
+mod journal;
 pub mod machine;
 mod pairs;
 mod parse;
@@ -95,12 +97,18 @@ pub enum BenchError {
     /// The feed.
     #[error(transparent)]
     Feed(#[from] Box<feed::FeedError>),
+    /// A raw capture.
+    #[error(transparent)]
+    Capture(#[from] Box<::capture::CaptureError>),
     /// A subscriber.
     #[error(transparent)]
     Client(#[from] Box<relay::ClientError>),
     /// The relay.
     #[error(transparent)]
     Relay(#[from] Box<relay::ServerError>),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] Box<::journal::JournalError>),
     /// The operating system.
     #[error("failed to {what}: {source}")]
     System {
@@ -130,7 +138,14 @@ macro_rules! boxed {
         })+
     };
 }
-boxed!(::ring::table::TableError, feed::FeedError, relay::ClientError, relay::ServerError);
+boxed!(
+    ::capture::CaptureError,
+    ::journal::JournalError,
+    ::ring::table::TableError,
+    feed::FeedError,
+    relay::ClientError,
+    relay::ServerError
+);
 
 impl BenchError {
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> BenchError {
@@ -139,7 +154,8 @@ impl BenchError {
 }
 
 /// The parts, in the order of the path.
-pub const PARTS: [&str; 9] = ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady"];
+pub const PARTS: [&str; 11] =
+    ["parse", "book", "bars", "record", "ring", "table", "relay", "e2e", "steady", "journal", "capture"];
 
 /// Measures one part.
 pub fn run(part: &str, options: &Options) -> Result<Report, BenchError> {
@@ -161,6 +177,8 @@ fn measure(part: &str, options: &Options, report: &mut Report) -> Result<(), Ben
         "steady" => steady::measure(options, report),
         "ring" => ring::measure(options, report),
         "table" => table::measure(options, report),
+        "capture" => capture::measure(options, report),
+        "journal" => journal::measure(options, report),
         other => Err(BenchError::UnknownPart { part: other.to_owned() }),
     }
 }

@@ -50,6 +50,16 @@ pub struct Plant {
 impl Plant {
     /// Starts both; the feed has its definitions and its subscriptions when this returns. `core`: where the feed runs.
     pub fn start(venue: Venue, waiting: Waiting, core: Option<usize>) -> Result<Plant, BenchError> {
+        Plant::start_captured(venue, waiting, core, None)
+    }
+
+    /// The same with what goes by captured.
+    pub fn start_captured(
+        venue: Venue,
+        waiting: Waiting,
+        core: Option<usize>,
+        capture: Option<::capture::Options>,
+    ) -> Result<Plant, BenchError> {
         let folder = Folder::new("plant");
         let listen = || TcpListener::bind(("127.0.0.1", 0)).map_err(BenchError::system("listen on loopback"));
         let (socket, rest) = (listen()?, listen()?);
@@ -79,7 +89,7 @@ impl Plant {
             ring_dir: folder.0.join("rings"),
             ring_slots: RING_SLOTS,
             state_dir: folder.0.join("state"),
-            capture: None,
+            capture,
             tls: feed::transport::TlsOptions::default(),
             backoff: feed::backoff::BackoffConfig::default(),
             waiting,

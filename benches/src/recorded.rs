@@ -14,14 +14,14 @@ use wire::Record;
 use crate::venue::NOW;
 
 /// A recorded stream and the book it begins from.
-struct Capture {
-    name: &'static str,
-    venue: Venue,
-    stream: &'static str,
-    snapshot: Option<&'static str>,
+pub(crate) struct Capture {
+    pub name: &'static str,
+    pub venue: Venue,
+    pub stream: &'static str,
+    pub snapshot: Option<&'static str>,
 }
 
-const CAPTURES: [Capture; 2] = [
+pub(crate) const CAPTURES: [Capture; 2] = [
     Capture {
         name: "Binance, recorded trades, quotes and depth",
         venue: Venue::Binance,

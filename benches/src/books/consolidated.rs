@@ -9,8 +9,7 @@ use super::{Work, loaded, ns};
 use crate::{BenchError, Effort, Goal, Options, Pairs, Report, Row, agree, clock};
 use book::consolidated::{Fee, Groups, MemberId, WideQty};
 use book::{Book, Consolidated};
-use model::{BookState, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side};
-use model::{UnixNanos, Venue};
+use model::{BookState, Instrument, Price, Reason, Side, UnixNanos, Venue};
 use std::hint::black_box;
 
 const VENUES: [Venue; 4] = [Venue::Kraken, Venue::Coinbase, Venue::Binance, Venue::BinanceUs];
@@ -19,26 +18,6 @@ const SCALES: [u8; 4] = [8, 2, 8, 4];
 /// What is taken across venues in the row of plans, in units of the drawn sizes: some tens of levels.
 const PLANNED: i128 = 1 << 36;
 const PASSES: usize = 10;
-
-fn instrument(venue: Venue, price_scale: u8) -> Instrument {
-    Instrument {
-        id: InstrumentId::of(venue, "BTCUSD"),
-        venue,
-        symbol: "BTC-USD".to_owned(),
-        venue_symbol: "BTCUSD".to_owned(),
-        base: "BTC".to_owned(),
-        quote: "USD".to_owned(),
-        version: 1,
-        kind: InstrumentKind::Spot,
-        status: InstrumentStatus::Trading,
-        price_scale,
-        size_scale: 8,
-        tick: Price(1),
-        lot: Qty(1),
-        min_size: Qty(0),
-        min_notional: None,
-    }
-}
 
 /// The price in a venue's own mantissas.
 fn own(venue: usize, price: Price) -> Price {
@@ -59,7 +38,8 @@ impl Four {
         let mut book = Consolidated::new("BTC", "USD", &Groups::default());
         let mut members = Vec::new();
         for (n, venue) in VENUES.into_iter().enumerate() {
-            let id = book.join(&instrument(venue, SCALES[n]), Fee::ZERO, UnixNanos(1)).expect("a pair of its own");
+            let instrument = Instrument::pair(venue, "BTCUSD", ("BTC", "USD"), (SCALES[n], 8));
+            let id = book.join(&instrument, Fee::ZERO, UnixNanos(1)).expect("a pair of its own");
             for (side, levels) in [(Side::Buy, &work.bids), (Side::Sell, &work.asks)] {
                 let levels: Vec<_> = levels.iter().map(|(price, size)| (own(n, *price), *size)).collect();
                 book.load(id, side, &levels, UnixNanos(1));

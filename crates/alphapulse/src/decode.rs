@@ -1,18 +1,18 @@
 //! `alphapulse decode`: a venue's raw frames in, JSON records out, through the very machine the feed runs.
 
 use crate::{
-    recorded::{self, Answers, Frames, Playback, Step},
+    recorded::{Answers, Frames, Playback, Reading, Step},
     venue_name,
 };
 use anyhow::Context;
 use clap::Args;
-use model::{StreamKind, Venue};
+use model::Venue;
 use std::{
     io::{self, BufWriter, Write},
     path::PathBuf,
     process::ExitCode,
 };
-use venues::{Session, SessionSettings, Settings};
+use venues::{Session, SessionSettings};
 use wire::{Envelope, json};
 
 /// Frames are one a line (a `.json` file is one frame). Receive times are read from `NAME.recv.tsv` beside the file
@@ -28,15 +28,8 @@ pub struct DecodeArgs {
     /// REST exchanges or bodies recorded beside the frames; answers what the venue machine asks for. May be repeated.
     #[arg(long, value_name = "FILE")]
     rest: Vec<PathBuf>,
-    /// Only these symbols; whatever arrives, when not given.
-    #[arg(long, value_delimiter = ',')]
-    symbols: Vec<String>,
-    /// Levels a side the books were subscribed with, where the frames do not say.
-    #[arg(long, default_value_t = 1000)]
-    book_depth: u32,
-    /// One of the venue's documented choices. May be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    choice: Vec<String>,
+    #[command(flatten)]
+    reading: Reading,
     /// The epoch in the records.
     #[arg(long, default_value_t = 1)]
     epoch: u64,
@@ -52,13 +45,7 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
     for path in &args.rest {
         answers.load(path)?;
     }
-    let settings = Settings {
-        symbols: args.symbols.clone(),
-        streams: vec![StreamKind::Trade, StreamKind::Book, StreamKind::Quote, StreamKind::Bar],
-        book_depth: args.book_depth,
-        ..Settings::default()
-    };
-    let machine = venues::machine(args.venue, &settings, &recorded::choices(&args.choice)?)?;
+    let machine = venues::machine(args.venue, &args.reading.settings(), &args.reading.choices()?)?;
     let mut played = Playback::new(Session::new(machine, SessionSettings::default()), answers);
     let mut lines = Lines {
         encoder: json::Encoder::new(),

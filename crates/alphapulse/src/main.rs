@@ -12,6 +12,7 @@ mod doctor;
 mod metrics;
 mod recorded;
 mod recorder;
+mod replay;
 mod roles;
 mod run_dir;
 mod signals;
@@ -78,12 +79,14 @@ enum Command {
         #[command(subcommand)]
         command: capture::CaptureCommand,
     },
+    /// Tell what was recorded again, in the order of time and at any speed: as lines, batches or rings, or by an emulator.
+    Replay(replay::ReplayArgs),
     /// Verify what is told: exit status 0 only when nothing disagrees.
     Verify {
         #[command(subcommand)]
         command: verify::VerifyCommand,
     },
-    /// Measure a part beside its reference, interleaved in one run: parse, book, bars, record, ring, table, relay, e2e, steady.
+    /// Measure a part beside its reference, interleaved in one run: parse, book, bars, record, ring, table, relay, e2e, steady, capture.
     Bench(bench::BenchArgs),
     /// Show or check the configuration.
     Config {
@@ -128,6 +131,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set)
             });
         }
+        Command::Replay(args) => {
+            return replay::run(args, || config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set));
+        }
         Command::Bench(args) => return bench::run(args),
         Command::Chaos(args) => return chaos::run(args),
         Command::Verify { command: verify::VerifyCommand::Books(args) } => return verify::books::run(args),
@@ -159,7 +165,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string_pretty(&config).context("the configuration as TOML")?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Decode(_) | Command::Capture { .. } | Command::Bench(_) | Command::Chaos(_) => {
+        Command::Decode(_) | Command::Capture { .. } | Command::Replay(_) | Command::Bench(_) | Command::Chaos(_) => {
             unreachable!("handled before the configuration is read")
         }
     }

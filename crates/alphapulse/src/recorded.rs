@@ -1,16 +1,21 @@
-//! Recorded frames and answers through a session: what `decode` prints and `verify books` judges.
-//! frames, one a line, plain or gzip; receive times and REST exchanges beside them -> steps of a [`Session`].
+//! Recorded frames and answers through a session: what `decode` prints, `verify books` judges and `bars` adds up.
+//! frames, one a line, plain or gzip; receive times and REST exchanges beside them; or a feed's raw captures -> steps of a
+//! [`Session`].
 
-use anyhow::Context;
+pub mod venue;
+
+use anyhow::{Context, bail};
+use capture::{Played, Player};
+use clap::Args;
 use flate2::read::MultiGzDecoder;
-use model::{Decimal, Reason, UnixNanos};
+use model::{Decimal, Reason, UnixNanos, Venue};
 use std::{
     collections::VecDeque,
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
-use venues::{Input, Outbox, Quarantined, Reply, Request, RequestId, Session};
+use venues::{Input, Outbox, Quarantined, Reply, Request, RequestId, Session, SessionSettings, Settings};
 
 /// A session that takes in a recording instead of a socket.
 pub struct Playback {
@@ -99,10 +104,120 @@ impl Playback {
     }
 }
 
-/// Choices written `key=value`.
-pub fn choices(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
-    let split = |c: &String| c.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
-    given.iter().map(|c| split(c).context("--choice is written key=value")).collect()
+/// Levels a side where nothing says how many.
+const BOOK_DEPTH: u32 = 1000;
+
+/// How a recording is read where it does not say so itself.
+#[derive(Args, Clone)]
+pub struct Reading {
+    /// Only these symbols; whatever arrives, when not given. Captures have those the feed was configured with.
+    #[arg(long, value_delimiter = ',')]
+    symbols: Vec<String>,
+    /// Levels a side the books were subscribed with, where the frames do not say.
+    #[arg(long, default_value_t = BOOK_DEPTH)]
+    book_depth: u32,
+    /// One of the venue's documented choices. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    choice: Vec<String>,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading { symbols: vec![], book_depth: BOOK_DEPTH, choice: vec![] }
+    }
+}
+
+impl Reading {
+    /// The machine's settings: every stream.
+    pub fn settings(&self) -> Settings {
+        Settings { symbols: self.symbols.clone(), book_depth: self.book_depth, ..Settings::default() }
+    }
+
+    /// The machine's choices.
+    pub fn choices(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let split = |c: &String| c.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+        self.choice.iter().map(|c| split(c).context("--choice is written key=value")).collect()
+    }
+}
+
+/// A file of a venue's frames, or a feed's raw captures.
+pub struct Recording<'a> {
+    path: &'a Path,
+    /// Whose they are.
+    pub venue: Venue,
+    captured: bool,
+}
+
+impl<'a> Recording<'a> {
+    /// Looks at a file or a folder of captures: the venue is `asked`, or the one that captures or frames tell.
+    pub fn find(path: &'a Path, asked: Option<Venue>) -> anyhow::Result<Recording<'a>> {
+        if path == Path::new("-") {
+            bail!("standard input cannot be read twice: name a file");
+        }
+        let captured = path.is_dir() || capture::is_capture(path);
+        let told = if captured { venue::of_capture(path)? } else { venue::of_frames(path)? };
+        let venue = asked.or(told).context("nothing in it says which venue sent it: say --venue")?;
+        Ok(Recording { path, venue, captured })
+    }
+
+    /// Plays all of it and shows each step to `f`; frames with what REST answered in the files of `rest`, or in those
+    /// beside it. Snapshots of books are as deep as `snapshot_depth`. Returns the session as it is at the end, and the
+    /// files of answers used.
+    pub fn play(
+        &self,
+        reading: &Reading,
+        snapshot_depth: u32,
+        rest: &[PathBuf],
+        f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(Session, Vec<PathBuf>)> {
+        if self.captured {
+            return Ok((self.play_capture(snapshot_depth, f)?, vec![]));
+        }
+        let rest = if rest.is_empty() { answers_beside(self.path)? } else { rest.to_vec() };
+        let mut answers = Answers::default();
+        for path in &rest {
+            answers.load(path)?;
+        }
+        let settings = Settings { snapshot_depth, ..reading.settings() };
+        let machine = venues::machine(self.venue, &settings, &reading.choices()?)?;
+        let mut played = Playback::new(Session::new(machine, SessionSettings::default()), answers);
+        played.all(&mut Frames::open(self.path)?, f)?;
+        Ok((played.session, rest))
+    }
+
+    /// A feed's raw captures of one run, each input counted as a line.
+    fn play_capture(
+        &self,
+        snapshot_depth: u32,
+        f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Session> {
+        let deep = move |settings| Settings { snapshot_depth, ..settings };
+        let mut player = Player::open(self.path)?.with_settings(deep);
+        let (mut number, mut runs) = (0, 0);
+        while let Some(played) = player.next()? {
+            match played {
+                Played::Run { whole, .. } => {
+                    runs += 1;
+                    if !whole {
+                        let path = self.path.display();
+                        eprintln!("{path}: a run's beginning is not captured; its inputs are passed over");
+                    }
+                    if runs > 1 {
+                        bail!("it holds several runs, and a book is of one: name the files of one run");
+                    }
+                }
+                Played::Step(step) => {
+                    number += 1;
+                    let capture::Step { time: now, input, ref bad, out, session, .. } = step;
+                    f(Step { line: number, now, input, bad: bad.as_ref(), out, session })?;
+                }
+                Played::Lost(lost) => bail!("{} entries are lost before input {}", lost.entries, number + 1),
+                Played::Damaged(damage) if damage.cut => {}
+                Played::Damaged(damage) => bail!("its bytes {} to {} are damaged", damage.from, damage.to),
+            }
+        }
+        player.into_session().context("the beginning of its run is not there: nothing can be played")
+    }
 }
 
 /// A time in ns, in decimal seconds or as RFC 3339 in UTC.

@@ -85,15 +85,9 @@ impl Watch {
     fn look(&mut self, stats: &Stats, sink: Option<SinkStats>) {
         self.show(stats);
         let before = std::mem::replace(&mut self.disk, stats.disk);
-        match (before, stats.disk) {
-            (before, now) if before == now => {}
-            (_, DiskState::Stalled) => tracing::error!(
-                spill_bytes = stats.spill_bytes,
-                "the journal's disk has not answered for more than a second; records wait in memory, readers of the \
-                 rings do not notice"
-            ),
-            (DiskState::Stalled, DiskState::Good) => tracing::info!("the journal's disk answers again"),
-            _ => {}
+        // That it begins, the journal says itself.
+        if (before, stats.disk) == (DiskState::Stalled, DiskState::Good) {
+            tracing::info!("the journal's disk answers again");
         }
         if std::mem::replace(&mut self.spill_full, stats.spill_full) != stats.spill_full {
             if stats.spill_full {
@@ -127,6 +121,8 @@ impl Watch {
         total("recorder_repeated_total", "Records of a ring that the journal had already.", stats.repeated);
         total("recorder_groups_total", "Groups written and synced.", stats.groups);
         gauge("recorder_spill_bytes", "Bytes of records that wait for the journal.", stats.spill_bytes);
+        let lag = usize::try_from(stats.ring_lag_slots).unwrap_or(usize::MAX);
+        gauge("recorder_ring_lag_slots", "Ring slots that were not drained yet at the last look.", lag);
         gauge("recorder_spill_full", "1 while the rings are not drained for want of memory.", stats.spill_full.into());
         let quantiles = [(&stats.durable_ns, "recorder_durable_ns"), (&stats.sync_ns, "recorder_group_ns")];
         for ((median, p99), name) in quantiles {

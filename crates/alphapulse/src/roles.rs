@@ -250,6 +250,7 @@ pub fn relay(config: &Config) -> anyhow::Result<ExitCode> {
     }
     let mut options = relay::ServerOptions::new(config.paths.rings.clone(), socket.clone());
     options.site = config.site.clone();
+    options.journal = config.recorder.enabled.then(|| config.journal_folder());
     options.tcp = relay_tcp(&config.relay.tcp).context("relay.tcp")?;
     options.journal = Some(config.journal_folder());
     let server = relay::Server::bind(options)?;

@@ -38,6 +38,9 @@ pub struct TapArgs {
     /// Read from the relay instead of from the rings.
     #[arg(long)]
     relay: bool,
+    /// Read the rings of this replay instead of the live ones.
+    #[arg(long, value_name = "NAME", conflicts_with = "relay")]
+    replay: Option<String>,
     /// Show heartbeats too.
     #[arg(long)]
     heartbeats: bool,
@@ -54,11 +57,14 @@ const WAIT: Duration = Duration::from_millis(200);
 
 /// Runs the subcommand.
 pub fn run(config: &Config, args: &TapArgs) -> anyhow::Result<ExitCode> {
-    let source =
-        if args.relay { Source::Unix(config.relay_socket()) } else { Source::Rings(config.paths.rings.clone()) };
-    if !args.relay && !config.paths.rings.exists() {
-        bail!("there are no rings in {}; start them with: alphapulse up", config.paths.rings.display());
+    let rings = match &args.replay {
+        Some(name) => crate::replay::rings_of(config, name)?,
+        None => config.paths.rings.clone(),
+    };
+    if !args.relay && !rings.exists() {
+        bail!("there are no rings in {}; start them with: alphapulse up", rings.display());
     }
+    let source = if args.relay { Source::Unix(config.relay_socket()) } else { Source::Rings(rings) };
     let subscription = Subscription {
         venues: args.venues.clone(),
         symbols: args.symbols.clone(),

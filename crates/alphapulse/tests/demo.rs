@@ -88,7 +88,8 @@ fn instruments(site: &Site) -> Vec<Value> {
 fn a_killed_child_is_back_by_itself_and_the_others_never_stop() {
     let site = Site::new("");
     let _up = Up::start(&site, &[]);
-    let all = ["emulator-binance", "emulator-kraken", "feed-binance", "feed-kraken", "gateway", "relay", "up"];
+    let all =
+        ["emulator-binance", "emulator-kraken", "feed-binance", "feed-kraken", "gateway", "recorder", "relay", "up"];
     wait_for("all roles", || (site.roles().iter().map(|(r, _)| r.as_str()).eq(all)).then_some(()));
     let tap = Tap::start(&site, &[]);
     tap.find("a first trade of kraken", |l| is(l, "trade", "kraken"));

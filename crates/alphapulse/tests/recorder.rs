@@ -33,7 +33,7 @@ fn python(test: &str) -> Option<String> {
 #[test]
 fn the_demo_leaves_files_that_sum_up_to_what_was_sent() {
     let Some(python) = python("the_demo_leaves_files_that_sum_up_to_what_was_sent") else { return };
-    let site = Site::new("[parquet]\npart_s = 1\n[journal]\nsegment_mib = 4\nretain_mib = 0\n");
+    let site = Site::new("[parquet]\npart_s = 1\n");
     let up = Up::start(&site, &[]);
     let folder = site.state.path().join("parquet");
     wait_for("parts of every venue", || {

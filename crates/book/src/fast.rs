@@ -96,9 +96,10 @@ impl Book {
         }
     }
 
-    /// How often bids and asks changed.
+    /// How often bids and asks changed: each level that was set or removed; a load, a cut, a clearing and a new scale once
+    /// each. Who sees the same number again sees the same levels.
     #[inline]
-    pub(crate) fn changes(&self) -> [u64; 2] {
+    pub fn changes(&self) -> [u64; 2] {
         [self.bids.changes(), self.asks.changes()]
     }
 

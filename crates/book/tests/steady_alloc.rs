@@ -3,8 +3,7 @@
 
 use book::consolidated::{Fee, Groups, MemberId, WideQty};
 use book::{Book, Consolidated, Follower, Mark, Opening};
-use model::{BookState, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side};
-use model::{UnixNanos, Venue};
+use model::{BookState, Instrument, Price, Qty, Reason, Side, UnixNanos, Venue};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -139,23 +138,7 @@ impl Venues {
             crossings: 0,
         };
         for (n, venue) in Venue::ALL.into_iter().take(4).enumerate() {
-            let instrument = Instrument {
-                id: InstrumentId(n as u32 + 1),
-                venue,
-                symbol: "BTC-USD".to_owned(),
-                venue_symbol: "BTCUSD".to_owned(),
-                base: "BTC".to_owned(),
-                quote: "USD".to_owned(),
-                version: 1,
-                kind: InstrumentKind::Spot,
-                status: InstrumentStatus::Trading,
-                price_scale: n as u8,
-                size_scale: 4,
-                tick: Price(1),
-                lot: Qty(1),
-                min_size: Qty(0),
-                min_notional: None,
-            };
+            let instrument = Instrument::pair(venue, "BTCUSD", ("BTC", "USD"), (n as u8, 4));
             venues.members.push(venues.book.join(&instrument, Fee::ZERO, UnixNanos(1)).expect("joins"));
             venues.followers.push(Follower::default());
             venues.followers[n].state(

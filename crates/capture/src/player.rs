@@ -112,6 +112,11 @@ impl Player {
         self.session.as_ref()
     }
 
+    /// The session as it was left.
+    pub fn into_session(self) -> Option<Session> {
+        self.session
+    }
+
     /// Whether nothing was missing so far: what is told is what the feed told.
     pub fn is_exact(&self) -> bool {
         self.exact

@@ -183,7 +183,9 @@ impl Compare<'_> {
         loop {
             let Some((at, _)) = &self.next else {
                 // Nothing is kept from here on.
-                return Ok(self.alone(made, last.is_some() && self.result.equal + self.result.changed > 0, told));
+                let reached = last.is_some() && self.result.equal + self.result.changed > 0;
+                self.alone(made, reached, told);
+                return Ok(());
             };
             match at.cmp(&made.at) {
                 Ordering::Less => {
@@ -197,7 +199,8 @@ impl Compare<'_> {
                 Ordering::Equal => return self.both(made, told),
                 Ordering::Greater => {
                     let reached = self.result.equal + self.result.changed + self.result.missing > 0;
-                    return Ok(self.alone(made, reached, told));
+                    self.alone(made, reached, told);
+                    return Ok(());
                 }
             }
         }

@@ -144,6 +144,12 @@ impl Run {
         })?;
         let failed = |source| CaptureError::Machine { path: file.to_owned(), source };
         let mut lines = vec![];
+        if let ([shape], true) = (&self.shape()[..], settings.symbols.is_empty()) {
+            // A recording, whose instruments are learnt from what comes; no feed is without symbols.
+            let machine = venues::machine(venue, settings, &self.settings.choices).map_err(failed)?;
+            lines.push(SessionLine { shape: shape.clone(), machine });
+            return Ok(Session::with_lines(lines, self.settings.session()));
+        }
         for shape in self.shape() {
             let made = venues::lines(venue, settings, &self.settings.choices).map_err(failed)?;
             let count = made.len();

@@ -103,10 +103,9 @@ fn compress(plain: &Path, target: &Path, unfinished: &Path, level: i32) -> Resul
         census.take(&found, reader.body());
     }
     let end = torn_at.unwrap_or(reader.offset());
-    let mut info = census.info;
-    (info.stored_bytes, info.content_sha256, info.seek) = packer.finish(end).map_err(failed())?;
-    info.bytes = end;
-    Ok((info, end))
+    let info = census.info;
+    let Packed { stored_bytes, content_sha256, seek } = packer.finish(end).map_err(failed())?;
+    Ok((FileInfo { bytes: end, stored_bytes, content_sha256, seek, ..info }, end))
 }
 
 /// What a killed writer left half is kept beside the file, for whoever wants to look.
@@ -118,6 +117,13 @@ fn keep_torn(plain: &Path, from: u64) -> Result<(), CaptureError> {
     let mut bytes = vec![0; (length - from) as usize];
     source.read_exact_at(&mut bytes, from).map_err(CaptureError::io(plain))?;
     fs::write(&name, &bytes).map_err(CaptureError::io(Path::new(&name)))
+}
+
+/// What was made.
+struct Packed {
+    stored_bytes: u64,
+    content_sha256: String,
+    seek: Vec<(u64, u64)>,
 }
 
 /// Makes the compressed file.
@@ -180,7 +186,7 @@ impl Packer {
         Ok(())
     }
 
-    fn finish(mut self, end: u64) -> io::Result<(u64, String, Vec<(u64, u64)>)> {
+    fn finish(mut self, end: u64) -> io::Result<Packed> {
         self.frame(end)?;
         let mut table = vec![];
         let size = self.rows.len() * 8 + crate::source::TABLE_FOOT;
@@ -195,7 +201,8 @@ impl Packer {
         table.extend_from_slice(&TABLE_END.to_le_bytes());
         self.target.write_all(&table)?;
         self.target.sync_all()?;
-        Ok((self.stored + table.len() as u64, hex(&self.content.finalize()), self.seek))
+        let stored_bytes = self.stored + table.len() as u64;
+        Ok(Packed { stored_bytes, content_sha256: hex(&self.content.finalize()), seek: self.seek })
     }
 }
 

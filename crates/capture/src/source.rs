@@ -4,9 +4,9 @@
 use crate::{CaptureError, format::u32_at};
 use std::{
     fs::File,
-    io::{self, Read},
+    io::Read,
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
@@ -44,19 +44,7 @@ impl Source {
     /// Appends what comes next; 0 at the end.
     pub fn fill(&mut self, path: &Path, to: &mut Vec<u8>) -> Result<usize, CaptureError> {
         match self {
-            Source::Plain(file) => {
-                let before = to.len();
-                to.resize(before + READ, 0);
-                let read = loop {
-                    match file.read(&mut to[before..]) {
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                        other => break other,
-                    }
-                };
-                let read = read.map_err(CaptureError::io(path));
-                to.truncate(before + read.as_ref().map_or(0, |n| *n));
-                read
-            }
+            Source::Plain(file) => file.take(READ as u64).read_to_end(to).map_err(CaptureError::io(path)),
             Source::Packed(unpack) => unpack.fill(to),
         }
     }
@@ -192,7 +180,7 @@ pub(crate) fn table(path: &Path, file: &File) -> Result<Option<Vec<Frame>>, Capt
 }
 
 /// Unpacks one frame, for a look at its beginning.
-pub(crate) fn peek(path: &PathBuf, file: &File, frame: &Frame) -> Result<Vec<u8>, CaptureError> {
+pub(crate) fn peek(path: &Path, file: &File, frame: &Frame) -> Result<Vec<u8>, CaptureError> {
     let mut unpacker = zstd::bulk::Decompressor::new().map_err(CaptureError::io(path))?;
     let mut piece = vec![];
     unpack(path, file, frame, &mut unpacker, &mut vec![], &mut piece)?;

@@ -128,7 +128,7 @@ impl Disk for Files {
     fn lock(&self, name: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.join(name))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Box::new(file))
+        Ok(Box::new(Locked(file)))
     }
 
     fn boot(&self) -> u64 {
@@ -158,6 +158,17 @@ fn make_durable(folder: &Path) -> io::Result<()> {
             Ok(())
         }
         synced => synced,
+    }
+}
+
+/// A lock on a file. It falls by being taken off, not only by being closed: a process that is just being started
+/// elsewhere in this one holds a copy of every descriptor for a moment.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{Access, Disk, DiskFile, Place, crash, index};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
 
 /// The next segment's name until it is needed.
 pub(crate) const PREPARED: &str = "prepared.tmp";
@@ -41,7 +42,7 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) enum Work {
     Inline { disk: Arc<dyn Disk>, segment_bytes: u64 },
-    Thread { jobs: Sender<Job>, prepared: Receiver<Prepared>, asked: bool },
+    Thread { jobs: Option<Sender<Job>>, prepared: Receiver<Prepared>, asked: bool, thread: Option<JoinHandle<()>> },
 }
 
 impl std::fmt::Debug for Job {
@@ -61,7 +62,7 @@ impl Work {
         }
         let (jobs, todo) = channel();
         let (done, prepared) = channel();
-        std::thread::Builder::new().name("journal-helper".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("journal-helper".into()).spawn(move || {
             while let Ok(job) = todo.recv() {
                 match job {
                     Job::Prepare => {
@@ -73,12 +74,12 @@ impl Work {
                 }
             }
         })?;
-        Ok(Work::Thread { jobs, prepared, asked: false })
+        Ok(Work::Thread { jobs: Some(jobs), prepared, asked: false, thread: Some(thread) })
     }
 
     /// Has the next segment made, unless that is already under way.
     pub fn prepare_ahead(&mut self) {
-        if let Work::Thread { jobs, asked, .. } = self
+        if let Work::Thread { jobs: Some(jobs), asked, .. } = self
             && !*asked
         {
             *asked = jobs.send(Job::Prepare).is_ok();
@@ -125,7 +126,17 @@ impl Work {
         match self {
             Work::Inline { disk, .. } => run(&**disk, job),
             // A helper that is gone costs time at the next start, not records; `prepared` will say so.
-            Work::Thread { jobs, .. } => drop(jobs.send(job)),
+            Work::Thread { jobs, .. } => drop(jobs.as_ref().map(|jobs| jobs.send(job))),
+        }
+    }
+}
+
+/// The lock falls after this: a next writer must not find the thread at work on files that are its own by then.
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Work::Thread { jobs, thread, .. } = self {
+            drop(jobs.take());
+            drop(thread.take().map(JoinHandle::join));
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct Torn {
 pub(crate) struct End {
     /// The header of the last segment; `None` when damaged: then nothing more is written to it.
     pub header: Option<SegmentHeader>,
+    /// The journal's name and site, from any page that tells.
+    pub identity: Option<(u64, String)>,
     pub place: Place,
     pub from: Place,
     pub chain: u32,
@@ -120,9 +122,18 @@ pub(crate) fn find_end(disk: &dyn Disk, segments: &[u64]) -> Result<End, Journal
             end.enter(number, header.as_ref(), &mut chain);
         }
         end.walk(disk, &mut window, &mut chain, number == last)?;
+        if let Some(header) = &header {
+            end.identity = Some((header.journal, header.site.clone()));
+        }
         end.header = header;
     }
     end.chain = chain.unwrap_or(end.chain);
+    for &number in segments.iter().rev().filter(|number| **number < first) {
+        if end.identity.is_some() {
+            break;
+        }
+        end.identity = open_segment(disk, number, Access::Read)?.1.map(|header| (header.journal, header.site));
+    }
     Ok(end)
 }
 
@@ -154,6 +165,7 @@ impl End {
     pub(crate) fn at(place: Place, chain: u32, positions: Positions, published: u64) -> End {
         End {
             header: None,
+            identity: None,
             place,
             from: place,
             chain,

@@ -33,8 +33,9 @@ impl Writer {
     pub fn retain(&mut self, now: UnixNanos) -> Result<Retained, JournalError> {
         let disk = self.disk().clone();
         let all = measure(&*disk)?;
-        let cursors = Cursor::list_on(&*disk)?;
-        let slowest = cursors.iter().filter(|c| c.journal == self.journal()).min_by_key(|cursor| cursor.place);
+        let mut cursors = Cursor::list_on(&*disk)?;
+        cursors.retain(|cursor| cursor.journal == self.journal());
+        let slowest = cursors.iter().min_by_key(|cursor| cursor.place);
         let mut result = Retained { segments: all.len() as u64, ..Retained::default() };
         result.bytes = all.iter().map(|segment| segment.bytes).sum();
         let current = self.synced_segment();

@@ -145,11 +145,7 @@ impl Writer {
         lock: Box<dyn Any + Send + Sync>,
     ) -> Result<Writer, JournalError> {
         let current = Current::open(&*disk, &end, &options)?;
-        let journal = match (&current.header, &end.checkpoint) {
-            (Some(header), _) => header.journal,
-            (None, Some(checkpoint)) => checkpoint.journal,
-            (None, None) => now.0,
-        };
+        let journal = end.identity.as_ref().map_or(now.0, |(journal, _)| *journal);
         let mark = Mark { place: end.place, chain: end.chain, published: end.published, positions: end.positions };
         let page = WatermarkPage {
             pid: std::process::id(),
@@ -467,10 +463,10 @@ fn begin(disk: &dyn Disk, work: &mut Work, options: &Options, site: &str, now: U
 
 fn recover(disk: &dyn Disk, numbers: &[u64], site: &str) -> Result<(End, Recovered), JournalError> {
     let end = find_end(disk, numbers)?;
-    if let Some(header) = &end.header
-        && header.site != site
+    if let Some((_, theirs)) = &end.identity
+        && theirs != site
     {
-        let (theirs, ours) = (header.site.clone(), site.to_owned());
+        let (theirs, ours) = (theirs.clone(), site.to_owned());
         return Err(JournalError::Site { path: disk.path().to_owned(), theirs, ours });
     }
     let torn = secure(disk, &end)?;

@@ -76,9 +76,9 @@ fn a_cut_at_every_byte_of_the_tail_recovers() {
             });
             // A batch that ends in zeros outlives losing just those to zeros.
             let whole_still = |end: usize| end <= cut || (!truncate && whole[cut..end].iter().all(|b| *b == 0));
-            let kept = batches.iter().filter(|h| whole_still(h.end as usize));
+            let mut kept = batches.iter().filter(|h| whole_still(h.end as usize));
             let expected = names_of(kept.clone());
-            let tail = kept.last().unwrap().end as usize;
+            let tail = kept.next_back().unwrap().end as usize;
             let (mut writer, recovered) = open_on(&disk, 100);
             assert_eq!(recovered.damaged, vec![]);
             assert_eq!(recovered.place.offset as usize, tail);
@@ -96,6 +96,9 @@ fn a_cut_at_every_byte_of_the_tail_recovers() {
         }
     }
 }
+
+/// What is done to a segment's bytes.
+type Edit<'a> = &'a dyn Fn(&mut Vec<u8>);
 
 /// Damages a copy and reads it, both as it is and after a writer recovered it.
 fn read_damaged(disk: &Sim, segment: &str, edit: impl Fn(&mut Vec<u8>)) -> Read {
@@ -116,7 +119,7 @@ fn damage_in_the_middle_costs_exactly_the_damaged_batch() {
     assert!(batches.iter().all(|h| h.place.segment == 1));
     for (k, hit) in batches.iter().enumerate().take(batches.len() - 6) {
         let (from, to) = (hit.place.offset as usize, hit.end as usize);
-        let edits: [(&str, &dyn Fn(&mut Vec<u8>)); 6] = [
+        let edits: [(&str, Edit<'_>); 6] = [
             ("a bit of the body", &|b| b[to - 5] ^= 16),
             ("a bit of the header", &|b| b[from + 20] ^= 1),
             ("its length", &|b| b[from + 9] ^= 0x40),
@@ -228,6 +231,16 @@ fn a_damaged_first_page_hides_nothing() {
         assert_eq!(read.names, [names_of(&batches), names(Kraken, 1, next, next + 9)].concat());
         assert_eq!(writer.marks().written.segment == last + 1, segment == last);
     }
+}
+
+#[test]
+fn a_journal_keeps_its_name_when_the_last_page_and_the_checkpoint_are_damaged() {
+    let disk = long();
+    let last = held(&disk).last().unwrap().place.segment;
+    disk.edit(&format!("{last:010}.seg"), |bytes| bytes[30] ^= 1);
+    disk.edit("checkpoint", |bytes| bytes.fill(0));
+    let (writer, _) = open_on(&disk, 1000);
+    assert_eq!(writer.journal(), at(0).0);
 }
 
 #[test]

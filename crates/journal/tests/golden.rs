@@ -110,7 +110,7 @@ fn the_document_tells_where_things_stand() {
     let segment = |name| field("0000000002.seg", 0, "Segment", name);
     assert_eq!(segment("magic"), b"APJRNL01");
     assert_eq!(["version", "wire", "number", "bytes"].map(|n| number(segment(n))), [1, 1, 2, 16 << 10]);
-    assert_eq!([number(segment("journal")), number(segment("created"))], [START.0, at(82).0]);
+    assert_eq!([number(segment("journal")), number(segment("created"))], [START.0, at(72).0]);
     assert!(segment("site").starts_with(b"golden\0"));
     assert_eq!(number(segment("venues")), 2);
     let mark = |name| field("watermark", 0, "Watermark", name);
@@ -119,7 +119,10 @@ fn the_document_tells_where_things_stand() {
     assert_eq!(number(mark("opened")), START.0);
     let written = Watermark::read(&folder()).unwrap().unwrap();
     let places = ["written_segment", "written_offset", "synced_segment", "synced_offset"].map(|n| number(mark(n)));
-    assert_eq!(places, [written.written.segment, written.written.offset, written.synced.segment, written.synced.offset]);
+    assert_eq!(
+        places,
+        [written.written.segment, written.written.offset, written.synced.segment, written.synced.offset]
+    );
     let cursor = |name| field("cursors/parquet", 0, "Cursor", name);
     assert_eq!(cursor("magic"), b"APJCUR01");
     assert_eq!(["segment", "offset"].map(|n| number(cursor(n))), [written.synced.segment, written.synced.offset]);

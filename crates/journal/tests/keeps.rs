@@ -276,3 +276,50 @@ fn a_helper_thread_makes_the_same_journal() {
     assert_eq!(read_all(dir.path(), Level::Synced).names, names(Kraken, 7, 1, 20_000));
     assert_eq!(Watermark::read(dir.path()).unwrap().unwrap().state, State::Closed);
 }
+
+#[test]
+fn a_folder_that_may_not_be_written_is_refused_in_one_sentence() {
+    // Nobody, not even the superuser, makes folders there.
+    let refused = Writer::open(std::path::Path::new("/sys/journal"), Options::small(), "test", START).unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, JournalError::ReadOnly { .. }), "{text}");
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.ends_with("recording needs a folder this user may write to"), "{text}");
+}
+
+#[test]
+fn a_cursor_is_one_of_its_states_or_said_to_be_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = history(dir.path());
+    assert_eq!(Cursor::load(dir.path(), "parquet").unwrap(), None);
+    for name in ["", "../lock", "a b", "a.tmp"] {
+        assert!(matches!(Cursor::load(dir.path(), name), Err(JournalError::CursorName { .. })), "{name:?}");
+    }
+    let mut reader = Reader::open(dir.path(), From::Oldest, Level::Synced).unwrap();
+    for k in 0..50 {
+        reader.next().unwrap();
+        let cursor = reader.cursor("parquet", at(k));
+        cursor.store(dir.path()).unwrap();
+        assert_eq!(Cursor::list(dir.path()).unwrap(), vec![cursor]);
+    }
+    // What was being written when a crash came is not taken for a cursor.
+    std::fs::write(dir.path().join("cursors/redis.tmp"), b"half").unwrap();
+    assert_eq!(Cursor::list(dir.path()).unwrap().len(), 1);
+    // Resuming at it goes on with the very next batch.
+    let place = reader.place();
+    let cursor = Cursor::load(dir.path(), "parquet").unwrap().unwrap();
+    let mut resumed = Reader::open(dir.path(), From::Cursor(cursor), Level::Synced).unwrap();
+    let Item::Batch(batch) = resumed.next().unwrap() else { panic!("a batch follows") };
+    assert_eq!(batch.place, place);
+
+    let path = dir.path().join("cursors/parquet");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[30] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let refused = Cursor::load(dir.path(), "parquet").unwrap_err().to_string();
+    assert_eq!(refused, "cursor parquet is damaged; remove it to start the sink from the oldest record");
+    // Nobody knows what that sink still needs, so nothing is removed.
+    assert!(matches!(writer.retain(at(1_000_000)), Err(JournalError::CursorDamaged { .. })));
+    Cursor::remove(dir.path(), "parquet").unwrap();
+    writer.retain(at(1_000_000)).unwrap();
+}

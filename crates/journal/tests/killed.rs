@@ -154,7 +154,11 @@ fn a_kill_at_every_named_point_loses_nothing_acknowledged() {
             }
         }
     }
-    println!("{} kills at {} named points: acknowledged and lost 0, repeated 0, reordered 0", told.kills, crash::POINTS.len());
+    println!(
+        "{} kills at {} named points: acknowledged and lost 0, repeated 0, reordered 0",
+        told.kills,
+        crash::POINTS.len()
+    );
 }
 
 /// More with `ALPHAPULSE_TEST_JOURNAL_KILLS`.

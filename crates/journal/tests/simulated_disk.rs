@@ -314,6 +314,34 @@ fn a_full_disk_is_waited_out_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_reader_ahead_of_what_a_failed_sync_lost_goes_back_with_the_journal() {
+    let disk = Sim::new();
+    let (mut writer, _) = Writer::open_on(Arc::new(disk.clone()), Options::small(), "test", at(1)).unwrap();
+    append(&mut writer, Kraken, 1, 1, 50, at(1));
+    writer.write(at(1)).unwrap();
+    writer.sync(at(1)).unwrap();
+    let mut reader = Reader::open_on(Arc::new(disk.clone()), journal::From::Oldest, Level::Written).unwrap();
+    let mut read = Read::default();
+    append(&mut writer, Kraken, 1, 51, 120, at(2));
+    writer.write(at(2)).unwrap();
+    drain(&mut reader, &mut read);
+    assert_eq!(read.names, names(Kraken, 1, 1, 120));
+    disk.fail_syncs(1);
+    writer.sync(at(3)).unwrap_err();
+    drop(writer);
+    disk.process_dies();
+    disk.evict();
+    // The next writer finds less than was read at the level that did not promise more, and tells it again.
+    let (mut writer, recovered) = Writer::open_on(Arc::new(disk.clone()), Options::small(), "test", at(4)).unwrap();
+    assert_eq!(recovered.positions.get(Kraken).unwrap().sequence, 50);
+    append(&mut writer, Kraken, 1, 51, 200, at(5));
+    writer.write(at(5)).unwrap();
+    let mut again = Read::default();
+    drain(&mut reader, &mut again);
+    assert_eq!((again.names, again.missing), (names(Kraken, 1, 51, 200), vec![]));
+}
+
+#[test]
 fn a_stall_is_told_while_it_lasts() {
     let disk = Sim::new();
     let options = Options {

@@ -152,6 +152,29 @@ pub struct Instrument {
     pub min_notional: Option<Decimal>,
 }
 
+impl Instrument {
+    /// A pair that trades, as far as its names and scales tell: the first version, steps and limits not told.
+    pub fn pair(venue: Venue, venue_symbol: &str, (base, quote): (&str, &str), scales: (u8, u8)) -> Instrument {
+        Instrument {
+            id: InstrumentId::of(venue, venue_symbol),
+            venue,
+            symbol: canonical_symbol(base, quote),
+            venue_symbol: venue_symbol.to_owned(),
+            base: base.to_owned(),
+            quote: quote.to_owned(),
+            version: 1,
+            kind: InstrumentKind::Spot,
+            status: InstrumentStatus::Trading,
+            price_scale: scales.0,
+            size_scale: scales.1,
+            tick: Price(0),
+            lot: Qty(0),
+            min_size: Qty(0),
+            min_notional: None,
+        }
+    }
+}
+
 /// The canonical symbol of a pair: `BTC-USD`, upper case.
 pub fn canonical_symbol(base: &str, quote: &str) -> String {
     format!("{}-{}", base.to_uppercase(), quote.to_uppercase())

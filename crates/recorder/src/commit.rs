@@ -6,7 +6,7 @@
 
 use crate::spill::{Chunk, Run, RunKind, Spill};
 use crate::stats::{DiskState, Shared};
-use journal::{JournalError, Level, Marks, State, Writer};
+use journal::{JournalError, Level, State, Writer};
 use model::{UnixNanos, Venue};
 use std::{
     sync::Arc,
@@ -113,7 +113,7 @@ impl Commit {
     /// False when the end was asked for while there was no room.
     fn write_and_sync(&mut self) -> Result<bool, JournalError> {
         loop {
-            let Marks { .. } = self.writer.write((self.clock)())?;
+            self.writer.write((self.clock)())?;
             let marks = self.writer.sync((self.clock)())?;
             if marks.state != State::Full {
                 if self.shared.set_disk(DiskState::Good) == DiskState::Full {
@@ -121,13 +121,8 @@ impl Commit {
                 }
                 return Ok(true);
             }
-            if self.shared.set_disk(DiskState::Full) != DiskState::Full {
-                tracing::error!(
-                    journal = %self.writer.disk().path().display(),
-                    "the journal's disk is full; records wait in memory, readers of the rings do not notice; free \
-                     space or lower journal.retain_mib"
-                );
-            }
+            // The journal has said so.
+            self.shared.set_disk(DiskState::Full);
             if self.shared.is_ending() {
                 return Ok(false);
             }

@@ -62,11 +62,11 @@ impl Drain {
     pub(crate) fn run(mut self) -> Result<(), ClientError> {
         let mut chunk = Chunk::default();
         let mut errors = 0;
-        let outcome = loop {
+        loop {
             // Read before the round: what was published before the request is drained.
             let ending = self.shared.is_ending();
             if self.shared.is_hopeless() {
-                break Ok(());
+                return Ok(());
             }
             if !self.spill.wait_for_room(WAIT) {
                 continue;
@@ -81,14 +81,15 @@ impl Drain {
                     tracing::warn!(%error, "a ring cannot be read here; going on behind the trouble");
                     0
                 }
-                Err(error) => break Err(error),
+                Err(error) => return Err(error),
             };
+            self.shared.note_ring_lag(self.client.lag().unwrap_or(0));
             if !chunk.is_empty() {
                 self.shared.drained(&chunk);
                 chunk = self.spill.push(chunk);
             }
             if ending && drained == 0 {
-                break Ok(());
+                return Ok(());
             }
             if drained == 0 {
                 self.client.wait(WAIT);
@@ -96,9 +97,7 @@ impl Drain {
             if !self.options.window.is_zero() && !ending {
                 std::thread::sleep(self.options.window);
             }
-        };
-        self.spill.close();
-        outcome
+        }
     }
 
     /// Takes what is there, up to a bound. Returns how many records that was.
@@ -121,6 +120,13 @@ impl Drain {
                 return Ok(drained);
             }
         }
+    }
+}
+
+impl Drop for Drain {
+    /// However the draining ends, who waits for records must not wait for ever.
+    fn drop(&mut self) {
+        self.spill.close();
     }
 }
 

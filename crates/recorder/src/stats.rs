@@ -56,6 +56,8 @@ pub struct Stats {
     pub missed: u64,
     /// Records of a ring that the journal had already.
     pub repeated: u64,
+    /// Slots of the rings that were not drained yet at the last look.
+    pub ring_lag_slots: u64,
     /// Groups synced.
     pub groups: u64,
     /// Bytes of the spill in use.
@@ -79,6 +81,7 @@ pub(crate) struct Shared {
     overruns: AtomicU64,
     missed: AtomicU64,
     repeated: AtomicU64,
+    ring_lag_slots: AtomicU64,
     groups: AtomicU64,
     disk: Mutex<Disk>,
     /// From a record's receipt to its sync, ns.
@@ -105,6 +108,7 @@ impl Shared {
             overruns: zero(),
             missed: zero(),
             repeated: zero(),
+            ring_lag_slots: zero(),
             groups: zero(),
             disk: Mutex::default(),
             durable: registry.histogram("recorder_durable_us", "From a record's receipt until it is durable.", &[]),
@@ -142,6 +146,10 @@ impl Shared {
         self.repeated.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn note_ring_lag(&self, slots: u64) {
+        self.ring_lag_slots.store(slots, Relaxed);
+    }
+
     fn disk(&self) -> std::sync::MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +181,7 @@ impl Shared {
             overruns: self.overruns.load(Relaxed),
             missed: self.missed.load(Relaxed),
             repeated: self.repeated.load(Relaxed),
+            ring_lag_slots: self.ring_lag_slots.load(Relaxed),
             groups: self.groups.load(Relaxed),
             spill_bytes,
             spill_full,

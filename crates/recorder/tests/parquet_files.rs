@@ -7,7 +7,11 @@ use arrow_array::{Array, Decimal128Array, UInt64Array, cast::AsArray, types::UIn
 use common::{Feed, Site, start, wait_durable, wait_for};
 use journal::{Cursor, Options};
 use model::Venue;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::{
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
+    basic::{Compression, Encoding},
+    file::metadata::ParquetMetaDataReader,
+};
 use recorder::{PARQUET_CURSOR, RecorderOptions};
 use std::{
     fs::{self, File},
@@ -34,6 +38,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn trades(site: &Site) -> Vec<Trade> {
+    let mut all = read(site);
+    all.sort_unstable();
+    all
+}
+
+/// As they stand, file after file.
+fn read(site: &Site) -> Vec<Trade> {
     let mut all = vec![];
     for path in files(&site.parquet().join("trade")) {
         let file = File::open(&path).expect("a file");
@@ -53,7 +64,6 @@ fn trades(site: &Site) -> Vec<Trade> {
             }
         }
     }
-    all.sort_unstable();
     all
 }
 
@@ -101,6 +111,33 @@ fn parts_come_while_the_hour_is_open() {
     assert_eq!(folder, Path::new("trade/kraken/date=2023-11-15/hour=00"));
     assert_eq!(recorder.sink().expect("a sink").lag_ns, 0);
     recorder.stop().expect("an orderly end");
+}
+
+#[test]
+fn columns_are_encoded_as_promised_and_rows_sorted() {
+    let site = Site::new();
+    let mut feed = Feed::open(&site, VENUE, 7, 1 << 14);
+    feed.define();
+    let recorder = start(site.with_parquet());
+    let last = feed.trades(3000);
+    wait_durable(&recorder, VENUE, 7, last);
+    recorder.stop().expect("an orderly end");
+    for path in files(&site.parquet()) {
+        let footer =
+            ParquetMetaDataReader::new().parse_and_finish(&File::open(&path).expect("a file")).expect("Parquet");
+        for column in footer.row_groups().iter().flat_map(|group| group.columns()) {
+            let name = column.column_path().string();
+            assert!(matches!(column.compression(), Compression::ZSTD(_)), "{name}");
+            assert!(column.statistics().is_some(), "{name}");
+            let delta = column.encodings().any(|encoding| encoding == Encoding::DELTA_BINARY_PACKED);
+            let steps = ["ts_recv", "ts_event", "trade_id", "epoch", "sequence"];
+            assert_eq!(delta, steps.contains(&&name[..]), "{name}");
+        }
+        let rows: usize = footer.row_groups().iter().map(|group| group.num_rows() as usize).sum();
+        assert!(rows > 0 && footer.row_groups()[0].sorting_columns().is_some_and(|by| by.len() == 2));
+    }
+    let unsorted = read(&site);
+    assert!(unsorted.is_sorted_by_key(|trade| trade.0), "one symbol's rows are in the order of time");
 }
 
 #[test]

@@ -84,6 +84,11 @@ impl Filter {
         }
     }
 
+    /// The symbols wanted, in upper case; none for all.
+    pub(crate) fn symbols(&self) -> &[String] {
+        &self.symbols
+    }
+
     #[inline]
     pub(crate) fn wants_type(&self, code: u8) -> bool {
         if u32::from(code) < u32::BITS { self.types >> code & 1 != 0 } else { self.unknown_types }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::filter::{Definitions, Filter, IdMap, kind_and_instrument};
 use crate::subscription::Snapshots;
-use model::Scope;
+use model::{InstrumentId, Scope};
 use ring::{Entry, Poll, Reader, RingError};
 use wire::{Record, RecordType};
 
@@ -71,6 +71,10 @@ pub(crate) struct Plan {
 pub(crate) struct RingIndex {
     reader: Reader,
     tables: Tables,
+    /// While the window is scanned for the first time: instruments of which anything was told.
+    met: Option<IdMap<()>>,
+    /// Instruments with books whose definitions had left the window before it was scanned, and are yet to come again.
+    undefined: Vec<u32>,
 }
 
 /// The same for any run of records with rising positions.
@@ -88,7 +92,7 @@ pub(crate) struct Tables {
 impl RingIndex {
     /// `reader` stands at the oldest record.
     pub(crate) fn new(reader: Reader) -> RingIndex {
-        RingIndex { reader, tables: Tables::default() }
+        RingIndex { reader, tables: Tables::default(), met: Some(IdMap::default()), undefined: Vec::new() }
     }
 
     /// The reader it follows with: to fork from, and to see whether there is news.
@@ -109,6 +113,9 @@ impl RingIndex {
 
     /// Follows the ring for up to so many slots. True when all that was there at the start was read.
     pub(crate) fn advance(&mut self, slots: usize) -> Result<bool, RingError> {
+        if self.met.is_some() {
+            return self.advance_first(slots);
+        }
         let tables = &mut self.tables;
         let tail = self.reader.tail();
         tables.floor = tail.saturating_sub(self.reader.capacity());
@@ -126,6 +133,41 @@ impl RingIndex {
         })
     }
 
+    /// The same while the window is scanned for the first time: what was defined before it is to be noticed.
+    #[cold]
+    fn advance_first(&mut self, slots: usize) -> Result<bool, RingError> {
+        let mut met = self.met.take().unwrap_or_default();
+        let tables = &mut self.tables;
+        let tail = self.reader.tail();
+        tables.floor = tail.saturating_sub(self.reader.capacity());
+        let polled = self.reader.poll(slots, |entry, words| {
+            let (kind, instrument) = kind_and_instrument(words);
+            if kind == RecordType::BookChange as u8 {
+                met.insert(instrument, ());
+            }
+            tables.note(entry, words);
+        });
+        if let Ok(Poll::Records(_)) = polled
+            && self.reader.position() < tail
+        {
+            self.met = Some(met);
+            return Ok(false);
+        }
+        self.undefined = met.into_keys().collect();
+        self.undefined.sort_unstable();
+        match polled? {
+            Poll::Records(_) | Poll::Idle | Poll::Retired => Ok(true),
+            Poll::Lapped(_) => {
+                tables.forget_positions();
+                Ok(false)
+            }
+            Poll::Missing(_) => {
+                tables.forget_books();
+                Ok(false)
+            }
+        }
+    }
+
     /// Follows the ring to its end. Ends because reading is many times faster than writing.
     pub(crate) fn catch_up(&mut self) -> Result<(), RingError> {
         while !self.advance(ADVANCE_SLOTS)? {}
@@ -137,7 +179,11 @@ impl RingIndex {
     pub(crate) fn plan(&self, until: u64, epoch: u64, filter: &Filter, (books, snapshots): (Books, Snapshots)) -> Plan {
         let capacity = self.reader.capacity();
         let oldest = (self.reader.tail() + capacity / MARGIN_DIVISOR).saturating_sub(capacity);
-        self.tables.plan(oldest, (until, epoch), filter, (books, snapshots))
+        let mut plan = self.tables.plan(oldest, (until, epoch), filter, (books, snapshots));
+        if wants_books(books, filter) {
+            plan.asks.extend(self.unheard_of(filter));
+        }
+        plan
     }
 }
 
@@ -183,7 +229,7 @@ impl Tables {
     ) -> Plan {
         let mut plan = Plan { scan_from: until, until, ..Plan::default() };
         plan.points.extend(last(&self.sessions, oldest, until, Some(epoch)));
-        let books = books == Books::Told && filter.wants_type(RecordType::BookChange as u8);
+        let books = wants_books(books, filter);
         for (instrument, known) in &self.instruments {
             if *instrument != 0 && (known.symbol.is_empty() || !filter.wants_symbol(&known.symbol, &known.venue_symbol))
             {
@@ -216,6 +262,26 @@ impl Tables {
         plan.points.dedup();
         plan
     }
+}
+
+impl RingIndex {
+    /// Books whose instruments are not even defined in the window: by their ids, or where only some symbols are wanted
+    /// those that nothing here is called.
+    fn unheard_of(&self, filter: &Filter) -> Vec<String> {
+        let defined = |id: &u32| self.tables.instruments.get(id).is_some_and(|known| !known.symbol.is_empty());
+        let mut ids = self.undefined.iter().filter(|id| !defined(id)).peekable();
+        if ids.peek().is_none() {
+            return Vec::new();
+        }
+        match filter.symbols() {
+            [] => ids.map(|id| format!("#{}", InstrumentId(*id))).collect(),
+            symbols => symbols.iter().filter(|symbol| !self.knows(symbol)).cloned().collect(),
+        }
+    }
+}
+
+fn wants_books(books: Books, filter: &Filter) -> bool {
+    books == Books::Told && filter.wants_type(RecordType::BookChange as u8)
 }
 
 /// The last of `marks` in `oldest..before`, of one epoch if one is given.

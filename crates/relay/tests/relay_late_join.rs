@@ -136,6 +136,29 @@ fn the_feed_is_asked_for_books_of_which_no_snapshot_is_held() {
 }
 
 #[test]
+fn a_reader_of_a_ring_that_no_longer_defines_an_instrument_asks_by_its_id() {
+    let rings = folder();
+    let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 10, &["BTC", "ETH"]);
+    let listener = UnixListener::bind(rings.path().join("kraken.ask")).expect("a socket");
+    for _ in 0..4 {
+        (0..400).for_each(|_| feed.tick());
+        feed.define(1);
+    }
+    feed.publish();
+    let mut late = over_rings(rings.path(), Subscription::default());
+    assert_eq!(asked(&listener), format!("snapshot #{}\n", feed.instruments[0].id));
+    let btc = Subscription { symbols: vec!["BTC-USD".into()], ..Subscription::default() };
+    let _one = over_rings(rings.path(), btc);
+    assert_eq!(asked(&listener), "snapshot BTC-USD\n");
+    feed.define(0);
+    (0..50).for_each(|_| feed.tick());
+    feed.publish();
+    let mut all = Vec::new();
+    collect_until(&mut late, &mut all, |all| reached(all, 7, feed.last()));
+    assert_eq!(rebuilt(&all), feed.books);
+}
+
+#[test]
 fn who_wants_fresh_books_of_nobody_is_told_so() {
     let rings = folder();
     let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 10, &["BTC"]);

@@ -6,6 +6,7 @@
 //! parser accepts exactly RFC 8259 and says why it refuses. Neither rounds, uses a float, allocates on success or
 //! panics on any bytes. Knows nothing of venues, markets, sockets or clocks.
 
+mod carryless;
 mod cursor;
 mod decimal;
 mod format;
@@ -19,6 +20,7 @@ mod text;
 mod timestamp;
 mod wide;
 
+pub use carryless::carryless_sum;
 pub use cursor::Cursor;
 pub use decimal::{DECIMAL_SCALE_MAX, Decimal, SCALE_MAX, decimals, exact, fixed};
 pub use format::{FORMAT_LEN, format_digits, format_fixed, push_digits, push_fixed};

@@ -255,7 +255,7 @@ impl BatchBuilder {
     }
 
     /// As [`BatchBuilder::finish`], for a batch of the journal: chained to the batch before, whose checksum is `chain`.
-    /// It was looked at all its sequences, from the first to the last. Gives its own checksum.
+    /// The sequences looked at are its own, from the first to the last. Gives its own checksum.
     pub fn finish_chained(
         &mut self,
         venue: Option<Venue>,

@@ -155,29 +155,13 @@ fn rounded(value: Ratio, scale: u8) -> Decimal {
 mod tests {
     use super::*;
     use ::book::consolidated::{Fee, Groups, WideQty};
-    use model::{BookState, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Reason, UnixNanos};
+    use model::{BookState, Instrument, Price, Qty, Reason, UnixNanos};
 
     const NOW: UnixNanos = UnixNanos(1);
 
     /// A live member that asks these prices and sizes, in hundredths.
     fn join(book: &mut Consolidated, venue: Venue, fee: &str, asks: &[(i64, i64)]) -> MemberId {
-        let instrument = Instrument {
-            id: InstrumentId::of(venue, "BTCUSD"),
-            venue,
-            symbol: "BTC-USD".to_owned(),
-            venue_symbol: "BTCUSD".to_owned(),
-            base: "BTC".to_owned(),
-            quote: "USD".to_owned(),
-            version: 1,
-            kind: InstrumentKind::Spot,
-            status: InstrumentStatus::Unknown,
-            price_scale: 2,
-            size_scale: 2,
-            tick: Price(1),
-            lot: Qty(1),
-            min_size: Qty(0),
-            min_notional: None,
-        };
+        let instrument = Instrument::pair(venue, "BTCUSD", ("BTC", "USD"), (2, 2));
         let fee = Fee::basis_points(fee.parse().expect("a number")).expect("a fee");
         let id = book.join(&instrument, fee, NOW).expect("it fits");
         let asks: Vec<_> = asks.iter().map(|(price, size)| (Price(*price), Qty(*size))).collect();

@@ -2,22 +2,24 @@
 //! own. What goes in comes out byte for byte with `capture cat --raw`.
 
 use crate::{
-    recorded::{self, Answers, Frames, Playback, Step},
+    recorded::{self, Answers, Frames, Playback, Reading, Step, venue},
     roles::BUILD,
     venue_name,
-    verify::books::venue,
 };
 use anyhow::{Context, bail};
 use capture::{Kind, Options, Recording, Run, RunLine, RunSettings};
 use clap::Args;
-use model::{StreamKind, UnixNanos, Venue};
+use model::{UnixNanos, Venue};
 use serde_json::json;
 use std::{
     io::{BufRead, Read},
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use venues::{Input, Session, SessionSettings, Settings};
+use venues::{Input, Session, SessionSettings};
+
+/// The epoch of a replay where none is asked for.
+const EPOCH: u64 = 1;
 
 /// Frames go through the venue's machine meanwhile, so that the answers recorded beside them stand where the machine
 /// was given them; a replay then tells what `decode` tells.
@@ -38,21 +40,30 @@ pub struct ImportArgs {
     /// The lines are no frames: keep them, and tell nothing of them.
     #[arg(long)]
     raw: bool,
-    /// Only these symbols; whatever arrives, when not given.
-    #[arg(long, value_delimiter = ',')]
-    symbols: Vec<String>,
-    /// Levels a side the books were subscribed with, where the frames do not say.
-    #[arg(long, default_value_t = 1000)]
-    book_depth: u32,
-    /// One of the venue's documented choices. May be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    choice: Vec<String>,
+    #[command(flatten)]
+    reading: Reading,
     /// The epoch in the records of a replay.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = EPOCH)]
     epoch: u64,
     /// Print JSON: one object a file.
     #[arg(long)]
     json: bool,
+}
+
+/// Makes captures of a recording with all choices left open; the folder of its venue.
+pub fn plainly(path: &Path, venue: Option<Venue>, to: &Path) -> anyhow::Result<PathBuf> {
+    let args = ImportArgs {
+        files: vec![],
+        venue,
+        to: None,
+        rest: vec![],
+        raw: false,
+        reading: Reading::default(),
+        epoch: EPOCH,
+        json: false,
+    };
+    let (venue, _) = import(path, to, &args).with_context(|| path.display().to_string())?;
+    Ok(to.join(venue.name()))
 }
 
 /// Runs the subcommand.
@@ -76,13 +87,7 @@ fn import(path: &Path, to: &Path, args: &ImportArgs) -> anyhow::Result<(Venue, V
         None if args.raw => bail!("say --venue: lines that are no frames do not tell it"),
         None => venue::of_frames(path)?.context("no frame of it says which venue sent it: say --venue")?,
     };
-    let settings = Settings {
-        symbols: args.symbols.clone(),
-        streams: vec![StreamKind::Trade, StreamKind::Book, StreamKind::Quote, StreamKind::Bar],
-        book_depth: args.book_depth,
-        ..Settings::default()
-    };
-    let choices = recorded::choices(&args.choice)?;
+    let (settings, choices) = (args.reading.settings(), args.reading.choices()?);
     let run = Run {
         venue: venue.name().to_owned(),
         epoch: args.epoch,

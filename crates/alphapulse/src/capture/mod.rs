@@ -1,7 +1,7 @@
 //! `alphapulse capture`: raw captures listed, printed, checked, played back, rebuilt from, and made of recordings.
 
 mod cat;
-mod import;
+pub mod import;
 mod ls;
 mod rebuild;
 mod replay;

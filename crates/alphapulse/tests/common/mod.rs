@@ -88,7 +88,7 @@ impl Site {
         };
         let text = format!(
             "[paths]\nstate = {:?}\nrings = {:?}\n[ring]\nslots = 65536\n[metrics]\nbase_port = 0\n\
-             [gateway]\nlisten = \"127.0.0.1:{}\"\n{}{extra}\n",
+             [journal]\nsegment_mib = 4\nretain_mib = 64\n[gateway]\nlisten = \"127.0.0.1:{}\"\n{}{extra}\n",
             state.path(),
             rings.path(),
             ports[0],

@@ -51,6 +51,28 @@ pub struct Crossing {
 }
 
 impl Crossing {
+    /// One that begins; the first look at it is still to come.
+    pub(super) fn begun(meeting: Meeting, now: UnixNanos) -> Crossing {
+        let (members, nothing) = (Members::NONE, WideQty(0));
+        Crossing {
+            meeting,
+            began: now,
+            ended: None,
+            bids: members,
+            asks: members,
+            size: nothing,
+            size_max: nothing,
+            edge_max: WidePrice(0),
+        }
+    }
+
+    /// Takes in who has best bid and best ask now, how much could be traded, and by how much the bid is above the ask.
+    pub(super) fn look(&mut self, bids: Members, asks: Members, size: WideQty, edge: WidePrice) {
+        (self.bids, self.asks) = (self.bids | bids, self.asks | asks);
+        (self.size, self.size_max) = (size, self.size_max.max(size));
+        self.edge_max = self.edge_max.max(edge);
+    }
+
     /// How long it lasted, or has lasted by now.
     pub fn duration(&self, now: UnixNanos) -> Duration {
         self.ended.unwrap_or(now).since(self.began)

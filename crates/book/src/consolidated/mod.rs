@@ -397,21 +397,8 @@ impl Consolidated {
         let Some((meeting, bid, ask)) = meeting else { return (over.is_some(), false) };
         let size = self.meeting_size(meeting);
         let began = self.crossing.is_none();
-        let open = self.crossing.get_or_insert(Crossing {
-            meeting,
-            began: now,
-            ended: None,
-            bids: Members::NONE,
-            asks: Members::NONE,
-            size,
-            size_max: size,
-            edge_max: WidePrice(0),
-        });
-        open.bids = open.bids | bid.members;
-        open.asks = open.asks | ask.members;
-        open.size = size;
-        open.size_max = open.size_max.max(size);
-        open.edge_max = open.edge_max.max(WidePrice(bid.price.0 - ask.price.0));
+        let open = self.crossing.get_or_insert(Crossing::begun(meeting, now));
+        open.look(bid.members, ask.members, size, WidePrice(bid.price.0 - ask.price.0));
         (over.is_some(), began)
     }
 

@@ -52,9 +52,7 @@ impl PlainConsolidated {
     fn widen(&mut self, before: (u8, u8)) {
         let now = self.scales();
         for crossing in [&mut self.crossing, &mut self.last].into_iter().flatten() {
-            crossing.edge_max.0 *= ten(now.0 - before.0);
-            crossing.size.0 *= ten(now.1 - before.1);
-            crossing.size_max.0 *= ten(now.1 - before.1);
+            crossing.widen(ten(now.0 - before.0) as i64, ten(now.1 - before.1) as i64);
         }
     }
 
@@ -153,19 +151,8 @@ impl PlainConsolidated {
         }
         let Some(meeting) = meeting else { return };
         let size = WideQty(Self::meeting_size(&bids, &asks, meeting));
-        let open = self.crossing.get_or_insert(Crossing {
-            meeting,
-            began: now,
-            ended: None,
-            bids: Members::NONE,
-            asks: Members::NONE,
-            size,
-            size_max: size,
-            edge_max: WidePrice(0),
-        });
-        (open.bids, open.asks) = (open.bids | bids[0].2, open.asks | asks[0].2);
-        (open.size, open.size_max) = (size, open.size_max.max(size));
-        open.edge_max = open.edge_max.max(WidePrice(bids[0].0.0 - asks[0].0.0));
+        let open = self.crossing.get_or_insert(Crossing::begun(meeting, now));
+        open.look(bids[0].2, asks[0].2, size, WidePrice(bids[0].0.0 - asks[0].0.0));
     }
 
     /// The most that can be traded: the largest, over all limits, of what both sides have up to there.

@@ -7,23 +7,7 @@ use proptest::prelude::*;
 const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
 
 fn instrument(venue: Venue, quote: &str, price_scale: u8, size_scale: u8) -> Instrument {
-    Instrument {
-        id: InstrumentId::of(venue, &format!("BTC{quote}")),
-        venue,
-        symbol: format!("BTC-{quote}"),
-        venue_symbol: format!("BTC{quote}"),
-        base: "BTC".to_owned(),
-        quote: quote.to_owned(),
-        version: 1,
-        kind: InstrumentKind::Spot,
-        status: InstrumentStatus::Trading,
-        price_scale,
-        size_scale,
-        tick: Price(1),
-        lot: Qty(1),
-        min_size: Qty(0),
-        min_notional: None,
-    }
+    Instrument::pair(venue, &format!("BTC{quote}"), ("BTC", quote), (price_scale, size_scale))
 }
 
 fn fee(basis_points: &str) -> Fee {

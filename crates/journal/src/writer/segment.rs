@@ -45,7 +45,8 @@ impl End {
     /// The end of a journal that was just begun.
     pub(super) fn fresh(header: SegmentHeader) -> End {
         let place = Place { segment: header.number, offset: PAGE_BYTES as u64 };
-        End { header: Some(header), ..End::at(place, 0, crate::Positions::default(), 0) }
+        let identity = Some((header.journal, header.site.clone()));
+        End { header: Some(header), identity, ..End::at(place, 0, crate::Positions::default(), 0) }
     }
 }
 
@@ -114,7 +115,10 @@ impl Writer {
         }
         crash::point("journal.before_rotate");
         let prepared = match self.state {
-            State::Full if now < self.retry_full_at => return Ok(false),
+            // A clock that stepped back must not put this off.
+            State::Full if now < self.retry_full_at && self.retry_full_at.since(now) <= RETRY_FULL_AFTER => {
+                return Ok(false);
+            }
             // Not waited for: whoever calls has records to keep meanwhile.
             State::Full => match self.work.prepared_if_ready() {
                 Some(prepared) => prepared,

@@ -21,9 +21,9 @@ use wire::{
 };
 
 /// Rows of one file that make a row group.
-const GROUP_ROWS: usize = 100_000;
+const GROUP_ROWS: usize = 65_536;
 /// Rows held in memory over all files; the file with the most gives a row group when there are more.
-const ROWS_MAX: usize = 200_000;
+const ROWS_MAX: usize = 131_072;
 /// Between two looks at a journal that has nothing new.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// First and longest wait after a failure.

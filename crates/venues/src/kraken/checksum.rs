@@ -2,8 +2,9 @@
 //!
 //! The text is all asks from the best, then all bids from the best; of each level the price and then the size, written
 //! with exactly the instrument's precision, without point and leading zeros. Those are the digits of our mantissas.
-//! Each message's checksum is that of the book as it stands: its ten best levels are read and held against those of the
-//! message before. Most messages change one level, so what each level adds is kept, wherever the level has moved to.
+//! Each message's checksum is that of the book as it stands: of a side that changed, the ten best levels are read and held
+//! against those of the message before. Most messages change one level, so what each level adds is kept, wherever the
+//! level has moved to.
 
 use super::digits::Sum;
 use book::{Book, Level};
@@ -39,47 +40,66 @@ struct Best<const BID: bool> {
     last: usize,
     /// Of each level's digits.
     sums: [Sum; LEVELS],
-    /// Of all digits before each level, and of all.
-    before: [Sum; LEVELS + 1],
+    /// Of all digits.
+    sum: Sum,
+    /// How often the side had changed when it was read.
+    changes: u64,
 }
 
 impl<const BID: bool> Default for Best<BID> {
     fn default() -> Best<BID> {
-        let (sums, before) = ([Sum::default(); LEVELS], [Sum::default(); LEVELS + 1]);
-        Best { levels: [[NONE; LEVELS]; 2], last: 0, sums, before }
+        let (levels, sum) = ([[NONE; LEVELS]; 2], Sum::default());
+        Best { levels, last: 0, sums: [sum; LEVELS], sum, changes: 0 }
     }
 }
 
 impl<const BID: bool> Best<BID> {
-    /// The sum of all its digits.
-    #[inline(always)]
-    fn sum(&self) -> Sum {
-        self.before[LEVELS]
-    }
-
     /// Brings it to the book's levels; `true` when they were others.
     #[inline]
     fn follow(&mut self, book: &Book, by: Divisors) -> bool {
+        let changes = book.changes()[usize::from(!BID)];
+        if std::mem::replace(&mut self.changes, changes) == changes {
+            return false;
+        }
         let [first, second] = &mut self.levels;
         let (old, new) = if self.last == 0 { (&*first, second) } else { (&*second, first) };
         let count = book.copy_best(if BID { Side::Buy } else { Side::Sell }, new);
         if count < LEVELS {
             new[count..].fill(NONE);
         }
-        let Some(same) = (0..LEVELS).find(|&n| new[n] != old[n]) else { return false };
-        // A level that only has another place now keeps its sum.
-        let better = |a: Price, b: Price| if BID { a > b } else { a < b };
-        let (sums, mut at, mut before) = (self.sums, same, self.before[same]);
-        for (n, level) in new.iter().enumerate().skip(same) {
-            while at < LEVELS && better(old[at].price, level.price) {
-                at += 1;
-            }
-            let sum = if at < LEVELS && old[at] == *level { sums[at] } else { sum(*level, by) };
-            before = before.then(sum);
-            (self.sums[n], self.before[n + 1]) = (sum, before);
+        // Which level changed is as good as random: nothing branches on it until all are compared.
+        let others = (0..LEVELS).fold(0u32, |others, n| others | u32::from(new[n] != old[n]) << n);
+        if others == 0 {
+            return false;
         }
+        let at = others.trailing_zeros() as usize;
+        if others.is_power_of_two() {
+            self.sums[at] = sum(new[at], by);
+        } else {
+            moved::<BID>(at, old, new, &mut self.sums, by);
+        }
+        self.sum = Sum::of_parts(&self.sums);
         self.last ^= 1;
         true
+    }
+}
+
+/// Sums of levels that are others from one on. Those that only have another place now keep theirs.
+#[inline(always)]
+fn moved<const BID: bool>(
+    from: usize,
+    old: &[Level; LEVELS],
+    new: &[Level; LEVELS],
+    sums: &mut [Sum; LEVELS],
+    by: Divisors,
+) {
+    let better = |a: Price, b: Price| if BID { a > b } else { a < b };
+    let (before, mut at) = (*sums, from);
+    for (n, level) in new.iter().enumerate().skip(from) {
+        while at < LEVELS && better(old[at].price, level.price) {
+            at += 1;
+        }
+        sums[n] = if at < LEVELS && old[at] == *level { before[at] } else { sum(*level, by) };
     }
 }
 
@@ -109,7 +129,7 @@ impl Checksum {
         let asks = self.asks.follow(book, by);
         let bids = self.bids.follow(book, by);
         if asks || bids {
-            self.crc = self.asks.sum().then_long(self.bids.sum()).crc();
+            self.crc = Sum::of_parts(&[self.asks.sum, self.bids.sum]).crc();
         }
         self.crc
     }

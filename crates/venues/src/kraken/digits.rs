@@ -1,17 +1,17 @@
 //! CRC-32 of decimal digits that are never written: what a text of digits adds to the sum, from the numbers alone.
 //!
 //! CRC-32 is linear. The sum of a text is that of as many bytes '0', xor what the digits' values add ([`Sum`]); a leading
-//! zero adds nothing, and what stands before more text is moved over it ([`Sum::then`]), which is a linear map of 32 bits
-//! for each length: eight look-ups, one for each nibble. Pairs of digits are looked up where they stand in a number. So
-//! a text of which one number changed is summed from the sums of its parts, and nothing is rendered.
+//! zero adds nothing, and what stands before more text is moved over it, which is a linear map of 32 bits for each length:
+//! eight look-ups, one for each nibble ([`Sum::then`]), or, for many parts of a text at once, a product without carries by
+//! a power of x ([`Sum::of_parts`]). Pairs of digits are looked up where they stand in a number. So a text of which one
+//! number changed is summed from the sums of its parts, and nothing is rendered.
 
 /// Digits of a number at most: those of the largest `i64`.
 const NUMBER: usize = 19;
 /// Digits of a text at most: twenty levels of two numbers.
 pub const TEXT: usize = 20 * 2 * NUMBER;
-/// Lengths that one map moves over; longer ones are moved in two steps.
-const NEAR: usize = 64;
-const FAR: usize = TEXT / NEAR + 1;
+/// Lengths that a map moves over: those of two numbers and less.
+const NEAR: usize = 2 * NUMBER + 1;
 /// Digits that are looked up at once, and the first number that has more.
 const WORD: usize = 16;
 const WORD_END: u64 = 10u64.pow(WORD as u32);
@@ -29,8 +29,8 @@ const fn over_byte(mut register: u32) -> u32 {
     register
 }
 
-/// What 0, `step`, 2 `step` ... bytes of 0 make of a register.
-const fn maps<const N: usize>(step: usize) -> [Map; N] {
+/// What 0, 1, 2 ... bytes of 0 make of a register.
+const fn maps<const N: usize>() -> [Map; N] {
     let mut maps = [[[0; 16]; 8]; N];
     let (mut bit, mut n) = (0, 0);
     // A map is known by what it makes of single bits.
@@ -39,11 +39,7 @@ const fn maps<const N: usize>(step: usize) -> [Map; N] {
         while length < N {
             maps[length][bit / 4][1 << (bit % 4)] = register;
             length += 1;
-            let mut bytes = 0;
-            while bytes < step {
-                register = over_byte(register);
-                bytes += 1;
-            }
+            register = over_byte(register);
         }
         bit += 1;
     }
@@ -90,6 +86,18 @@ const fn zeros() -> [u32; TEXT + 1] {
     zeros
 }
 
+/// By what a register is multiplied to be moved over 0, 1, 2 ... bytes: what they make of the polynomial 1.
+const fn factors() -> [u32; TEXT + 1] {
+    let mut factors = [0; TEXT + 1];
+    let (mut register, mut length) = (1 << 31, 0);
+    while length <= TEXT {
+        factors[length] = register;
+        register = over_byte(register);
+        length += 1;
+    }
+    factors
+}
+
 /// 10 to the power of 0, 1, 2 ...
 const fn powers() -> [u64; NUMBER + 1] {
     let mut powers = [1; NUMBER + 1];
@@ -101,8 +109,8 @@ const fn powers() -> [u64; NUMBER + 1] {
     powers
 }
 
-static OVER: [Map; NEAR] = maps(1);
-static OVER_FAR: [Map; FAR] = maps(NEAR);
+static OVER: [Map; NEAR] = maps();
+static FACTORS: [u32; TEXT + 1] = factors();
 static PAIRS: [[u32; 128]; WORD / 2] = pairs();
 static POWERS: [u64; NUMBER + 1] = powers();
 static ZEROS: [u32; TEXT + 1] = zeros();
@@ -156,16 +164,22 @@ impl Sum {
     /// Of this text and then a short one, of two numbers at most.
     #[inline(always)]
     pub fn then(self, next: Sum) -> Sum {
-        let moved = mapped(&OVER[next.length as usize % NEAR], self.register);
+        let moved = mapped(&OVER[next.length as usize], self.register);
         Sum { register: moved ^ next.register, length: self.length + next.length }
     }
 
-    /// Of this text and then any other.
+    /// Of texts one after the other.
     #[inline(always)]
-    pub fn then_long(self, next: Sum) -> Sum {
-        let far = mapped(&OVER_FAR[next.length as usize / NEAR], self.register);
-        let moved = mapped(&OVER[next.length as usize % NEAR], far);
-        Sum { register: moved ^ next.register, length: self.length + next.length }
+    pub fn of_parts<const N: usize>(parts: &[Sum; N]) -> Sum {
+        let (mut registers, mut factors, mut length) = ([0; N], [0; N], 0);
+        for n in (0..N).rev() {
+            (registers[n], factors[n]) = (parts[n].register, FACTORS[length as usize]);
+            length += parts[n].length;
+        }
+        // Bits stand the other way round, so a product of two registers is one place short of 64.
+        let product = scan::carryless_sum(&registers, &factors) << 1;
+        // The half of the high powers is four bytes before the other.
+        Sum { register: mapped(&OVER[4], product as u32) ^ (product >> 32) as u32, length }
     }
 
     /// The CRC-32 of the text.
@@ -203,7 +217,7 @@ mod tests {
     fn the_longest_text_is_summed() {
         check(&[i64::MAX; TEXT / NUMBER]);
         let half = [i64::MAX; TEXT / NUMBER / 2].iter().fold(Sum::default(), |sum, n| sum.then(Sum::of(*n)));
-        assert_eq!(half.then_long(half).crc(), crc32fast::hash(i64::MAX.to_string().repeat(40).as_bytes()));
+        assert_eq!(Sum::of_parts(&[half, half]).crc(), crc32fast::hash(i64::MAX.to_string().repeat(40).as_bytes()));
     }
 
     proptest! {
@@ -215,7 +229,10 @@ mod tests {
             check(&numbers);
             let (first, last) = numbers.split_at(cut.min(numbers.len()));
             let sum = |numbers: &[i64]| numbers.iter().fold(Sum::default(), |sum, n| sum.then(Sum::of(*n)));
-            prop_assert_eq!(sum(first).then_long(sum(last)), sum(&numbers));
+            prop_assert_eq!(Sum::of_parts(&[sum(first), sum(last)]), sum(&numbers));
+            let mut parts = [Sum::default(); 40];
+            parts.iter_mut().zip(&numbers).for_each(|(part, number)| *part = Sum::of(*number));
+            prop_assert_eq!(Sum::of_parts(&parts), sum(&numbers));
         }
     }
 }

@@ -11,13 +11,15 @@ use wire::{Record, RecordBuf, RecordType, SnapshotBeginRecord, SnapshotReason};
 impl Session {
     /// Refreshes the next instrument of the round, so that the load is spread evenly.
     pub(super) fn refresh_one(&mut self, now: UnixNanos, out: &mut Outbox) {
-        let count = self.instruments();
+        let (count, before) = (self.instruments(), out.records.len());
         if count > 0 && self.up > 0 {
             self.refresh_index = (self.refresh_index + 1) % count;
             self.refresh(self.refresh_index, now, out);
         }
         self.refreshed = Some(now);
-        self.refresh_records_due = self.records + self.refresh_records_step();
+        // In a ring too small for its books what is told again must not drive out what is told.
+        let told = (out.records.len() - before) as u64;
+        self.refresh_records_due = self.records + self.refresh_records_step().max(2 * told);
     }
 
     fn refresh(&mut self, n: usize, now: UnixNanos, out: &mut Outbox) {
@@ -109,11 +111,14 @@ impl Session {
         (self.settings.refresh_records / self.instruments().max(1) as u64).max(1)
     }
 
-    /// The instruments of this name, canonical or the venue's, in any case of letters; all for `*`.
+    /// The instruments of this name: canonical or the venue's, in any case of letters, or `#` and the id in hexadecimal;
+    /// all for `*`.
     pub fn named(&self, symbol: &str) -> Vec<InstrumentId> {
+        let id = symbol.strip_prefix('#').and_then(|hex| u32::from_str_radix(hex, 16).ok()).map(InstrumentId);
         let is = |own: &str| symbol == "*" || own.eq_ignore_ascii_case(symbol);
         let all = self.lines.iter().flat_map(|line| line.machine.instruments().iter());
-        let mut ids: Vec<_> = all.filter(|i| is(&i.symbol) || is(&i.venue_symbol)).map(|i| i.id).collect();
+        let mut ids: Vec<_> =
+            all.filter(|i| Some(i.id) == id || is(&i.symbol) || is(&i.venue_symbol)).map(|i| i.id).collect();
         ids.sort_unstable();
         ids.dedup();
         ids

@@ -1,6 +1,6 @@
 //! Which venue sent a recording: by what its first frames look like.
 
-use crate::recorded::Frames;
+use super::Frames;
 use model::Venue;
 use serde_json::Value;
 use std::path::Path;
@@ -23,6 +23,12 @@ pub fn of_frames(path: &Path) -> anyhow::Result<Option<Venue>> {
         }
     }
     Ok(None)
+}
+
+/// The venue that a capture, or the first of a folder, says it is of.
+pub fn of_capture(path: &Path) -> anyhow::Result<Option<Venue>> {
+    let first = if path.is_dir() { capture::files(path)?.into_iter().next() } else { Some(path.to_owned()) };
+    Ok(first.map(|file| capture::run_of(&file)).transpose()?.flatten().and_then(|run| run.venue()))
 }
 
 fn of(frame: &Value) -> Option<Venue> {
