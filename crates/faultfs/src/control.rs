@@ -92,6 +92,7 @@ pub(crate) struct State {
     fail_syncs: Vec<FailSync>,
     fail_directory_sync: Option<u64>,
     stalls: HashMap<Slow, Duration>,
+    stalled: usize,
     bad_reads: Vec<(u64, Range<u64>)>,
 }
 
@@ -112,6 +113,7 @@ impl State {
             fail_syncs: Vec::new(),
             fail_directory_sync: None,
             stalls: HashMap::new(),
+            stalled: 0,
             bad_reads: Vec::new(),
         }
     }
@@ -230,7 +232,9 @@ impl Shared {
             }
             let left = state.stalls.get(&at).and_then(|stall| stall.checked_sub(start.elapsed()));
             let Some(left) = left.filter(|left| !left.is_zero()) else { return Ok(()) };
+            state.stalled += 1;
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.stalled -= 1;
         }
     }
 }
@@ -310,6 +314,11 @@ impl Control {
     pub fn stall(&self, at: Slow, duration: Duration) {
         self.shared.lock().stalls.insert(at, duration);
         self.shared.changed.notify_all();
+    }
+
+    /// Calls that wait for the slow disk now.
+    pub fn stalled(&self) -> usize {
+        self.shared.lock().stalled
     }
 
     /// Whether every change is refused, as on a disk that the kernel has remounted read-only.

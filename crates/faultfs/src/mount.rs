@@ -1,7 +1,9 @@
 //! Mounts the file system in a folder of its own and sees to it that the mount goes away, whatever happens to the test.
 //!
 //! A small watcher process waits for the end of a pipe that only this process holds: when the test ends, panics or is
-//! killed, the pipe closes, and the watcher unmounts, by force and lazily, so that nobody hangs in a call either.
+//! killed, the pipe closes, and the watcher unmounts, by force and lazily, so that nobody hangs in a call either. A
+//! process that was killed while a thread of its own waits for an answer of its own cannot end, and keeps the pipe: the
+//! watcher looks at the process, too.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -148,11 +150,22 @@ fn folder() -> io::Result<PathBuf> {
     }
 }
 
+/// Unmounts `$1` when standard input ends, or when process `$2` is dead or all but dead.
+const WATCHER: &str = r#"
+unmount() { umount -c -i -f -l "$1" 2>/dev/null; rmdir "$1" 2>/dev/null; }
+( while grep -q '^State:[[:space:]]*[^ZX]' "/proc/$2/status" 2>/dev/null; do sleep 0.5; done; unmount "$1" ) &
+read -r _
+kill $! 2>/dev/null
+unmount "$1"
+:
+"#;
+
 /// Starts the watcher, in a process group of its own so that what kills the test's does not reach it.
 fn watch(path: &Path) -> io::Result<Child> {
     Command::new("sh")
-        .args(["-c", r#"read -r _; umount -c -i -f -l "$1" 2>/dev/null; rmdir "$1" 2>/dev/null; :"#, "sh"])
+        .args(["-c", WATCHER, "sh"])
         .arg(path)
+        .arg(std::process::id().to_string())
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

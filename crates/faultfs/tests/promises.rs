@@ -202,6 +202,12 @@ fn a_full_disk_takes_what_fits_and_overwrites_what_is_there() {
     file.write_all_at(&[2; 4096], 1100).unwrap();
 }
 
+fn await_stall(fs: &FaultFs) {
+    while fs.control().stalled() == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn a_stalled_disk_lets_others_read_and_a_cut_ends_it() {
     let Some(fs) = FaultFs::mount_or_skip("a_stalled_disk_lets_others_read_and_a_cut_ends_it") else { return };
@@ -209,9 +215,9 @@ fn a_stalled_disk_lets_others_read_and_a_cut_ends_it() {
     let file = create(&path, b"x");
     fs.control().stall(Slow::Sync, Duration::from_secs(600));
     let waiting = std::thread::spawn(move || file.sync_all());
+    await_stall(&fs);
     for _ in 0..20 {
         assert_eq!(fs::read(&path).unwrap(), b"x", "others read meanwhile");
-        std::thread::sleep(Duration::from_millis(1));
     }
     assert!(!waiting.is_finished() && fs.control().counts().syncs == 0);
     fs.control().stall(Slow::Sync, Duration::ZERO);
@@ -220,8 +226,7 @@ fn a_stalled_disk_lets_others_read_and_a_cut_ends_it() {
     let file = create(&fs.path().join("g"), b"x");
     fs.control().stall(Slow::Write, Duration::from_secs(600));
     let waiting = std::thread::spawn(move || file.write_all_at(b"y", 0));
-    std::thread::sleep(Duration::from_millis(20));
-    assert!(!waiting.is_finished());
+    await_stall(&fs);
     fs.control().cut(Cut::Clean);
     assert_eq!(code(waiting.join().unwrap()), libc::EIO);
     fs.control().stall(Slow::Write, Duration::ZERO);
@@ -229,8 +234,7 @@ fn a_stalled_disk_lets_others_read_and_a_cut_ends_it() {
     let file = create(&fs.path().join("h"), b"x");
     fs.control().stall(Slow::Read, Duration::from_secs(600));
     let waiting = std::thread::spawn(move || file.read_exact_at(&mut [0], 0));
-    std::thread::sleep(Duration::from_millis(20));
-    assert!(!waiting.is_finished());
+    await_stall(&fs);
     fs.control().stall(Slow::Read, Duration::ZERO);
     waiting.join().unwrap().unwrap();
 }
@@ -377,6 +381,11 @@ fn holder() {
         return;
     }
     let fs = FaultFs::mount().unwrap();
+    // A thread that waits for its own process, which is going to be killed.
+    let file = create(&fs.path().join("f"), b"x");
+    fs.control().stall(Slow::Sync, Duration::from_secs(600));
+    std::thread::spawn(move || file.sync_all());
+    await_stall(&fs);
     println!("mounted {}", fs.path().display());
     std::thread::sleep(Duration::from_secs(60));
 }
@@ -405,9 +414,9 @@ fn no_mount_stays_behind() {
     let path = PathBuf::from(next(&mut said, "mounted ").expect("it mounts"));
     assert!(mounted(&path));
     holder.kill().unwrap();
-    holder.wait().unwrap();
     for _ in 0..1000 {
         if !mounted(&path) && !path.exists() {
+            holder.wait().unwrap();
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
