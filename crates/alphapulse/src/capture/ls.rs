@@ -34,7 +34,7 @@ pub fn ls(args: &LsArgs, folder: impl FnOnce() -> anyhow::Result<PathBuf>) -> an
     let mut listed = vec![];
     for place in args.place.places(folder)? {
         let paths = if place.is_dir() { capture::files(&place)? } else { vec![place.clone()] };
-        let index = place.is_dir().then(|| Index::read(&place, "")).unwrap_or_default();
+        let index = if place.is_dir() { Index::read(&place, "") } else { Index::default() };
         for path in paths {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let info = index.file(&name).cloned().map_or_else(|| capture::file_info(&path), Ok)?;
