@@ -72,7 +72,7 @@ enum Command {
     /// Show an instrument's book as it is now, live in the terminal.
     Book(book::BookArgs),
     /// Add an instrument's trades up to bars, and tell what they say beside: live, or over recordings.
-    Bars(bars::BarsArgs),
+    Bars(Box<bars::BarsArgs>),
     /// Print the live stream, one JSON record a line.
     Tap(tap::TapArgs),
     /// Turn a venue's raw frames (one a line, gzip understood) into JSON records, one a line.

@@ -89,7 +89,9 @@ pub fn draw(frame: &mut Frame<'_>, shown: &Shown) {
         merged(frame, picture, believed, ladder);
     }
     if area.height > WORDS_ABOVE {
-        let words = format!("{KEYS}    {}    {}", extent(picture), records(picture));
+        // How deep it is each venue's book says; here there is room for their records.
+        let depth = if picture.parts.is_empty() { format!("    {}", extent(picture)) } else { String::new() };
+        let words = format!("{KEYS}{depth}    {}", records(picture));
         frame.render_widget(Line::from(words).dim(), Rect { y: area.bottom() - 1, height: 1, ..area });
     }
 }
