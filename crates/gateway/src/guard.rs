@@ -52,11 +52,6 @@ impl Names {
         Names { hosts, origins }
     }
 
-    /// Where a browser finds it.
-    pub(crate) fn origin(&self) -> &str {
-        self.origins.get(1).or(self.origins.first()).map_or("", String::as_str)
-    }
-
     /// What every request must be, whoever sends it.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         match only(headers, header::HOST.as_str()) {

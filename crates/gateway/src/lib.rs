@@ -37,7 +37,7 @@ mod tls;
 mod token;
 
 pub use access::{Policy, ROLES, Role, SCOPES, Scope, Scopes, UnknownName};
-pub use api::{RoleHealth, openapi, route_table};
+pub use api::{RoleHealth, login_path, openapi, route_table};
 pub use limits::{BODY_BYTES_MAX, CONNECTIONS_MAX, IDLE_MAX, REQUEST_BYTES_MAX, STREAMS_MAX};
 pub use password::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError, random_password};
 pub use routes::RouteInfo;

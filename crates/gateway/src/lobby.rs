@@ -182,7 +182,8 @@ mod tests {
         }
         assert!(!is_cut(&tickets[0]), "what was just served is the youngest of the idle");
         drop((tickets, new));
-        assert_eq!((lobby.inside().total, lobby.inside().idle.len(), lobby.inside().by_address.len()), (0, 0, 0));
+        let inside = lobby.inside();
+        assert_eq!((inside.total, inside.idle.len(), inside.by_address.len()), (0, 0, 0));
     }
 
     #[test]

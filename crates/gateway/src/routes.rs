@@ -395,10 +395,21 @@ where
                 return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", words, "send JSON"));
             }
             let bytes = whole(body, &parts.headers).await?;
-            serde_json::from_slice(&bytes).map_err(|error| ApiError::bad_request(format!("the body: {error}")))?
+            serde_json::from_slice(&bytes).map_err(|error| ApiError::bad_request(wrong(&error)))?
         }
     };
     Ok(Ask { path, query, body })
+}
+
+/// What is wrong with a body, without what stands in it: that may be a password.
+fn wrong(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    match words.rfind(", expected ") {
+        Some(at) if words.starts_with("invalid ") => {
+            format!("the body: a value of another type or form{}", &words[at..])
+        }
+        _ => format!("the body: {words}"),
+    }
 }
 
 /// The value of a part that is [`Nothing`]; `None` when it is something.

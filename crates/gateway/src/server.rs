@@ -13,7 +13,7 @@ use serde_json::Value;
 use telemetry::{Registry, clock};
 use tokio::sync::{Semaphore, watch};
 
-use crate::api::{Login, RolesFn, Tables, redacted, routes, trades_at_once};
+use crate::api::{RolesFn, Tables, redacted, routes, trades_at_once};
 use crate::attempts::Attempts;
 use crate::doors::Doors;
 use crate::guard::Names;
@@ -22,7 +22,6 @@ use crate::limits::{LOOK_EVERY, Seats};
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::password::HASHES_MAX;
-use crate::secret::Secret;
 use crate::store::{Store, StoreError};
 use crate::tls::{self, TlsError, TlsFiles};
 
@@ -253,6 +252,7 @@ async fn serve(listener: Listener, shared: Arc<Shared>) {
             never = looking => match never {},
             () = stopped(&mut stop) => {}
         }
+        drop(stop);
         stopping.closed().await;
     };
     let too_late = async move {
@@ -292,11 +292,6 @@ impl Handle {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.address
-    }
-
-    /// The address of a page that logs in by a code of [`Store::create_link`].
-    pub fn login_url(&self, code: &Secret) -> String {
-        format!("{}{}", self.shared.names.origin(), Login::path(code.reveal()))
     }
 
     /// Accepts nobody any more, sends every stream what was read for it and a close 1001, and waits for that, for a

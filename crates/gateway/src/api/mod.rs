@@ -10,7 +10,7 @@ mod workspace;
 use crate::routes::{RouteInfo, Routes};
 
 pub(crate) use market::{Tables, trades_at_once};
-pub(crate) use pages::Login;
+pub use pages::login_path;
 pub use system::RoleHealth;
 pub(crate) use system::{RolesFn, redacted};
 

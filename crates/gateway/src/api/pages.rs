@@ -12,6 +12,7 @@ use crate::error::ApiError;
 use crate::known::Known;
 use crate::openapi::{escape, page};
 use crate::routes::{Context, Routes};
+use crate::secret::Secret;
 use crate::store::By;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -32,14 +33,9 @@ document.querySelector("form").addEventListener("submit", async (event) => {
 });
 "#;
 
-/// Where links that log in lead.
-pub(crate) struct Login;
-
-impl Login {
-    /// The address of a code.
-    pub(crate) fn path(code: &str) -> String {
-        format!("/login/link/{code}")
-    }
+/// Where on the server a code of [`Store::create_link`](crate::Store::create_link) logs in.
+pub fn login_path(code: &Secret) -> String {
+    format!("/login/link/{}", code.reveal())
 }
 
 pub(super) fn add(routes: &mut Routes) {
