@@ -377,6 +377,9 @@ struct TradesQuery {
     limit: Option<usize>,
     /// How many seconds to look back, at most 3600; left out: 60.
     seconds: Option<u32>,
+    /// Look through all that the ring holds instead.
+    #[serde(default)]
+    all: bool,
 }
 
 /// The last trades of an instrument.
@@ -404,7 +407,7 @@ async fn trades(context: Context, ask: Ask<InstrumentPath, TradesQuery, Nothing>
         venues: vec![venue],
         symbols: vec![symbol],
         types: vec!["trade".to_owned()],
-        from: Start::Time(context.shared.now_ns().saturating_sub(back)),
+        from: if ask.query.all { Start::Oldest } else { Start::Time(context.shared.now_ns().saturating_sub(back)) },
         ..Subscription::default()
     };
     let _turn = context.shared.looks.acquire().await.map_err(|error| ApiError::internal(&error))?;
