@@ -306,7 +306,8 @@ async fn enter(shared: Arc<Shared>, policy: Policy, handler: &Handler, request: 
         if matches!(session, None | Some(Some(_))) {
             shared.names.check_page(headers)?;
         }
-        if let (Some(Some(session)), false) = (session, headers.contains_key(header::UPGRADE)) {
+        // An upgrade cannot carry the header, and its method changes nothing.
+        if let (Some(Some(session)), true) = (session, *request.method() != Method::GET) {
             check_csrf(headers, session.reveal())?;
         }
     }

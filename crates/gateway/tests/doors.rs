@@ -264,6 +264,7 @@ fn a_session_changes_things_only_from_this_page_with_its_csrf_value() {
     assert_eq!(put(&[&host, &origin, &right]), 200);
     assert_eq!(put(&[&host, &origin]), 403, "without the csrf value");
     assert_eq!(put(&[&host, &origin, "X-CSRF-Token: wrong"]), 403);
+    assert_eq!(put(&[&host, &origin, "Upgrade: websocket"]), 403, "an upgrade that is none");
     assert_eq!(put(&[&host, &right]), 403, "without an origin");
     for foreign in ["https://example.com", "null", "http://localhost:5173", &format!("https://{address}")] {
         assert_eq!(put(&[&host, &format!("Origin: {foreign}"), &right]), 403, "{foreign}");

@@ -12,6 +12,8 @@ use serde_json::Value;
 
 /// Names the program; `scripts/test` installs it and sets this.
 const PROGRAM: &str = "ALPHAPULSE_TEST_SCHEMATHESIS";
+/// How many requests of each kind it makes up, for a longer run.
+const EXAMPLES: &str = "ALPHAPULSE_TEST_EXAMPLES";
 /// What a broken promise is: a failure of ours, or an answer that the document does not describe.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
      response_schema_conformance,ignored_auth,unsupported_method";
@@ -73,22 +75,23 @@ fn schemathesis_finds_no_failure_and_no_answer_that_the_document_does_not_descri
     market.get_until("/v1/instruments", |answer| answer.contains("BTCUSDT"));
     // It learns ids from answers and would end its own key half-way, after which all is refused.
     let ends: Vec<_> = ENDS.iter().flat_map(|id| ["--exclude-operation-id", id]).collect();
-    fuzz(&program, &market, 20, &ends);
+    let examples = std::env::var(EXAMPLES).unwrap_or_else(|_| "3".to_owned());
+    fuzz(&program, &market, &examples, &ends);
     assert_eq!(market.get("/v1/me").0, 200, "it was let in to the end");
     let ends: Vec<_> = ENDS.iter().flat_map(|id| ["--include-operation-id", id]).collect();
-    fuzz(&program, &market, 5, &ends);
+    fuzz(&program, &market, &examples, &ends);
     market.store.audit_verify().expect("the audit log is whole");
 }
 
 /// What ends the credential that asks.
 const ENDS: [&str; 3] = ["delete_v1_keys__id", "delete_v1_admin_keys__id", "put_v1_users__name__disabled"];
 
-fn fuzz(program: &str, market: &Market, seconds: u32, chosen: &[&str]) {
+fn fuzz(program: &str, market: &Market, examples: &str, chosen: &[&str]) {
     let out = Command::new(program)
         .args(["run", &format!("http://{}/openapi.json", market.gateway.addr())])
         .args(["--header", &format!("Authorization: Bearer {}", market.key)])
-        .args(["--phases", "examples,coverage,fuzzing", "--checks", CHECKS, "--max-examples", "5"])
-        .args(["--max-time", &seconds.to_string(), "--seed", "1", "--no-shrink", "--no-color"])
+        .args(["--phases", "examples,coverage,fuzzing", "--checks", CHECKS, "--max-examples", examples])
+        .args(["--seed", "1", "--no-shrink", "--no-color"])
         .args(["--suppress-health-check", "all", "--warnings", "off"])
         .args(chosen)
         .current_dir(market.folder.path())
