@@ -10,7 +10,11 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory books table fuzz loom miri clean
+<<<<<<< HEAD
+.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory power books table fuzz loom miri clean
+=======
+.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash recorder-crash record loss soak memory books table fuzz loom miri clean
+>>>>>>> recorder
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -61,6 +65,12 @@ bench-bars: ## measure bars beside pandas
 crash: build ## kill each venue's feed 200 times in the middle of a session
 	@scripts/crash 200
 
+recorder-crash: build ## kill recorder, feeds and relay 1,000 times while they record
+	@scripts/recorder-crash 1000
+
+record: build ## measure what recording costs at 100,000 frames a second
+	@python3 scripts/record.py $(PROGRAM)
+
 loss: ## break connections and kill feeds and relays 200 times while 10,000,000 frames flow
 	@scripts/loss 10000000 200 25000
 
@@ -70,6 +80,9 @@ soak: build ## 20 minutes of more than 100,000 frames a second
 memory: build ## measure five feeds with 250 deep books and the relay (at most 64 MiB)
 	@python3 scripts/memory.py $(PROGRAM) --most 65536
 	@python3 scripts/memory.py $(PROGRAM) --full
+
+power: ## cut the power under the journal 200 times, and stall its disk for 10 s (a file system of our own; needs root)
+	@ALPHAPULSE_TEST_CUTS=200 ALPHAPULSE_TEST_STALL_MS=10000 cargo test --locked -p journal --test power -- --nocapture
 
 books: ## the book against the plain one for 10^8 random updates (a minute or so)
 	@cargo run --release --locked -p book --example long -- 100000000

@@ -1,7 +1,8 @@
 //! Our half of a comparison with programs of other languages: `half frames SHAPE COUNT` prints frames, one a line;
 //! `half run VENUE FILE` answers each line on standard input with the processor time a frame took, in ns.
 //! `half trades COUNT` writes trades of five 64-bit words (time, id, price, size, taker), `half bars COUNT` their minute
-//! bars, and `half run-bars COUNT` answers each line on standard input with the processor time a trade took, in ns.
+//! bars, and `half run-bars COUNT columns|list` answers each line on standard input with the processor time a trade took,
+//! in ns.
 //!
 //! The machine is the one `alphapulse decode` uses: instruments are learnt from the frames.
 
@@ -38,16 +39,21 @@ fn main() -> Result<(), Box<dyn Error>> {
             print!("{}", bars::minute_lines(&bars::trades(count.parse()?)));
             Ok(())
         }
-        ["run-bars", count] => serve_bars(count.parse()?),
-        _ => Err("use: half frames SHAPE COUNT | run VENUE FILE | trades COUNT | bars COUNT | run-bars COUNT".into()),
+        ["run-bars", count, form @ ("columns" | "list")] => serve_bars(count.parse()?, form == "columns"),
+        _ => Err(
+            "use: half frames SHAPE COUNT | run VENUE FILE | trades COUNT | bars COUNT | run-bars COUNT columns|list"
+                .into(),
+        ),
     }
 }
 
-fn serve_bars(count: usize) -> Result<(), Box<dyn Error>> {
-    let trades = bars::trades(count);
+fn serve_bars(count: usize, in_columns: bool) -> Result<(), Box<dyn Error>> {
+    let (trades, minutes) = (bars::trades(count), Rule::Time(Interval::MINUTE));
+    let table = bars::Table::of(&trades);
     for line in std::io::stdin().lock().lines() {
         line?;
-        let took = bars::history_ns(&trades, Rule::Time(Interval::MINUTE), 0);
+        let columns = || bars::columns_ns(&table.columns(), minutes);
+        let took = if in_columns { columns() } else { bars::history_ns(&trades, minutes, 0) };
         println!("{took} {count} 0");
         std::io::stdout().flush()?;
     }

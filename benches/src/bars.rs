@@ -5,7 +5,7 @@
 
 use crate::random::Random;
 use crate::{BenchError, Effort, Goal, Options, Pairs, Report, Row, agree, clock};
-use book::bars::{Bar, Bars, Interval, Rule, Trade, bars_of};
+use book::bars::{Bar, Bars, Columns, Interval, Rule, Trade, bars_of, bars_of_columns};
 use model::{Notional, Price, Qty, Side, UnixNanos};
 use std::hint::black_box;
 
@@ -46,6 +46,48 @@ pub fn history_ns(trades: &[Trade], rule: Rule, keep: usize) -> f64 {
     });
     black_box(bars.finish());
     (clock::cpu_ns() - start) as f64 / trades.len() as f64
+}
+
+/// Trades as columns that are their own.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    times: Vec<UnixNanos>,
+    ids: Vec<u64>,
+    prices: Vec<Price>,
+    sizes: Vec<Qty>,
+    takers: Vec<Option<Side>>,
+}
+
+impl Table {
+    /// Of these trades.
+    pub fn of(trades: &[Trade]) -> Table {
+        let mut table = Table::default();
+        for trade in trades {
+            table.times.push(trade.time);
+            table.ids.push(trade.id);
+            table.prices.push(trade.price);
+            table.sizes.push(trade.size);
+            table.takers.push(trade.taker);
+        }
+        table
+    }
+
+    /// As bars are made of them.
+    pub fn columns(&self) -> Columns<'_> {
+        let Table { times, ids, prices, sizes, takers } = self;
+        Columns::new(times, ids, prices, sizes, takers).expect("each trade has one of each")
+    }
+}
+
+/// Ns a trade of processor time for bars of trades that are all there, in columns.
+pub fn columns_ns(columns: &Columns<'_>, rule: Rule) -> f64 {
+    let mut bars = Bars::new(rule, 0).expect("the rules here have limits above 0");
+    let start = clock::cpu_ns();
+    bars.push_columns(columns, |bar| {
+        black_box(bar);
+    });
+    black_box(bars.finish());
+    (clock::cpu_ns() - start) as f64 / columns.len() as f64
 }
 
 /// Ns a trade of processor time for bars of trades that come one by one, of which `keep` can be amended.
@@ -104,6 +146,9 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
         let prices = [b.open, b.high, b.low, b.close].map(|p| i128::from(p.0));
         [&prices[..], &[b.volume, b.notional.0, b.trades.into()]].concat()
     };
+    let table = Table::of(&trades);
+    let of_columns = bars_of_columns(minutes, &table.columns()).expect("a minute divides a day");
+    agree("minute bars of columns", &of_columns, &ours)?;
     agree("minute bars", &ours.iter().map(figures).collect::<Vec<_>>(), &bare)?;
 
     let mut row = |name: &str, ours: &dyn Fn() -> f64, goal: bool| {
@@ -116,6 +161,8 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
         Ok::<_, BenchError>(())
     };
     let seconds = Rule::Time(Interval::SECOND);
+    row("bars of a minute, history in columns", &|| columns_ns(&table.columns(), minutes), true)?;
+    row("bars of a second, history in columns", &|| columns_ns(&table.columns(), seconds), true)?;
     row("bars of a minute, history", &|| history_ns(&trades, minutes, 0), true)?;
     row("bars of a second, history", &|| history_ns(&trades, seconds, 0), true)?;
     row("bars of a minute, one by one", &|| bars_ns(&trades, minutes, 0), true)?;

@@ -42,22 +42,26 @@ def main():
     load = " ".join(f"{figure:.2f}" for figure in os.getloadavg())
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {load}\n")
     print("| bars of a minute | ours | pandas | ratio | goal |\n|---|---|---|---|---|")
-    ours, missed = Half([options.half, "run-bars", count]), False
-    for how, what in (("named", "resample, named aggregations"), ("ohlc", "resample, ohlc and sums")):
+    named, ohlc = ("named", "resample, named aggregations"), ("ohlc", "resample, ohlc and sums")
+    missed = False
+    # Pandas holds columns; a list of trades is what a stream leaves behind.
+    for form, (how, what), goal in (("columns", named, GOAL), ("columns", ohlc, GOAL), ("list", ohlc, None)):
+        ours = Half([options.half, "run-bars", count, form])
         theirs = Half([python, HERE / "pandas_half.py", trades, bars, how])
         theirs.go(), ours.go()
         pairs = [(theirs.go(), ours.go()) for _ in range(options.pairs)]
-        theirs.end()
+        theirs.end(), ours.end()
         ratios = sorted(t / o for t, o in pairs)
         ratio = statistics.median(ratios)
-        missed |= ratio < GOAL
+        missed |= goal is not None and ratio < goal
+        met = "" if goal is None else f"≥ {goal}× {'met' if ratio >= goal else 'MISSED'}"
         print(
-            f"| {count} trades | {statistics.median(o for _, o in pairs):.2f} ns a trade "
+            f"| {count} trades in {'columns' if form == 'columns' else 'a list'} "
+            f"| {statistics.median(o for _, o in pairs):.2f} ns a trade "
             f"| {what}: {statistics.median(t for t, _ in pairs):.1f} ns "
-            f"| {ratio:.1f}× [{ratios[0]:.1f}..{ratios[-1]:.1f}] | ≥ {GOAL}× {'met' if ratio >= GOAL else 'MISSED'} |",
+            f"| {ratio:.1f}× [{ratios[0]:.1f}..{ratios[-1]:.1f}] | {met} |",
             flush=True,
         )
-    ours.end()
     return int(missed)
 
 

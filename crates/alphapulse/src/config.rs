@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use venues::{Credentials, MachineError, Settings, StaleAfter};
 
@@ -47,10 +48,18 @@ pub struct Config {
     pub relay: Relay,
     /// Other machines whose rings are repeated here, by a name of your choice.
     pub bridge: BTreeMap<String, BridgeConfig>,
+    /// The recorder: from the rings into the journal.
+    pub recorder: Recorder,
+    /// The journal.
+    pub journal: Journal,
+    /// The Parquet files made of the journal.
+    pub parquet: Parquet,
     /// The gateway.
     pub gateway: Gateway,
     /// Metrics of each process.
     pub metrics: Metrics,
+    /// Raw captures of what venues send.
+    pub capture: CaptureConfig,
     /// Certificates to trust beside the public ones.
     pub tls: Tls,
     /// Waits between connection attempts.
@@ -71,6 +80,10 @@ pub struct Paths {
     pub rings: PathBuf,
     /// Folder of what must survive a restart.
     pub state: PathBuf,
+    /// Folder of the journal; empty: `journal` in the state folder.
+    pub journal: PathBuf,
+    /// Folder of the Parquet files; empty: `parquet` in the state folder.
+    pub parquet: PathBuf,
 }
 
 /// Logs go to standard error.
@@ -127,6 +140,45 @@ pub struct RelayTcp {
     pub dead_after_s: u32,
 }
 
+/// The recorder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recorder {
+    /// Whether `up` starts it.
+    pub enabled: bool,
+    /// Microseconds in which records are collected for one sync; 0: each round of draining is synced by itself.
+    pub window_us: u64,
+    /// MiB of records that wait in memory while the disk is slow, before the rings are left to overwrite them.
+    pub spill_mib: usize,
+}
+
+/// The journal. The oldest segments go when it has more bytes or age than this, but none that a sink still needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// MiB of a segment.
+    pub segment_mib: u64,
+    /// MiB kept, at least; 0: without bound.
+    pub retain_mib: u64,
+    /// Hours kept, at least; 0: without bound.
+    pub retain_hours: u64,
+    /// Whether the bounds hold even where a sink still needs what would go: it then misses that, which is said.
+    pub retain_force: bool,
+}
+
+/// The Parquet files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parquet {
+    /// Whether they are made.
+    pub enabled: bool,
+    /// A part of an hour is whole, and can be queried, so many seconds after its first record at the latest; in the demo
+    /// 10 at most.
+    pub part_s: u32,
+    /// Level of zstd, 1 to 22.
+    pub zstd_level: i32,
+}
+
 /// One other machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -167,6 +219,20 @@ pub struct Metrics {
     pub host: String,
     /// The first port; each role has a fixed distance from it. 0 takes any free port.
     pub base_port: u16,
+}
+
+/// Raw captures: every frame and answer, byte for byte.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureConfig {
+    /// Whether feeds capture.
+    pub enabled: bool,
+    /// The folder, with one in it for each venue; empty: `capture` in the state folder.
+    pub path: PathBuf,
+    /// Captures older than so many hours are deleted; 0: never for their age.
+    pub keep_hours: u64,
+    /// Bytes kept of each venue, above which the oldest compressed captures are deleted; 0: no bound.
+    pub keep_bytes: u64,
 }
 
 /// Trust.
@@ -235,8 +301,6 @@ pub struct VenueConfig {
     /// Whether compression of messages is offered; absent: where the venue is known to do it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deflate: Option<bool>,
-    /// Folder for captures of the session's inputs; empty: none.
-    pub capture: PathBuf,
     /// Silences that are not normal.
     pub stale_after: StaleConfig,
     /// The venue's own documented choices.
@@ -317,13 +381,19 @@ impl Default for Config {
             paths: Paths {
                 rings: PathBuf::from("/dev/shm/alphapulse"),
                 state: state.unwrap_or_else(std::env::temp_dir).join("alphapulse"),
+                journal: PathBuf::new(),
+                parquet: PathBuf::new(),
             },
             log: Log::default(),
             ring: Ring::default(),
             relay: Relay::default(),
             bridge: BTreeMap::new(),
+            recorder: Recorder::default(),
+            journal: Journal::default(),
+            parquet: Parquet::default(),
             gateway: Gateway::default(),
             metrics: Metrics::default(),
+            capture: CaptureConfig::default(),
             tls: Tls::default(),
             reconnect: Reconnect::default(),
             consolidated: ConsolidatedConfig::default(),
@@ -385,6 +455,21 @@ impl Default for RelayTcp {
         }
     }
 }
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder { enabled: true, window_us: 1000, spill_mib: 64 }
+    }
+}
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal { segment_mib: 64, retain_mib: 8192, retain_hours: 0, retain_force: false }
+    }
+}
+impl Default for Parquet {
+    fn default() -> Parquet {
+        Parquet { enabled: true, part_s: 60, zstd_level: 1 }
+    }
+}
 impl Default for BridgeConfig {
     fn default() -> BridgeConfig {
         BridgeConfig {
@@ -405,6 +490,11 @@ impl Default for Gateway {
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics { host: "127.0.0.1".to_owned(), base_port: 7420 }
+    }
+}
+impl Default for CaptureConfig {
+    fn default() -> CaptureConfig {
+        CaptureConfig { enabled: true, path: PathBuf::new(), keep_hours: 7 * 24, keep_bytes: 4 << 30 }
     }
 }
 impl Default for Reconnect {
@@ -431,7 +521,6 @@ impl Default for VenueConfig {
             refresh_s: 30,
             spin: false,
             deflate: None,
-            capture: PathBuf::new(),
             stale_after: StaleConfig::default(),
             choices: BTreeMap::new(),
             credentials: None,
@@ -537,6 +626,26 @@ impl Gateway {
     }
 }
 
+/// Below this a budget of captures would be spent by the file that is being written.
+const CAPTURE_BYTES_MIN: u64 = 16 << 20;
+
+impl CaptureConfig {
+    fn check(&self) -> anyhow::Result<()> {
+        if (1..CAPTURE_BYTES_MIN).contains(&self.keep_bytes) {
+            bail!("capture.keep_bytes must be 0 or at least {CAPTURE_BYTES_MIN}, it is {}", self.keep_bytes);
+        }
+        Ok(())
+    }
+
+    /// What is kept of a venue's captures.
+    pub fn keep(&self) -> capture::Keep {
+        capture::Keep {
+            bytes: (self.keep_bytes > 0).then_some(self.keep_bytes),
+            age: (self.keep_hours > 0).then(|| Duration::from_secs(self.keep_hours.saturating_mul(3600))),
+        }
+    }
+}
+
 impl RelayTcp {
     fn check(&self) -> anyhow::Result<()> {
         if !self.listen.is_empty() && self.listen.parse::<std::net::SocketAddr>().is_err() {
@@ -547,6 +656,46 @@ impl RelayTcp {
         }
         if self.dead_after_s < 2 {
             bail!("relay.tcp.dead_after_s must be at least 2: a sign of life is sent every second");
+        }
+        Ok(())
+    }
+}
+
+impl Recorder {
+    fn check(&self) -> anyhow::Result<()> {
+        if self.window_us > 1_000_000 {
+            bail!("recorder.window_us must be at most 1000000 (a second), it is {}", self.window_us);
+        }
+        if !(1..=65_536).contains(&self.spill_mib) {
+            bail!("recorder.spill_mib must be 1 to 65536, it is {}", self.spill_mib);
+        }
+        Ok(())
+    }
+}
+
+impl Journal {
+    fn check(&self) -> anyhow::Result<()> {
+        if !(1..=4096).contains(&self.segment_mib) {
+            bail!("journal.segment_mib must be 1 to 4096, it is {}", self.segment_mib);
+        }
+        if self.retain_mib != 0 && self.retain_mib < 3 * self.segment_mib {
+            bail!(
+                "journal.retain_mib must be 0 or at least three segments of {} MiB, it is {}",
+                self.segment_mib,
+                self.retain_mib
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Parquet {
+    fn check(&self) -> anyhow::Result<()> {
+        if !(1..=3600).contains(&self.part_s) {
+            bail!("parquet.part_s must be 1 to 3600, it is {}", self.part_s);
+        }
+        if !(1..=22).contains(&self.zstd_level) {
+            bail!("parquet.zstd_level must be 1 to 22, it is {}", self.zstd_level);
         }
         Ok(())
     }
@@ -610,6 +759,25 @@ impl Config {
         self.relay.socket.clone()
     }
 
+    /// The folder of the captures.
+    pub fn capture_folder(&self) -> PathBuf {
+        self.in_state(&self.capture.path, "capture")
+    }
+
+    /// The folder of the journal.
+    pub fn journal_folder(&self) -> PathBuf {
+        self.in_state(&self.paths.journal, "journal")
+    }
+
+    /// The folder of the Parquet files.
+    pub fn parquet_folder(&self) -> PathBuf {
+        self.in_state(&self.paths.parquet, "parquet")
+    }
+
+    fn in_state(&self, path: &Path, name: &str) -> PathBuf {
+        if path.as_os_str().is_empty() { self.paths.state.join(name) } else { path.to_owned() }
+    }
+
     /// A venue's section, by its name.
     pub fn venue(&self, venue: Venue) -> anyhow::Result<&VenueConfig> {
         self.venues.get(venue.name()).with_context(|| {
@@ -634,8 +802,12 @@ impl Config {
                 self.check_lines(venue, settings, section).with_context(|| format!("[venues.{name}]"))?;
             }
         }
+        self.capture.check()?;
         self.relay.tcp.check()?;
         self.gateway.check()?;
+        self.recorder.check()?;
+        self.journal.check()?;
+        self.parquet.check()?;
         self.consolidated.check()?;
         for (name, bridge) in &self.bridge {
             bridge.check(name)?;
@@ -860,6 +1032,13 @@ mod tests {
             ("consolidated.fees.kraken=\"10000\"", "between -10000 and 10000"),
             ("consolidated.fees.kraken=7.5", "expected a string"),
             ("consolidated.fee.kraken=\"1\"", "did you mean `fees`?"),
+            ("recorder.window_us=2000000", "at most 1000000"),
+            ("recorder.spil_mib=1", "did you mean `spill_mib`?"),
+            ("journal.segment_mib=0", "1 to 4096"),
+            ("journal.retain_mib=100", "three segments of 64 MiB"),
+            ("parquet.zstd_level=40", "1 to 22"),
+            ("capture.keep_bytes=1000", "capture.keep_bytes must be 0 or at least 16777216"),
+            ("capture.enable=false", "did you mean `enabled`?"),
             ("gateway.listn=1", "did you mean `listen`?"),
             ("gateway", "key=value"),
         ] {

@@ -4,13 +4,14 @@
 mod bench;
 mod book;
 mod bridge;
+mod capture;
 mod chaos;
 mod config;
 mod decode;
 mod doctor;
 mod metrics;
 mod recorded;
-mod replay;
+mod recorder;
 mod roles;
 mod run_dir;
 mod signals;
@@ -59,6 +60,8 @@ enum Command {
     Relay,
     /// Repeat another machine's rings here, as its section [bridge.NAME] says.
     Bridge(bridge::BridgeArgs),
+    /// Run the recorder: everything the rings carry into the journal, and from there into Parquet files.
+    Recorder,
     /// Run the gateway: REST and JSON over WebSocket.
     Gateway,
     /// Manage the gateway's users.
@@ -88,8 +91,11 @@ enum Command {
     Tap(tap::TapArgs),
     /// Turn a venue's raw frames (one a line, gzip understood) into JSON records, one a line.
     Decode(decode::DecodeArgs),
-    /// Replay a capture of a feed's inputs and print or compare what it tells.
-    Replay(replay::ReplayArgs),
+    /// Raw captures of what venues sent: list, print, check, replay, rebuild and compare, import.
+    Capture {
+        #[command(subcommand)]
+        command: capture::CaptureCommand,
+    },
     /// Verify what is told: exit status 0 only when nothing disagrees.
     Verify {
         #[command(subcommand)]
@@ -135,7 +141,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // Decoding and replaying need no configuration, and a broken one must not stand in their way.
     match &cli.command {
         Command::Decode(args) => return decode::run(args),
-        Command::Replay(args) => return replay::run(args),
+        Command::Capture { command } => {
+            return capture::run(command, || {
+                config::load(cli.global.config.as_deref(), std::env::vars(), &cli.global.set)
+            });
+        }
         Command::Bench(args) => return bench::run(args),
         Command::Chaos(args) => return chaos::run(args),
         Command::Verify { command: verify::VerifyCommand::Books(args) } => return verify::books::run(args),
@@ -156,6 +166,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Feed(args) => roles::feed(&config, &args),
         Command::Relay => roles::relay(&config),
         Command::Bridge(args) => bridge::run(&config, &args),
+        Command::Recorder => recorder::run(&config),
         Command::Gateway => roles::gateway(&config),
         Command::User { command } => user::user(&config, &command),
         Command::Key { command } => user::key(&config, &command),
@@ -170,7 +181,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string_pretty(&config).context("the configuration as TOML")?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Decode(_) | Command::Replay(_) | Command::Bench(_) | Command::Chaos(_) => {
+        Command::Decode(_) | Command::Capture { .. } | Command::Bench(_) | Command::Chaos(_) => {
             unreachable!("handled before the configuration is read")
         }
     }

@@ -15,6 +15,7 @@ pub fn port_offset(role: &str) -> u16 {
         "up" => 0,
         "relay" => 1,
         "gateway" => 2,
+        "recorder" => 3,
         "feed-coinbase" => 11,
         "feed-kraken" => 12,
         "feed-binance" => 13,

@@ -27,6 +27,8 @@ pub struct Step<'a> {
     pub line: u64,
     /// When it was received; zero where nobody noted it.
     pub now: UnixNanos,
+    /// What was stepped.
+    pub input: Input<'a>,
     /// Why the frame could not be read, if it could not.
     pub bad: Option<&'a Quarantined>,
     /// What was told.
@@ -83,7 +85,7 @@ impl Playback {
         f: &mut dyn FnMut(Step<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let bad = self.session.step(input, now, &mut self.out);
-        f(Step { line, now, bad: bad.as_ref(), out: &self.out, session: &self.session })?;
+        f(Step { line, now, input, bad: bad.as_ref(), out: &self.out, session: &self.session })?;
         if let Some((reason, why)) = self.out.reconnect.take() {
             // There is no connection to give up; what was asked for is said, and the frames go on.
             let reason: Reason = reason;
@@ -103,7 +105,8 @@ pub fn choices(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     given.iter().map(|c| split(c).context("--choice is written key=value")).collect()
 }
 
-fn receive_time(text: &str) -> anyhow::Result<UnixNanos> {
+/// A time in ns, in decimal seconds or as RFC 3339 in UTC.
+pub fn receive_time(text: &str) -> anyhow::Result<UnixNanos> {
     if text.contains('T') {
         let utc = text.strip_suffix("+00:00").map_or_else(|| text.to_owned(), |time| format!("{time}Z"));
         let (ns, length) = scan::rfc3339_nanos(utc.as_bytes())?;
@@ -141,7 +144,7 @@ pub fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
 }
 
 /// `NAME.recv.tsv` (or its gzip) beside `NAME.jsonl` (or its gzip).
-fn times_beside(path: &Path) -> Option<PathBuf> {
+pub fn times_beside(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let stem = name.strip_suffix(".gz").unwrap_or(name);
     let stem = stem.strip_suffix(".jsonl").unwrap_or(stem);

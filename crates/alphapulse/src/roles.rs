@@ -164,8 +164,10 @@ fn feed_options(config: &Config, args: &FeedArgs) -> anyhow::Result<FeedOptions>
     {
         extra_roots.push(identity.authority);
     }
-    let capture = (!section.capture.as_os_str().is_empty())
-        .then(|| section.capture.join(format!("{venue}_{}.inputs", clock::wall_ns() / 1_000_000)));
+    let capture = config
+        .capture
+        .enabled
+        .then(|| capture::Options { keep: config.capture.keep(), ..capture::Options::new(config.capture_folder()) });
     Ok(FeedOptions {
         venue,
         ws_url,

@@ -2,8 +2,9 @@
 
 use crate::{config::Config, run_dir};
 use clap::Args;
+use journal::{Cursor, Level, State, Watermark};
 use serde::Serialize;
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 use telemetry::clock;
 
 /// Exit status 0 when everything that was started runs, 1 when something does not.
@@ -18,6 +19,42 @@ pub struct StatusArgs {
 struct Status {
     roles: Vec<RoleStatus>,
     rings: Vec<RingStatus>,
+    journal: Option<JournalStatus>,
+}
+
+/// The journal as its watermark tells it.
+#[derive(Serialize)]
+struct JournalStatus {
+    folder: PathBuf,
+    /// `ok`, `full`, `stalled`, `poisoned`, `closed`; `dead` when its writer died.
+    state: String,
+    reason: String,
+    writer_pid: Option<u32>,
+    /// Age of the last word of its writer.
+    age_ms: Option<u64>,
+    venues: Vec<DurableStatus>,
+    sinks: Vec<SinkStatus>,
+    problem: Option<String>,
+}
+
+/// The newest durable record of a venue.
+#[derive(Serialize)]
+struct DurableStatus {
+    venue: String,
+    epoch: u64,
+    sequence: u64,
+    /// Records of the ring that are not durable yet, where the run is the same.
+    behind: Option<u64>,
+}
+
+/// How far a store has come.
+#[derive(Serialize)]
+struct SinkStatus {
+    sink: String,
+    /// Segments of the journal that are durable and not in the store, the newest one with them.
+    behind_segments: u64,
+    /// Age of its last step.
+    age_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -46,7 +83,9 @@ struct RingStatus {
 /// Runs the subcommand.
 pub fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let status = gather(config);
-    let healthy = status.roles.iter().all(|r| r.alive) && status.rings.iter().all(|r| r.problem.is_none());
+    let healthy = status.roles.iter().all(|r| r.alive)
+        && status.rings.iter().all(|r| r.problem.is_none())
+        && status.journal.as_ref().is_none_or(JournalStatus::is_healthy);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&status)?);
     } else {
@@ -65,7 +104,64 @@ fn gather(config: &Config) -> Status {
         pid: r.pid,
         listen: r.listen,
     });
-    Status { roles: roles.collect(), rings: rings(config, now) }
+    let rings = rings(config, now);
+    let journal = journal(config, &rings, now);
+    Status { roles: roles.collect(), rings, journal }
+}
+
+impl JournalStatus {
+    fn is_healthy(&self) -> bool {
+        self.problem.is_none() && ["ok", "closed"].contains(&&self.state[..])
+    }
+}
+
+fn journal(config: &Config, rings: &[RingStatus], now: u64) -> Option<JournalStatus> {
+    let folder = config.journal_folder();
+    if !folder.exists() {
+        return None;
+    }
+    let mut status = JournalStatus {
+        folder: folder.clone(),
+        state: "absent".to_owned(),
+        reason: String::new(),
+        writer_pid: None,
+        age_ms: None,
+        venues: vec![],
+        sinks: vec![],
+        problem: None,
+    };
+    let age_ms = |at: model::UnixNanos| now.saturating_sub(at.0) / 1_000_000;
+    match (Watermark::read(&folder), Cursor::list(&folder)) {
+        (Ok(Some(mark)), Ok(cursors)) => {
+            let dead = mark.state != State::Closed && !run_dir::alive(mark.pid);
+            status.state = if dead { "dead".to_owned() } else { mark.state.name().to_owned() };
+            status.reason.clone_from(&mark.reason);
+            status.writer_pid = Some(mark.pid);
+            status.age_ms = Some(age_ms(mark.time));
+            status.venues = durable(&mark, rings);
+            let ours = cursors.into_iter().filter(|cursor| cursor.journal == mark.journal);
+            status.sinks = ours
+                .map(|cursor| SinkStatus {
+                    behind_segments: (mark.synced.segment + 1).saturating_sub(cursor.place.segment),
+                    age_ms: age_ms(cursor.time),
+                    sink: cursor.name,
+                })
+                .collect();
+        }
+        (Ok(None), Ok(_)) => {}
+        (Err(error), _) | (_, Err(error)) => status.problem = Some(error.to_string()),
+    }
+    Some(status)
+}
+
+fn durable(mark: &Watermark, rings: &[RingStatus]) -> Vec<DurableStatus> {
+    let synced = mark.positions(Level::Synced);
+    let one = |(venue, at): (model::Venue, wire::Envelope)| {
+        let ring = rings.iter().find(|ring| ring.venue == venue.name() && ring.epoch == Some(at.epoch));
+        let behind = ring.and_then(|ring| ring.next_sequence).map(|next| next.saturating_sub(at.sequence + 1));
+        DurableStatus { venue: venue.name().to_owned(), epoch: at.epoch, sequence: at.sequence, behind }
+    };
+    synced.iter().map(one).collect()
 }
 
 fn rings(config: &Config, now: u64) -> Vec<RingStatus> {
@@ -140,5 +236,26 @@ fn print(status: &Status) {
             shown(r.age_ms),
             r.slots
         );
+    }
+    if let Some(journal) = &status.journal {
+        print_journal(journal);
+    }
+}
+
+fn print_journal(journal: &JournalStatus) {
+    if let Some(problem) = &journal.problem {
+        println!("journal            PROBLEM {problem}");
+        return;
+    }
+    let reason = if journal.reason.is_empty() { String::new() } else { format!(": {}", journal.reason) };
+    let age = journal.age_ms.map_or_else(String::new, |age| format!(", last word {age} ms ago"));
+    println!("journal            {}{reason}{age}, {}", journal.state, journal.folder.display());
+    for venue in &journal.venues {
+        let behind = venue.behind.map_or_else(String::new, |records| format!(", {records} records behind the ring"));
+        println!("  durable {:<10} epoch {} sequence {}{behind}", venue.venue, venue.epoch, venue.sequence);
+    }
+    for sink in &journal.sinks {
+        let SinkStatus { sink, behind_segments, age_ms } = sink;
+        println!("  store   {sink:<10} last step {age_ms} ms ago, {behind_segments} segments to read");
     }
 }

@@ -44,6 +44,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long the gateway may take to listen before the link is printed anyway.
 const GATEWAY_WAIT: Duration = Duration::from_secs(3);
+/// Who tries the demo wants to query what it recorded soon.
+const DEMO_PART_S: u32 = 10;
 
 /// One supervised role.
 struct Role {
@@ -76,6 +78,7 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
     refuse_two_writers(&config, &venues)?;
     if !args.live {
         point_at_emulators(&mut config, &venues)?;
+        config.parquet.part_s = config.parquet.part_s.min(DEMO_PART_S);
     }
     let file = write_config(&config)?;
     let mut names: Vec<(String, Vec<String>)> = vec![];
@@ -89,6 +92,9 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
         (format!("feed-{v}"), feed.to_vec())
     }));
     names.extend(config.bridge.keys().map(|name| (format!("bridge-{name}"), vec!["bridge".to_owned(), name.clone()])));
+    if config.recorder.enabled {
+        names.push(("recorder".to_owned(), vec!["recorder".to_owned()]));
+    }
     names.push(("relay".to_owned(), vec!["relay".to_owned()]));
     names.push(("gateway".to_owned(), vec!["gateway".to_owned()]));
 
@@ -221,6 +227,12 @@ fn welcome(config: &Config, live: bool) {
     println!("  records on a Unix socket       {}", config.relay_socket().display());
     println!("  rings in shared memory         {}", config.paths.rings.display());
     println!("  a key for your scripts         alphapulse key create");
+    if config.recorder.enabled {
+        println!("  the journal of everything      {}", config.journal_folder().display());
+    }
+    if config.recorder.enabled && config.parquet.enabled {
+        println!("  Parquet files for any tool     {}", config.parquet_folder().display());
+    }
     println!("Ctrl-C ends everything in order.");
 }
 
@@ -304,9 +316,10 @@ fn died(role: &mut Role, now: Instant, how: &str) {
     role.state = State::Waiting { until: now + wait };
 }
 
-/// Ends the roles in order: feeds tell the end of their runs while their readers still live, emulators go last.
+/// Ends the roles in order: feeds tell the end of their runs while their readers still live, the recorder with them;
+/// emulators go last.
 fn shut_down(roles: &mut [Role]) {
-    for prefix in ["feed-", "bridge-", "gateway", "relay", "emulator-"] {
+    for prefix in ["feed-", "bridge-", "recorder", "gateway", "relay", "emulator-"] {
         let mut ending: Vec<&mut Role> = roles.iter_mut().filter(|r| r.name.starts_with(prefix)).collect();
         for role in &ending {
             if let State::Running(child) = &role.state

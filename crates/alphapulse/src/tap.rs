@@ -4,7 +4,7 @@ use crate::{config::Config, venue_name};
 use anyhow::{Context, bail};
 use clap::Args;
 use model::Venue;
-use relay::{Client, ClientOptions, Delivery, Slow, Source, Start, Subscription};
+use relay::{Client, ClientOptions, Delivery, Slow, Snapshots, Source, Start, Subscription};
 use std::{
     io::{self, BufWriter, Write},
     process::ExitCode,
@@ -32,6 +32,9 @@ pub struct TapArgs {
     /// Where to start: now, oldest, or a time in ns since the Unix epoch.
     #[arg(long, default_value = "now")]
     from: String,
+    /// Have the feeds tell every book anew, so that what is shown begins from a snapshot of now.
+    #[arg(long)]
+    fresh: bool,
     /// Read from the relay instead of from the rings.
     #[arg(long)]
     relay: bool,
@@ -61,6 +64,7 @@ pub fn run(config: &Config, args: &TapArgs) -> anyhow::Result<ExitCode> {
         symbols: args.symbols.clone(),
         types: args.types.clone(),
         from: start(&args.from)?,
+        snapshots: if args.fresh { Snapshots::Fresh } else { Snapshots::Held },
         slow: Slow::Skip,
         heartbeats: args.heartbeats,
     };

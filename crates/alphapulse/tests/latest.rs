@@ -56,7 +56,7 @@ impl Followed {
                 }
             }
             Record::SnapshotBegin(begin) => {
-                self.passing = begin.reason() == SnapshotReason::Periodic && self.known;
+                self.passing = begin.reason().is_repeat() && self.known;
                 if !self.passing {
                     self.book.clear();
                     // A cut repetition is no book to compare with.

@@ -205,7 +205,7 @@ impl Plant {
             ring_dir: folder.join("rings"),
             ring_slots: 1 << 18,
             state_dir: folder.join("state"),
-            capture: Some(folder.join("run.inputs")),
+            capture: Some(capture::Options::new(folder.join("capture"))),
             tls: feed::transport::TlsOptions::default(),
             backoff: BackoffConfig { cap: Duration::from_millis(100), ..BackoffConfig::default() },
             waiting: Waiting::Block,
@@ -231,10 +231,9 @@ impl Plant {
 
     /// The capture tells the same bytes again.
     fn check_replay(&self) {
-        let symbols = symbols(self.venue).join(",");
         let out = common::program()
-            .args(["replay", "--venue", self.venue.name(), "--symbols", &symbols, "--refresh-s", "2"])
-            .arg(self.feed.folder().join("run.inputs"))
+            .args(["capture", "replay"])
+            .arg(self.feed.folder().join("capture").join(self.venue.name()))
             .arg("--compare")
             .arg(self.feed.folder().join("rings"))
             .output()

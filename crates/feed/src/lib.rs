@@ -3,12 +3,11 @@
 //! [`runtime`] is the loop: bytes arrive, are stamped, stepped through the venue's session and published in the ring.
 //! Around it stand the WebSocket codec, TCP and TLS streams, REST requests on a worker thread, and the pure rules of
 //! when to try again and how often. One thread owns the hot path; it sleeps in [`transport::wait`] and nowhere else.
-//! Knows nothing of storage.
+//! Knows nothing of storage but that [`capture`] wants a copy of what goes by.
 #![forbid(unsafe_code)]
 
 pub mod backoff;
 pub mod budget;
-pub mod capture;
 pub mod cpu;
 mod epoch;
 mod metrics;

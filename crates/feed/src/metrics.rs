@@ -29,12 +29,41 @@ pub struct FeedMetrics {
     books: Vec<(BookState, Gauge)>,
     /// Frames set aside.
     pub quarantined: Counter,
+    /// What the capture did.
+    capture: CaptureMetrics,
     /// From the bytes' receive time to the publication of what they told.
     pub publish: Arc<Histogram>,
     /// The same for reads that changed a book.
     pub book: Arc<Histogram>,
     /// From the venue's event time to our receive time, where the clocks agree well enough for it to be positive.
     pub venue: Arc<Histogram>,
+}
+
+/// What is shown of a capture.
+struct CaptureMetrics {
+    entries: Counter,
+    bytes: Counter,
+    written: Counter,
+    lost: Counter,
+    lost_bytes: Counter,
+    deleted: Counter,
+    waiting: Gauge,
+    troubled: Gauge,
+}
+
+impl CaptureMetrics {
+    fn new(registry: &Registry, l: &[(&str, &str)]) -> CaptureMetrics {
+        CaptureMetrics {
+            entries: registry.counter("capture_entries_total", "Entries captured.", l),
+            bytes: registry.counter("capture_bytes_total", "Bytes captured.", l),
+            written: registry.counter("capture_written_bytes_total", "Bytes of captures written to files.", l),
+            lost: registry.counter("capture_lost_entries_total", "Entries not captured: the disk took too little.", l),
+            lost_bytes: registry.counter("capture_lost_bytes_total", "Their bytes.", l),
+            deleted: registry.counter("capture_files_deleted_total", "Captures deleted to keep the budget.", l),
+            waiting: registry.gauge("capture_waiting_bytes", "Bytes of the capture that wait for the disk.", l),
+            troubled: registry.gauge("capture_troubled", "1 while the capture's disk refuses or stalls.", l),
+        }
+    }
 }
 
 /// The streams whose age is shown.
@@ -114,10 +143,28 @@ impl FeedMetrics {
                 })
                 .collect(),
             quarantined: registry.counter("quarantined_total", "Frames kept aside with the reason.", &l),
+            capture: CaptureMetrics::new(registry, &l),
             publish: registry.histogram("publish_latency_us", "Socket read to ring, all reads.", &l),
             book: registry.histogram("orderbook_latency_us", "Socket read to ring, reads that changed a book.", &l),
             venue: registry.histogram("venue_latency_us", "Venue's event time to our receive time, sampled.", &l),
         }
+    }
+
+    /// Shows what the capture did.
+    pub fn show_capture(&self, stats: capture::Stats) {
+        let c = &self.capture;
+        for (counter, value) in [
+            (&c.entries, stats.entries),
+            (&c.bytes, stats.bytes),
+            (&c.written, stats.written),
+            (&c.lost, stats.lost),
+            (&c.lost_bytes, stats.lost_bytes),
+            (&c.deleted, stats.deleted),
+        ] {
+            counter.set(value);
+        }
+        c.waiting.set(i64::try_from(stats.waiting).unwrap_or(i64::MAX));
+        c.troubled.set(i64::from(stats.troubled));
     }
 
     /// Shows the counters as they stand.

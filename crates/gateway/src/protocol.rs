@@ -106,6 +106,7 @@ mod tests {
             from: Start::Oldest,
             slow: Slow::Disconnect,
             heartbeats: false,
+            ..Subscription::default()
         };
         assert_eq!(read(text), Ok(Request { id: Some(7), op: Op::Subscribe(subscription) }));
         let all = Request { id: None, op: Op::Subscribe(Subscription::default()) };

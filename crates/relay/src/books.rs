@@ -14,7 +14,7 @@ use model::{InstrumentId, InstrumentStatus, Price, Qty, Reason, UnixNanos, Venue
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::time::Duration;
-use wire::{Flags, Header, Record, RecordError, SnapshotReason, Status};
+use wire::{Flags, Header, Record, RecordError, Status};
 
 /// Venue codes fit the six bits the header gives them.
 const VENUES: usize = 64;
@@ -148,7 +148,7 @@ fn take_seldom(record: &Record<'_>, received: UnixNanos, follower: &mut Follower
                 levels: [r.bids as usize, r.asks as usize],
                 depth: (r.depth > 0).then_some(r.depth as usize),
                 capped: r.capped == 1,
-                periodic: r.reason() == SnapshotReason::Periodic,
+                periodic: r.reason().is_repeat(),
             };
             follower.begin(opening, received, target);
         }

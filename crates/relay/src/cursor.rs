@@ -6,14 +6,18 @@
 //! client that reads the rings itself.
 
 use crate::filter::{Filter, kind_and_instrument};
+use crate::history::{PastFrom, Reach};
 use crate::index::{Books, Plan, RingIndex};
-use crate::subscription::{Slow, Subscription};
+use crate::subscription::{Slow, Snapshots, Subscription};
 use model::{UnixNanos, Venue};
 use ring::{Lost, Point, Poll, Reader, RingError};
 use wire::{Envelope, OverrunCause, OverrunRecord, RecordType};
 
 /// Single records told in one step of catching up.
 const POINTS_PER_STEP: usize = 256;
+/// The part of the ring nearest to the writer that nobody is handed over to from the journal: it would be gone before
+/// it is read.
+const ROOM_DIVISOR: u64 = 8;
 
 /// Why a record is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,9 @@ pub(crate) struct RingCursor {
     venue: Venue,
     filter: Filter,
     slow: Slow,
+    snapshots: Snapshots,
+    /// Books that the feed is to be asked for.
+    asks: Vec<String>,
     overruns: Vec<Overrun>,
     plan: Option<Progress>,
     /// The next record owed.
@@ -67,6 +74,11 @@ pub(crate) struct RingCursor {
     ended: bool,
     /// Everything in this file was read and it has a successor.
     retired: bool,
+    reach: Reach,
+    /// What is owed next lies in the past: the journal is to be read first, and then [`RingCursor::go_on`].
+    past: Option<PastFrom>,
+    /// It once had everything there was.
+    caught_up: bool,
     /// Records missed so far, where they can be counted, and overruns told.
     pub(crate) missed: Missed,
 }
@@ -85,12 +97,13 @@ struct Progress {
 }
 
 impl RingCursor {
-    /// Placed where the subscription starts. `index` is of the same ring; the second value says what was asked for
-    /// and could not be had.
+    /// Placed where the subscription starts. `index` is of the same ring, `reach` says what a journal is good for; the
+    /// second value says what was asked for and could not be had.
     pub(crate) fn new(
         venue: Venue,
         subscription: &Subscription,
         from: ring::From,
+        reach: Reach,
         index: &mut RingIndex,
     ) -> Result<(RingCursor, Option<String>), RingError> {
         let mut cursor = RingCursor {
@@ -98,15 +111,98 @@ impl RingCursor {
             venue,
             filter: Filter::new(subscription),
             slow: subscription.slow,
+            snapshots: subscription.snapshots,
+            asks: Vec::new(),
             overruns: Vec::new(),
             plan: None,
             owed: Point::default(),
             ended: false,
             retired: false,
+            reach,
+            past: None,
+            caught_up: false,
             missed: Missed::default(),
         };
-        let warning = cursor.place(from, index)?;
+        if reach == Reach::Start {
+            cursor.past = cursor.lies_in_the_past(from)?;
+        }
+        let warning = if cursor.past.is_none() { cursor.place(from, index)? } else { None };
         Ok((cursor, warning))
+    }
+
+    /// Whether the ring alone cannot start there, and what a journal is to be asked for then.
+    fn lies_in_the_past(&mut self, from: ring::From) -> Result<Option<PastFrom>, RingError> {
+        match from {
+            ring::From::Now => Ok(None),
+            ring::From::Oldest => Ok(Some(PastFrom::Oldest)),
+            ring::From::Time(ns) => {
+                self.reader.attach(from)?;
+                let found = self.reader.position();
+                self.reader.attach(ring::From::Oldest)?;
+                // Whether the oldest one held is the first one received then, only the journal knows.
+                Ok((found <= self.reader.position()).then_some(PastFrom::Time(ns)))
+            }
+            ring::From::Sequence { epoch, sequence } => {
+                let asked = Point { epoch, sequence: sequence.max(1) };
+                match self.reader.attach(ring::From::Sequence { epoch, sequence }) {
+                    // Placing it says what follows from that.
+                    Err(RingError::Ahead { .. }) => return Ok(None),
+                    other => other?,
+                }
+                Ok((!self.cost_of_attach(asked)?.is_empty()).then_some(PastFrom::Record(asked)))
+            }
+        }
+    }
+
+    /// What a journal is to be asked for before the ring is read on.
+    #[inline]
+    pub(crate) fn past(&self) -> Option<PastFrom> {
+        self.past
+    }
+
+    /// Everything before `owed` was told from the journal.
+    pub(crate) fn was_told_until(&mut self, owed: Point) {
+        self.owed = owed;
+        self.past = Some(PastFrom::Record(owed));
+    }
+
+    /// The oldest record of the ring.
+    pub(crate) fn oldest_held(&self) -> Result<Point, RingError> {
+        let mut reader = self.reader.fork();
+        reader.attach(ring::From::Oldest)?;
+        Ok(reader.next())
+    }
+
+    /// From the journal to the ring, if that holds the next record owed, and not for a moment only. `at_end`: the
+    /// journal has no more, so that a moment must do.
+    pub(crate) fn go_on(&mut self, at_end: bool) -> Result<bool, RingError> {
+        let asked = self.owed;
+        match self.reader.attach(ring::From::Sequence { epoch: asked.epoch, sequence: asked.sequence }) {
+            Err(RingError::Ahead { .. }) => return Ok(false),
+            other => other?,
+        }
+        if !self.cost_of_attach(asked)?.is_empty() {
+            return Ok(false);
+        }
+        let room = (self.reader.position() + self.reader.capacity()).saturating_sub(self.reader.tail());
+        if !at_end && room < self.reader.capacity() / ROOM_DIVISOR {
+            return Ok(false);
+        }
+        self.owed = self.reader.next();
+        self.past = None;
+        Ok(true)
+    }
+
+    /// The journal does not have what is owed: goes on with what the ring has, and says what that leaves out.
+    pub(crate) fn forgo_past(&mut self, index: &mut RingIndex) -> Result<Option<String>, RingError> {
+        match self.past.take() {
+            None => Ok(None),
+            Some(PastFrom::Oldest) => self.place(ring::From::Oldest, index),
+            Some(PastFrom::Time(ns)) => self.place(ring::From::Time(ns), index),
+            Some(PastFrom::Record(Point { epoch, sequence })) => {
+                self.place(ring::From::Sequence { epoch, sequence }, index)
+            }
+        }
     }
 
     fn place(&mut self, from: ring::From, index: &mut RingIndex) -> Result<Option<String>, RingError> {
@@ -158,7 +254,8 @@ impl RingCursor {
     fn join(&mut self, index: &mut RingIndex, books: Books) -> Result<(), RingError> {
         index.catch_up()?;
         self.owed = self.reader.next();
-        let plan = index.plan(self.reader.position(), self.owed.epoch, &self.filter, books);
+        let mut plan = index.plan(self.reader.position(), self.owed.epoch, &self.filter, (books, self.snapshots));
+        self.asks.append(&mut plan.asks);
         self.plan = Some(Progress { plan, next_point: 0, scanning: false });
         Ok(())
     }
@@ -214,7 +311,11 @@ impl RingCursor {
             return Ok(Step::Live { told, scan: Scan { epoch, first, last: self.owed.sequence - 1 } });
         }
         match polled? {
-            Poll::Records(_) | Poll::Idle => Ok(Step::Idle),
+            Poll::Records(_) => Ok(Step::Idle),
+            Poll::Idle => {
+                self.caught_up = true;
+                Ok(Step::Idle)
+            }
             Poll::Retired => {
                 self.retired = true;
                 Ok(Step::Retired)
@@ -330,9 +431,23 @@ impl RingCursor {
         if lost.is_empty() { self.join(index, Books::Told) } else { self.fall_behind(lost, index) }
     }
 
+    /// Whether what it missed is read from the journal. Who comes from the past and was not here yet was not too slow:
+    /// the journal was.
+    fn returns(&self) -> bool {
+        match self.reach {
+            Reach::Ring => false,
+            Reach::Laps => self.slow == Slow::History,
+            Reach::Start => self.slow == Slow::History || !self.caught_up,
+        }
+    }
+
     fn fall_behind(&mut self, lost: Vec<Lost>, index: &mut RingIndex) -> Result<(), RingError> {
+        if let Some(first) = lost.first().filter(|_| self.returns()) {
+            self.was_told_until(Point { epoch: first.epoch, sequence: first.first });
+            return Ok(());
+        }
         match self.slow {
-            Slow::Skip => self.skip(lost, index)?,
+            Slow::Skip | Slow::History => self.skip(lost, index)?,
             Slow::Disconnect => {
                 self.lose(lost, OverrunCause::Slow);
                 self.ended = true;
@@ -346,8 +461,16 @@ impl RingCursor {
         self.reader = index.reader().fork();
         self.plan = None;
         self.retired = false;
+        if self.past.is_some() {
+            // The journal's reader hands over to whatever ring there is then.
+            return Ok(());
+        }
         let Point { epoch, sequence } = self.owed;
-        self.place(ring::From::Sequence { epoch, sequence }, index).map(|_| ())
+        let from = ring::From::Sequence { epoch, sequence };
+        if self.returns() {
+            self.past = self.lies_in_the_past(from)?;
+        }
+        if self.past.is_some() { Ok(()) } else { self.place(from, index).map(|_| ()) }
     }
 
     /// After an error of the ring's contents: goes on now, and says what that leaves out.
@@ -359,7 +482,19 @@ impl RingCursor {
     /// Whether a poll would find anything to do.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        !self.is_plain() || (self.reader.has_news() && !self.retired)
+        self.past.is_none() && (!self.is_plain() || (self.reader.has_news() && !self.retired))
+    }
+
+    /// Whether the feed is to be asked for books.
+    #[inline]
+    pub(crate) fn has_asks(&self) -> bool {
+        !self.asks.is_empty()
+    }
+
+    /// Venue's symbols of the books that the feed is to be asked for, once; and whether they were wanted fresh, where
+    /// others would do.
+    pub(crate) fn take_asks(&mut self) -> (Vec<String>, bool) {
+        (std::mem::take(&mut self.asks), self.snapshots == Snapshots::Fresh)
     }
 
     /// The reader, as it stands now.
@@ -388,7 +523,7 @@ impl RingCursor {
 }
 
 /// What a scan for books tells: the books, and what explains them.
-fn is_of_book(kind: u8) -> bool {
+pub(crate) fn is_of_book(kind: u8) -> bool {
     const OF_BOOK: [RecordType; 5] = [
         RecordType::BookChange,
         RecordType::SnapshotBegin,

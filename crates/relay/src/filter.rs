@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::index::RingIndex;
 use crate::subscription::Subscription;
 use wire::{Record, RecordType};
 
@@ -39,6 +38,16 @@ impl Hasher for IdHasher {
 
 /// A map by instrument id.
 pub(crate) type IdMap<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
+
+/// What instruments are called, as far as it was read.
+pub(crate) trait Definitions {
+    /// Counts definitions of instruments not known before.
+    fn defined(&self) -> u64;
+    /// Canonical and venue's symbol of an instrument.
+    fn symbols_of(&self, instrument: u32) -> Option<(&str, &str)>;
+    /// Reads on, where there is more that could tell of an instrument not known yet.
+    fn look_further(&mut self);
+}
 
 #[derive(Clone, Copy)]
 enum Verdict {
@@ -87,15 +96,21 @@ impl Filter {
 
     /// Whether the record is for this subscriber.
     #[inline]
-    pub(crate) fn passes(&mut self, words: &[u64], index: &mut RingIndex) -> bool {
+    pub(crate) fn passes(&mut self, words: &[u64], definitions: &mut impl Definitions) -> bool {
         let (kind, instrument) = kind_and_instrument(words);
         if !self.wants_type(kind) {
             return false;
         }
-        self.symbols.is_empty() || instrument == 0 || self.wants_instrument(kind, instrument, words, index)
+        self.symbols.is_empty() || instrument == 0 || self.wants_instrument(kind, instrument, words, definitions)
     }
 
-    fn wants_instrument(&mut self, kind: u8, instrument: u32, words: &[u64], index: &mut RingIndex) -> bool {
+    fn wants_instrument(
+        &mut self,
+        kind: u8,
+        instrument: u32,
+        words: &[u64],
+        definitions: &mut impl Definitions,
+    ) -> bool {
         if kind == RecordType::Instrument as u8
             && let Ok(Record::Instrument(view)) = Record::read(words)
         {
@@ -106,20 +121,18 @@ impl Filter {
         match self.verdicts.get(&instrument) {
             Some(Verdict::Wanted) => true,
             Some(Verdict::Unwanted) => false,
-            Some(Verdict::Undefined(at)) if *at == index.defined() => false,
-            _ => self.look_up(instrument, index),
+            Some(Verdict::Undefined(at)) if *at == definitions.defined() => false,
+            _ => self.look_up(instrument, definitions),
         }
     }
 
     #[cold]
-    fn look_up(&mut self, instrument: u32, index: &mut RingIndex) -> bool {
-        if index.symbols_of(instrument).is_none() {
-            // The definition may lie between where the index stands and the record at hand. A ring that cannot be
-            // read here will say so to its reader too.
-            let _ = index.catch_up();
+    fn look_up(&mut self, instrument: u32, definitions: &mut impl Definitions) -> bool {
+        if definitions.symbols_of(instrument).is_none() {
+            definitions.look_further();
         }
-        let verdict = match index.symbols_of(instrument) {
-            None => Verdict::Undefined(index.defined()),
+        let verdict = match definitions.symbols_of(instrument) {
+            None => Verdict::Undefined(definitions.defined()),
             Some((symbol, venue_symbol)) if self.wants_symbol(symbol, venue_symbol) => Verdict::Wanted,
             Some(_) => Verdict::Unwanted,
         };

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use crate::filter::{Filter, IdMap, kind_and_instrument};
+use crate::filter::{Definitions, Filter, IdMap, kind_and_instrument};
+use crate::subscription::Snapshots;
 use model::Scope;
 use ring::{Entry, Poll, Reader, RingError};
 use wire::{Record, RecordType};
@@ -62,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) starts: IdMap<u64>,
     /// The first record that is owed anyway.
     pub(crate) until: u64,
+    /// Venue's symbols of the books that the feed is to be asked for.
+    pub(crate) asks: Vec<String>,
 }
 
 /// Where the late joiner's records stand in one ring.
@@ -70,8 +73,9 @@ pub(crate) struct RingIndex {
     tables: Tables,
 }
 
+/// The same for any run of records with rising positions.
 #[derive(Default)]
-struct Tables {
+pub(crate) struct Tables {
     /// Instrument 0 holds the states of the venue as a whole.
     instruments: IdMap<Known>,
     sessions: Marks,
@@ -92,21 +96,9 @@ impl RingIndex {
         &self.reader
     }
 
-    /// Counts definitions of instruments not known before.
-    #[inline]
-    pub(crate) fn defined(&self) -> u64 {
-        self.tables.defined
-    }
-
     /// How many instruments are defined.
     pub(crate) fn instruments(&self) -> usize {
         self.tables.instruments.values().filter(|known| !known.symbol.is_empty()).count()
-    }
-
-    /// Canonical and venue's symbol of an instrument.
-    pub(crate) fn symbols_of(&self, instrument: u32) -> Option<(&str, &str)> {
-        let known = self.tables.instruments.get(&instrument)?;
-        (!known.symbol.is_empty()).then_some((known.symbol.as_str(), known.venue_symbol.as_str()))
     }
 
     /// Whether the symbol, canonical or the venue's, is known here.
@@ -140,19 +132,67 @@ impl RingIndex {
         Ok(())
     }
 
-    /// What a joiner that is owed everything from slot position `until` (of `epoch`) on is told before it.
-    pub(crate) fn plan(&self, until: u64, epoch: u64, filter: &Filter, books: Books) -> Plan {
+    /// What a joiner that is owed everything from slot position `until` (of `epoch`) on is told before it, and whose
+    /// books must be asked for.
+    pub(crate) fn plan(&self, until: u64, epoch: u64, filter: &Filter, (books, snapshots): (Books, Snapshots)) -> Plan {
         let capacity = self.reader.capacity();
         let oldest = (self.reader.tail() + capacity / MARGIN_DIVISOR).saturating_sub(capacity);
+        self.tables.plan(oldest, (until, epoch), filter, (books, snapshots))
+    }
+}
+
+impl Definitions for RingIndex {
+    #[inline]
+    fn defined(&self) -> u64 {
+        self.tables.defined
+    }
+
+    fn symbols_of(&self, instrument: u32) -> Option<(&str, &str)> {
+        self.tables.symbols_of(instrument)
+    }
+
+    fn look_further(&mut self) {
+        // The definition may lie between where the index stands and the record at hand. A ring that cannot be read
+        // here will say so to its reader too.
+        let _ = self.catch_up();
+    }
+}
+
+impl Definitions for Tables {
+    fn defined(&self) -> u64 {
+        self.defined
+    }
+
+    fn symbols_of(&self, instrument: u32) -> Option<(&str, &str)> {
+        let known = self.instruments.get(&instrument)?;
+        (!known.symbol.is_empty()).then_some((known.symbol.as_str(), known.venue_symbol.as_str()))
+    }
+
+    /// All up to the record at hand was noted.
+    fn look_further(&mut self) {}
+}
+
+impl Tables {
+    /// As [`RingIndex::plan`], where nothing before `oldest` can be read.
+    pub(crate) fn plan(
+        &self,
+        oldest: u64,
+        (until, epoch): (u64, u64),
+        filter: &Filter,
+        (books, snapshots): (Books, Snapshots),
+    ) -> Plan {
         let mut plan = Plan { scan_from: until, until, ..Plan::default() };
-        plan.points.extend(last(&self.tables.sessions, oldest, until, Some(epoch)));
+        plan.points.extend(last(&self.sessions, oldest, until, Some(epoch)));
         let books = books == Books::Told && filter.wants_type(RecordType::BookChange as u8);
-        for (instrument, known) in &self.tables.instruments {
+        for (instrument, known) in &self.instruments {
             if *instrument != 0 && (known.symbol.is_empty() || !filter.wants_symbol(&known.symbol, &known.venue_symbol))
             {
                 continue;
             }
             let snapshot = books.then(|| known.snapshot_before(oldest, until, epoch)).flatten();
+            if books && *instrument != 0 && (snapshots == Snapshots::Fresh || !known.tells_a_book(oldest, epoch)) {
+                plan.asks.push(known.venue_symbol.clone());
+            }
             let start = snapshot.unwrap_or(until);
             if start < until {
                 plan.starts.insert(*instrument, start);
@@ -185,6 +225,13 @@ fn last(marks: &Marks, oldest: u64, before: u64, epoch: Option<u64>) -> Option<u
 }
 
 impl Known {
+    /// Whether a snapshot of `epoch` is held that a joiner can begin from, whole or on its way, before where it joins or
+    /// behind.
+    fn tells_a_book(&self, oldest: u64, epoch: u64) -> bool {
+        let usable = |begin: &Mark| begin.position >= oldest.max(self.rescaled) && begin.epoch == epoch;
+        self.opening.as_ref().is_some_and(usable) || self.snapshots.iter().any(|snapshot| usable(&snapshot.begin))
+    }
+
     /// Begin of the last snapshot that was whole before `before` and still belongs to the book of `epoch`.
     fn snapshot_before(&self, oldest: u64, before: u64, epoch: u64) -> Option<u64> {
         let behind = self.snapshots.partition_point(|snapshot| snapshot.end < before);
@@ -195,8 +242,14 @@ impl Known {
 }
 
 impl Tables {
+    /// From now on only what instruments are called is kept up.
+    pub(crate) fn keep_symbols_only(&mut self) {
+        self.forget_positions();
+        self.floor = u64::MAX;
+    }
+
     /// No book reaches across what is missing.
-    fn forget_books(&mut self) {
+    pub(crate) fn forget_books(&mut self) {
         for known in self.instruments.values_mut() {
             known.opening = None;
             known.snapshots.clear();
@@ -214,8 +267,9 @@ impl Tables {
         }
     }
 
+    /// Takes in a record.
     #[inline]
-    fn note(&mut self, entry: Entry, words: &[u64]) {
+    pub(crate) fn note(&mut self, entry: Entry, words: &[u64]) {
         let (kind, instrument) = kind_and_instrument(words);
         match RecordType::from_code(kind) {
             Some(RecordType::Trade | RecordType::BookChange | RecordType::Quote) | None => {}

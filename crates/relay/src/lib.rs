@@ -8,12 +8,14 @@
 //! are drawn in `docs/relay.md`. Knows nothing of venues' protocols.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod books;
 mod bridge;
 mod client;
 mod cursor;
 mod filter;
 mod handshake;
+mod history;
 mod index;
 mod link;
 mod path;
@@ -33,7 +35,9 @@ pub use server::{
     CLIENTS_MAX_DEFAULT, ClientStats, DEAD_AFTER_DEFAULT, Identity, RingStats, Server, ServerError, ServerOptions,
     Stats, StatsHandle, TcpOptions,
 };
-pub use subscription::{Position, SYMBOL_BYTES_MAX, SYMBOLS_MAX, Slow, Start, Subscription, SubscriptionError};
+pub use subscription::{
+    Position, SYMBOL_BYTES_MAX, SYMBOLS_MAX, Slow, Snapshots, Start, Subscription, SubscriptionError,
+};
 pub use tls::TlsError;
 pub use token::{TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, Token, TokenError};
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::ask;
 use crate::cursor::RingCursor;
 use crate::index::RingIndex;
 use model::Venue;
@@ -108,6 +109,16 @@ impl Rings {
             cursor.adopt(&mut ring.index)?;
         }
         Ok(())
+    }
+
+    /// Asks a cursor's feed for the books it wants told anew. Says so where they were asked for and cannot be had.
+    #[cold]
+    pub(crate) fn pass_on(&self, cursor: &mut RingCursor) -> Option<String> {
+        let (symbols, fresh) = cursor.take_asks();
+        let venue = cursor.venue();
+        let error = ask::snapshots(self.directory.path(), venue, &symbols).err()?;
+        tracing::debug!(%venue, %error, books = symbols.len(), "the feed cannot be asked for snapshots");
+        fresh.then(|| format!("{venue}: its feed cannot be asked for fresh books ({error}); they come in their turn"))
     }
 
     /// Those of `symbols` that no ring of a wanted venue defines (yet).

@@ -1,6 +1,7 @@
 //! What a consumer asks for: which records, from where on, and what is to happen when it is too slow.
 //! The same value configures a reader of the rings and is said, as JSON, to a relay.
 
+use crate::history::Reach;
 use model::Venue;
 use serde::{Deserialize, Serialize};
 use wire::RecordType;
@@ -27,6 +28,9 @@ pub struct Subscription {
     pub types: Vec<String>,
     /// Where to start.
     pub from: Start,
+    /// Which snapshots its books begin from.
+    #[serde(rename = "books", skip_serializing_if = "Snapshots::is_held")]
+    pub snapshots: Snapshots,
     /// What happens when the records are overwritten before they are read.
     pub slow: Slow,
     /// Whether the feeds' heartbeat records are wanted.
@@ -40,14 +44,33 @@ pub enum Start {
     /// At the next record; definitions, states and books as of then are told first.
     #[default]
     Now,
-    /// At the oldest record held; definitions and states as of then are told first.
+    /// At the oldest record held, by the journal where there is one; definitions and states as of then are told first.
     Oldest,
     /// At these records, one per venue; definitions and states as of then are told first. What is no longer held is
-    /// told as an overrun. A venue not named starts at its oldest record, so that nothing new to the consumer is lost.
+    /// told as an overrun. A venue not named starts at the oldest record of its ring, so that nothing new to the
+    /// consumer is lost.
     Sequence(Vec<Position>),
     /// At the first record held that was received at or after this time, ns since the Unix epoch; definitions, states
     /// and books as of then are told first.
     Time(u64),
+}
+
+/// Which snapshots the books of a subscription begin from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Snapshots {
+    /// The last ones that the rings hold; of books of which they hold none, the feed is asked for one.
+    #[default]
+    Held,
+    /// The feed is asked for one of every book; those held are told first all the same. It comes in the stream, for
+    /// all to see, as soon as the feed's pace allows.
+    Fresh,
+}
+
+impl Snapshots {
+    fn is_held(&self) -> bool {
+        *self == Snapshots::Held
+    }
 }
 
 /// The name of a record to start at.
@@ -72,6 +95,8 @@ pub enum Slow {
     Skip,
     /// It is told exactly what it missed and gets nothing more.
     Disconnect,
+    /// It gets what it missed from the journal, and then goes on. Where there is no journal this is `skip`.
+    History,
 }
 
 /// Why a subscription makes no sense.
@@ -145,6 +170,17 @@ impl Subscription {
         !CHOSEN.contains(&kind) || self.types.is_empty() || self.types.iter().any(|name| name == kind.name())
     }
 
+    /// What a journal, where there is one, is good for at a venue. Where a position was saved for others only, the
+    /// venue is new to the consumer, and so is its past.
+    pub(crate) fn reach_at(&self, venue: Venue) -> Reach {
+        match &self.from {
+            Start::Now => Reach::Laps,
+            Start::Oldest | Start::Time(_) => Reach::Start,
+            Start::Sequence(positions) if positions.iter().any(|at| at.venue == venue) => Reach::Start,
+            Start::Sequence(_) => Reach::Laps,
+        }
+    }
+
     /// Where to start at a venue.
     pub(crate) fn start_at(&self, venue: Venue) -> ring::From {
         match &self.from {
@@ -204,6 +240,8 @@ mod tests {
         assert_eq!(subscription.start_at(Venue::Kraken), ring::From::Sequence { epoch: 7, sequence: 9 });
         assert_eq!(subscription.start_at(Venue::Binance), ring::From::Oldest);
         assert_eq!(read("{}"), Ok(Subscription::default()));
+        let fresh = Subscription { snapshots: Snapshots::Fresh, ..Subscription::default() };
+        assert_eq!(read(r#"{"books":"fresh"}"#), Ok(fresh));
         assert_eq!(read(r#"{"from":{"time":5}}"#).map(|s| s.from), Ok(Start::Time(5)));
     }
 

@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use model::Venue;
-use relay::Subscription;
+use relay::{Snapshots, Subscription};
+use std::{io::Read, os::unix::net::UnixListener};
 use wire::Record;
 
 #[test]
@@ -83,4 +84,64 @@ fn a_state_from_before_the_last_definition_has_a_definition_too() {
         assert!(of == model::InstrumentId::NONE || defined.contains(&of), "{:?}", got.record());
     }
     assert_eq!((states, defined.len()), (2, 2));
+}
+
+/// What was asked of a feed of which there is nothing but the socket.
+fn asked(listener: &UnixListener) -> String {
+    let (mut caller, _) = listener.accept().expect("a caller");
+    let mut line = String::new();
+    caller.read_to_string(&mut line).expect("text");
+    line
+}
+
+#[test]
+fn the_feed_is_asked_for_books_of_which_no_snapshot_is_held() {
+    let rings = folder();
+    let socket = rings.path().join("relay.sock");
+    let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 10, &["BTC", "ETH"]);
+    let listener = UnixListener::bind(rings.path().join("kraken.ask")).expect("a socket");
+    feed.publish();
+    let _relay = Running::start(rings.path(), &socket);
+    // Both books are held: nobody is asked, unless a joiner wants it so.
+    let held = over_socket(&socket, Subscription { symbols: vec!["BTC-USD".into()], ..Subscription::default() });
+    let fresh = Subscription { snapshots: Snapshots::Fresh, ..Subscription::default() };
+    let eth = Subscription { symbols: vec!["eth-usd".into()], ..fresh.clone() };
+    let (one, two) = (over_socket(&socket, eth), over_rings(rings.path(), fresh));
+    assert_eq!(asked(&listener), "snapshot ETH/USD\n");
+    let mut both: Vec<String> = asked(&listener).split_whitespace().map(str::to_owned).collect();
+    both.sort_unstable();
+    assert_eq!(both, ["BTC/USD", "ETH/USD", "snapshot"]);
+    // Who stays and falls behind would ask again.
+    drop((held, one, two));
+    // Of ETH one is told now and then, of BTC only the definition: its last snapshot falls out of the ring.
+    for _ in 0..4 {
+        (0..400).for_each(|_| feed.tick());
+        feed.define(1);
+        feed.redefine(0);
+    }
+    feed.publish();
+    let before = feed.last();
+    let mut late = over_socket(&socket, Subscription::default());
+    assert_eq!(asked(&listener), "snapshot BTC/USD\n");
+    // The answer is for all to see, and makes the joiner's book whole.
+    feed.define(0);
+    (0..50).for_each(|_| feed.tick());
+    feed.publish();
+    let mut all = Vec::new();
+    collect_until(&mut late, &mut all, |all| reached(all, 7, feed.last()));
+    assert_eq!(rebuilt(&all), feed.books);
+    assert_eq!(account(&all, Venue::Kraken), [(7, before + 1, feed.last(), "told")]);
+    listener.set_nonblocking(true).expect("a socket");
+    assert!(listener.accept().is_err(), "nobody asks twice");
+}
+
+#[test]
+fn who_wants_fresh_books_of_nobody_is_told_so() {
+    let rings = folder();
+    let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 10, &["BTC"]);
+    feed.publish();
+    let client = over_rings(rings.path(), Subscription { snapshots: Snapshots::Fresh, ..Subscription::default() });
+    let warned = client.warnings().join("; ");
+    assert!(warned.starts_with("kraken: its feed cannot be asked for fresh books"), "{warned}");
+    assert!(over_rings(rings.path(), Subscription::default()).warnings().is_empty());
 }

@@ -42,7 +42,7 @@ impl Lost {
 }
 
 /// The name of one record: the one a reader expects next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Point {
     /// Epoch.
     pub epoch: u64,

@@ -205,6 +205,8 @@ impl Mapping {
         Ok(Mapping { start, bytes })
     }
 
+    /// Looked up with every row of a table and every slot of a ring: a call would cost as much as a line's copy.
+    #[inline(always)]
     pub(crate) fn start(&self) -> NonNull<u8> {
         self.start
     }

@@ -17,6 +17,7 @@ mod shape;
 mod symbols;
 mod text;
 mod timestamp;
+mod wide;
 
 pub use cursor::Cursor;
 pub use decimal::{DECIMAL_SCALE_MAX, Decimal, SCALE_MAX, decimals, exact, fixed};
@@ -28,3 +29,4 @@ pub use shape::Shape;
 pub use symbols::SymbolTable;
 pub use text::{NAME_LEN_MAX, NameBuffer, Text};
 pub use timestamp::{DayCache, TimestampError, rfc3339_nanos};
+pub use wide::{Work, widened};

@@ -12,6 +12,7 @@ mod channels;
 mod choices;
 pub mod coinbase;
 mod counts;
+mod demand;
 mod instruments;
 pub mod kraken;
 mod outbox;

@@ -7,7 +7,10 @@
 //! connection and its successor): behind the first two of them that are used stands an [`Arbiter`]. Lines of different
 //! groups carry different instruments and pass straight through. One line alone costs nothing for any of this.
 
+mod refresh;
+
 use crate::arbiter::Arbiter;
+use crate::demand::Demands;
 use crate::{Counts, FrameError, Memory, Outbox, Reply, RequestId, VenueMachine};
 use model::{BookState, GapCause, Instrument, InstrumentId, Reason, StreamKind, StreamState, UnixNanos, Venue};
 use std::time::Duration;
@@ -43,6 +46,9 @@ pub enum Input<'a> {
     Timer,
     /// The socket is gone (or could not be opened); why, in words.
     Disconnected(Reason, &'a str),
+    /// A consumer wants an instrument's book told anew: a live one is, once and soon, however many ask. One that is not
+    /// is told when it comes to be live, asked for or not.
+    Snapshot(InstrumentId),
     /// The wall clock stepped: it shows this where `now` was due.
     Clock(UnixNanos),
     /// The run ends in order.
@@ -150,6 +156,8 @@ pub struct Session {
     refresh_index: usize,
     refreshed: Option<UnixNanos>,
     refresh_records_due: u64,
+    /// Books that consumers asked for.
+    demands: Demands,
     /// What a machine tells before an arbiter has judged it.
     side: Outbox,
     /// Holes that an earlier run did not live to tell, and since when, until their instruments are defined.
@@ -204,6 +212,7 @@ impl Session {
             refresh_index: 0,
             refreshed: None,
             refresh_records_due: 0,
+            demands: Demands::default(),
             side: Outbox::default(),
             untold: vec![],
         }
@@ -373,6 +382,10 @@ impl Session {
                 if !memory.untold.is_empty() && self.lines[line].machine.trade_ids_are_contiguous() {
                     self.untold.push((instrument, memory.untold.clone(), memory.last_seen));
                 }
+            }
+            Input::Snapshot(instrument) => {
+                self.demands.ask(instrument);
+                self.serve_demands(now, out);
             }
             Input::Clock(wall) => out.records.push(&ClockRecord::new(self.venue, wall, now)),
             Input::Start { epoch, pid, origin, site, build } => {
@@ -606,7 +619,7 @@ impl Session {
         let heartbeat = (self.epoch != 0).then(|| self.last_record.after(self.settings.heartbeat));
         let refresh = self.refresh_due().filter(|_| self.up > 0 && self.instruments() > 0);
         let arbiters = self.groups.iter().filter_map(|g| g.arbiter.as_ref()?.next_timer()).min();
-        [heartbeat, refresh, arbiters].into_iter().flatten().min()
+        [heartbeat, refresh, arbiters, self.demands.due()].into_iter().flatten().min()
     }
 
     /// Whether a refresh is overdue by the count of records: a shell that is always busy must still send a timer.
@@ -628,6 +641,7 @@ impl Session {
         if self.refresh_due().is_some_and(|due| due <= now) || self.wants_timer() {
             self.refresh_one(now, out);
         }
+        self.serve_demands(now, out);
         if self.epoch != 0 && out.records.len() == before && now >= self.last_record.after(self.settings.heartbeat) {
             let next = self.records + 2;
             out.records.push(&HeartbeatRecord::new(self.venue, next, now));
@@ -654,55 +668,6 @@ impl Session {
     fn alone(&self, group: &Group) -> usize {
         let connected = group.lines.iter().find(|l| self.lines[**l].connected);
         *connected.unwrap_or(&group.lines[0])
-    }
-
-    /// Refreshes the next instrument of the round, so that the load is spread evenly.
-    fn refresh_one(&mut self, now: UnixNanos, out: &mut Outbox) {
-        let count = self.instruments();
-        if count > 0 && self.up > 0 {
-            self.refresh_index = (self.refresh_index + 1) % count;
-            self.refresh(self.refresh_index, now, out);
-        }
-        self.refreshed = Some(now);
-        self.refresh_records_due = self.records + self.refresh_records_step();
-    }
-
-    fn refresh(&mut self, mut n: usize, now: UnixNanos, out: &mut Outbox) {
-        let Some(group) = self.groups.iter().position(|group| {
-            let count = self.instruments_of(group);
-            let here = n < count;
-            n -= if here { 0 } else { count };
-            here
-        }) else {
-            return;
-        };
-        let alone = self.alone(&self.groups[group]);
-        let Session { lines, groups, side, .. } = self;
-        let group = &mut groups[group];
-        let Some(arbiter) = &mut group.arbiter else {
-            let machine = &mut lines[alone].machine;
-            let id = machine.instruments().get(n as u32).id;
-            return machine.refresh(id, now, out);
-        };
-        let Some(id) = arbiter.instrument(n) else { return };
-        let Some((place, with_book)) = arbiter.refresher(id) else { return };
-        side.clear();
-        lines[group.lines[place]].machine.refresh(id, now, side);
-        arbiter.tell_refresh(place, id, with_book, &side.records, &mut out.records);
-        side.clear();
-    }
-
-    /// Counted with the instruments there are now: most become known only after the connection opened.
-    fn refresh_due(&self) -> Option<UnixNanos> {
-        self.refreshed.map(|at| at.after(self.refresh_step()))
-    }
-
-    fn refresh_step(&self) -> Duration {
-        self.settings.refresh / u32::try_from(self.instruments().max(1)).unwrap_or(u32::MAX)
-    }
-
-    fn refresh_records_step(&self) -> u64 {
-        (self.settings.refresh_records / self.instruments().max(1) as u64).max(1)
     }
 
     fn tell_connection(&self, state: StreamState, reason: Reason, text: &str, now: UnixNanos, out: &mut Outbox) {

@@ -44,6 +44,7 @@ macro_rules! suite {
             unknown_types_and_fields_are_passed_over,
             more_decimals_are_a_new_version,
             a_refresh_repeats_definition_state_and_book,
+            a_book_that_many_ask_for_is_told_once_and_again_in_time,
             a_late_joiner_holds_the_same_book,
             the_same_inputs_give_the_same_bytes,
             hostile_bytes_change_nothing,

@@ -50,12 +50,12 @@ pub struct BatchHeader {
     pub published: u64,
     /// CRC32C of the header with this field zero, then the body.
     pub checksum: u32,
-    /// Zero.
-    pub reserved_tail: u32,
+    /// In the journal the checksum of the batch before; zero on sockets.
+    pub chain: u32,
 }
 assert_layout!(
     BatchHeader, 64, align 8, magic @ 0, version @ 2, venue @ 3, flags @ 4, reserved @ 5, length @ 8, count @ 12,
-    epoch @ 16, first @ 24, scan_first @ 32, scan_last @ 40, published @ 48, checksum @ 56, reserved_tail @ 60,
+    epoch @ 16, first @ 24, scan_first @ 32, scan_last @ 40, published @ 48, checksum @ 56, chain @ 60,
 );
 
 /// Bytes of a batch header.
@@ -107,12 +107,32 @@ impl BatchHeader {
         Ok(Some(header))
     }
 
+    fn envelope(venue: Option<Venue>, epoch: u64, scanned: (u64, u64), published: u64, flags: u8) -> BatchHeader {
+        BatchHeader {
+            magic: MAGIC,
+            version: WIRE_VERSION,
+            venue: venue.map_or(0, Venue::code),
+            flags,
+            reserved: [0; 3],
+            length: 0,
+            count: 0,
+            epoch,
+            first: 0,
+            scan_first: scanned.0,
+            scan_last: scanned.1,
+            published,
+            checksum: 0,
+            chain: 0,
+        }
+    }
+
     /// The venue, if one made the records and this build knows it.
     pub fn venue(&self) -> Option<Venue> {
         Venue::from_code(self.venue)
     }
 
-    fn checksum_of(&self, body: &[u8]) -> u32 {
+    /// The checksum this header and `body` should carry: what the header itself says there does not count.
+    pub fn checksum_of(&self, body: &[u8]) -> u32 {
         let blank = BatchHeader { checksum: 0, ..*self };
         crc32c::crc32c_append(crc32c::crc32c(blank.as_bytes()), body)
     }
@@ -231,26 +251,37 @@ impl BatchBuilder {
         flags: u8,
         out: &mut Vec<u8>,
     ) {
+        self.finish_as(BatchHeader::envelope(venue, epoch, scanned, published, flags), out);
+    }
+
+    /// As [`BatchBuilder::finish`], for a batch of the journal: chained to the batch before, whose checksum is `chain`.
+    /// It was looked at all its sequences, from the first to the last. Gives its own checksum.
+    pub fn finish_chained(
+        &mut self,
+        venue: Option<Venue>,
+        epoch: u64,
+        published: u64,
+        flags: u8,
+        chain: u32,
+        out: &mut Vec<u8>,
+    ) -> u32 {
+        let scanned = (self.first, self.last);
+        self.finish_as(BatchHeader { chain, ..BatchHeader::envelope(venue, epoch, scanned, published, flags) }, out)
+    }
+
+    /// Length, count, first sequence and checksum are filled in; the rest of the header is `envelope`'s.
+    fn finish_as(&mut self, envelope: BatchHeader, out: &mut Vec<u8>) -> u32 {
         assert!(self.body_bytes() <= BODY_MAX, "a batch is finished before its body passes the limit");
         if self.count == 0 {
             self.begin(0);
         }
         let listed = !self.distances.is_empty();
         let mut header = BatchHeader {
-            magic: MAGIC,
-            version: WIRE_VERSION,
-            venue: venue.map_or(0, Venue::code),
-            flags: flags | if listed { SEQUENCES_LISTED } else { 0 },
-            reserved: [0; 3],
+            flags: envelope.flags | if listed { SEQUENCES_LISTED } else { 0 },
             length: self.body_bytes() as u32,
             count: self.count,
-            epoch,
             first: self.first,
-            scan_first: scanned.0,
-            scan_last: scanned.1,
-            published,
-            checksum: 0,
-            reserved_tail: 0,
+            ..envelope
         };
         let start = out.len();
         if listed {
@@ -269,6 +300,7 @@ impl BatchBuilder {
         self.bytes.clear();
         self.distances.clear();
         self.count = 0;
+        header.checksum
     }
 }
 

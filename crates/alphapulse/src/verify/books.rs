@@ -3,15 +3,15 @@
 
 mod judge;
 mod report;
-mod venue;
+pub mod venue;
 
 use crate::{
     recorded::{self, Answers, Frames, Playback},
-    replay, venue_name,
+    venue_name,
 };
 use anyhow::{Context, bail};
+use capture::{Played, Player};
 use clap::Args;
-use feed::capture::CaptureReader;
 use judge::Judge;
 use model::{StreamKind, Venue};
 use report::{FileReport, Report};
@@ -19,13 +19,13 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use venues::{Outbox, Session, SessionSettings, Settings};
+use venues::{Session, SessionSettings, Settings};
 
 /// Exit status 0 when every book is proved and nothing disagrees, 1 when something does, 2 when input cannot be used.
 /// See docs/verify.md for what each figure means.
 #[derive(Args)]
 pub struct BooksArgs {
-    /// Frames, one a line, plain or gzip, or a feed's captured inputs.
+    /// Frames, one a line, plain or gzip, or a feed's raw captures: files, or a venue's folder of them.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The venue that sent them; known from the frames where it can be.
@@ -35,7 +35,7 @@ pub struct BooksArgs {
     /// be repeated.
     #[arg(long, value_name = "FILE")]
     rest: Vec<PathBuf>,
-    /// Only these symbols; whatever arrives, when not given. Captured inputs need those the feed was configured with.
+    /// Only these symbols; whatever arrives, when not given. Captures have those the feed was configured with.
     #[arg(long, value_delimiter = ',')]
     symbols: Vec<String>,
     /// Levels a side the books were subscribed with, where the frames do not say.
@@ -71,10 +71,14 @@ pub fn run(args: &BooksArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn verify(path: &Path, args: &BooksArgs) -> anyhow::Result<FileReport> {
-    let inputs = is_capture(path)?;
+    if path == Path::new("-") {
+        bail!("standard input cannot be read twice: name a file");
+    }
+    if path.is_dir() || capture::is_capture(path) {
+        return verify_capture(path, args);
+    }
     let venue = match args.venue {
         Some(venue) => venue,
-        None if inputs => venue::of_name(path).context("its name does not begin with its venue's: say --venue")?,
         None => venue::of_frames(path)?.context("no frame of it says which venue sent it: say --venue")?,
     };
     let settings = Settings {
@@ -86,12 +90,7 @@ fn verify(path: &Path, args: &BooksArgs) -> anyhow::Result<FileReport> {
         ..Settings::default()
     };
     let mut judge = Judge::new(args.details);
-    let rest = if inputs {
-        capture(path, venue, &settings, args, &mut judge)?;
-        vec![]
-    } else {
-        frames(path, venue, &settings, args, &mut judge)?
-    };
+    let rest = frames(path, venue, &settings, args, &mut judge)?;
     if judge.is_empty() {
         bail!("it holds no book: nothing is verified");
     }
@@ -123,29 +122,35 @@ fn frames(
     Ok(rest)
 }
 
-/// A feed's captured inputs, each counted as a line.
-fn capture(path: &Path, venue: Venue, settings: &Settings, args: &BooksArgs, judge: &mut Judge) -> anyhow::Result<()> {
-    let mut capture = CaptureReader::open(path)?;
-    let lines = replay::lines(venue, settings, &recorded::choices(&args.choice)?, capture.shape())?;
-    let mut session = Session::with_lines(lines, SessionSettings::default());
-    let (mut out, mut number) = (Outbox::new(), 0);
-    while let Some((line, input, now)) = capture.next_input()? {
-        number += 1;
-        let bad = session.step_line(line, input, now, &mut out);
-        judge.take(number, now, bad.as_ref(), &out, &session);
-        out.clear();
+/// A feed's raw captures, each input counted as a line.
+fn verify_capture(path: &Path, args: &BooksArgs) -> anyhow::Result<FileReport> {
+    // What is told of a book is held against it level for level.
+    let whole = |settings| Settings { snapshot_depth: u32::MAX, ..settings };
+    let mut player = Player::open(path)?.with_settings(whole);
+    let (mut judge, mut number, mut venue) = (Judge::new(args.details), 0, None);
+    while let Some(played) = player.next()? {
+        match played {
+            Played::Run { run, whole } => {
+                if !whole {
+                    eprintln!("{}: a run's beginning is not captured; its inputs are passed over", path.display());
+                }
+                if venue.replace(run.venue()).is_some() {
+                    bail!("it holds several runs, and a book is judged within one: name the files of one run");
+                }
+            }
+            Played::Step(step) => {
+                number += 1;
+                judge.take(number, step.time, step.bad.as_ref(), step.out, step.session);
+            }
+            Played::Lost(lost) => bail!("{} entries are lost before input {}", lost.entries, number + 1),
+            Played::Damaged(damage) if damage.cut => {}
+            Played::Damaged(damage) => bail!("its bytes {} to {} are damaged", damage.from, damage.to),
+        }
     }
-    judge.end(&session);
-    Ok(())
-}
-
-/// Whether a file holds a feed's inputs.
-fn is_capture(path: &Path) -> anyhow::Result<bool> {
-    if path == Path::new("-") {
-        bail!("standard input cannot be read twice: name a file");
+    let venue = venue.flatten().context("it holds no run")?;
+    judge.end(player.session().context("the beginning of its run is not there: nothing is verified")?);
+    if judge.is_empty() {
+        bail!("it holds no book: nothing is verified");
     }
-    let mut head = [0; 8];
-    let mut file = recorded::open(path)?;
-    let read = std::io::Read::read(&mut file, &mut head)?;
-    Ok(&head[..read] == b"APINPUT1")
+    Ok(judge.report(path, venue, vec![]))
 }

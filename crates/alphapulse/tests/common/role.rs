@@ -3,7 +3,7 @@
 use super::{Site, kill, wait_for};
 use std::{
     fs,
-    process::{Child, Stdio},
+    process::{Child, ExitStatus, Stdio},
 };
 
 /// A role of the program, killed at the end of the test if not before.
@@ -12,8 +12,14 @@ pub struct Role(Child);
 impl Role {
     /// Starts it with these settings over the site's own.
     pub fn start(site: &Site, args: &[&str], set: &[String]) -> Role {
+        Role::start_with(site, args, set, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_with(site: &Site, args: &[&str], set: &[String], variables: &[(&str, &str)]) -> Role {
         let log = fs::File::options().create(true).append(true).open(site.state.path().join("roles.log"));
         let mut command = site.command();
+        command.envs(variables.iter().copied());
         for pair in set {
             command.args(["--set", pair]);
         }
@@ -26,6 +32,21 @@ impl Role {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("it runs");
         let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         peak.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no peak in {status}"))
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("waiting")
+    }
+
+    /// Asks for its end and does not wait.
+    pub fn ask_to_end(&self) {
+        kill(self.0.id(), "-TERM");
     }
 
     /// Ends it as a crash does.

@@ -5,10 +5,11 @@
 use super::books::until_mended;
 use super::plant::*;
 use super::*;
+use capture::Played;
 use emulator::{Fault, Field};
 use model::StreamKind::{self, Book, Order};
-use venues::{Input, Outbox};
-use wire::{Envelope, json};
+use venues::Input;
+use wire::json;
 
 /// A size that no market makes: where it stands, a level is wrong.
 const WRONG: &str = "7.77177717";
@@ -67,22 +68,19 @@ fn advanced_ids(frame: &Value, _: &str) -> Option<(u64, u64)> {
 /// What was told of the first symbol's book: before the message at fault, by it, and behind.
 fn told_around(plant: &Plant, told: &[Value], mut finder: Finder) -> [Vec<Value>; 3] {
     let mut capture = plant.capture();
-    let mut session = plant.setup.session(capture.shape());
-    let (mut encoder, mut out) = (json::Encoder::new(), Outbox::new());
-    let (mut epoch, mut sequence, mut lines, mut step) = (0, 0, vec![], None);
-    while let Some((line, input, now)) = capture.next_input().expect("a whole capture") {
-        if let Input::Start { epoch: started, .. } = input {
-            epoch = started;
-        }
+    let (mut encoder, mut lines, mut step) = (json::Encoder::new(), vec![], None);
+    while let Some(played) = capture.next().expect("a whole capture") {
+        let stepped = match played {
+            Played::Step(stepped) => stepped,
+            Played::Run { whole: true, .. } => continue,
+            _ => panic!("{}: the capture has holes", plant.setup.name),
+        };
         let begin = lines.len();
-        let found = step.is_none() && finder.finds(&input);
-        session.step_line(line, input, now, &mut out);
-        for words in out.records.iter() {
-            sequence += 1;
-            let line = encoder.push(Envelope { epoch, sequence }, words).expect("a defined instrument");
+        let found = step.is_none() && finder.finds(&stepped.input);
+        for (at, words) in stepped.records() {
+            let line = encoder.push(at, words).expect("a defined instrument");
             lines.extend(line.map(|l| serde_json::to_value(l).expect("JSON")));
         }
-        out.clear();
         if found {
             step = Some((begin, lines.len()));
         }

@@ -2,7 +2,7 @@
 
 use super::common::{self, running_feed::RunningFeed};
 use emulator::{EmulatedVenue, Extent, Fault, Handle, Planned, Rate};
-use feed::{FeedOptions, Waiting, backoff::BackoffConfig, capture::CaptureReader};
+use feed::{FeedOptions, Waiting, backoff::BackoffConfig};
 use model::{StreamKind, Venue};
 use serde_json::Value;
 use std::{
@@ -10,7 +10,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use venues::{Credentials, LineShape, Session, SessionLine, SessionSettings, Settings, StaleAfter};
+use venues::{Credentials, SessionSettings, Settings, StaleAfter};
 use wire::Origin;
 
 /// Frames a second of the emulator.
@@ -88,14 +88,6 @@ impl Setup {
             }),
             ..Settings::default()
         }
-    }
-
-    /// The same session anew, for what was captured.
-    pub fn session(&self, shape: &[LineShape]) -> Session {
-        let made = venues::lines(self.venue, &self.settings(), &self.chosen()).expect("its lines");
-        let lines = made.into_iter().zip(shape);
-        let lines = lines.map(|(line, shape)| SessionLine { shape: shape.clone(), machine: line.machine });
-        Session::with_lines(lines.collect(), SessionSettings::default())
     }
 
     /// The largest message of the venue that is taken, in bytes.
@@ -265,7 +257,7 @@ impl Plant {
             ring_dir: folder.join("rings"),
             ring_slots: 1 << 17,
             state_dir: folder.join("state"),
-            capture: setup.captured.then(|| capture(folder)),
+            capture: setup.captured.then(|| capture::Options::new(capture(folder))),
             tls: feed::transport::TlsOptions {
                 extra_roots: setup.tls.iter().map(|[_, _, root]| root.clone()).collect(),
             },
@@ -340,8 +332,8 @@ impl Plant {
     }
 
     /// What came in, of a setup that is captured, when the run has ended.
-    pub fn capture(&self) -> CaptureReader {
-        CaptureReader::open(&capture(self.feed.folder())).expect("a capture")
+    pub fn capture(&self) -> capture::Player {
+        capture::Player::open(&capture(self.feed.folder()).join(self.setup.venue.name())).expect("a capture")
     }
 
     /// What is told so far.

@@ -42,14 +42,6 @@ pub struct TradeKey {
     pub id: u64,
 }
 
-impl TradeKey {
-    /// The same order in one number.
-    #[inline]
-    fn number(self) -> u128 {
-        u128::from(self.time.0) << 64 | u128::from(self.id)
-    }
-}
-
 /// What is not ordinary about a bar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(u8);
@@ -92,12 +84,6 @@ impl BitOr for Marks {
         Marks(self.0 | other.0)
     }
 }
-
-/// Trades added at once, and the bits of their prices and sizes: with these, sums of sizes fit 64 bits and sums of
-/// notionals 128.
-const BLOCK: usize = 64;
-const EVERYDAY_BITS: u32 = 50;
-const _: () = assert!(BLOCK.ilog2() + EVERYDAY_BITS < 63);
 
 /// What trades of a stretch of time, or of so much trading, add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,79 +182,6 @@ impl Bar {
         self.sum(trade);
     }
 
-    /// Adds trades from the first of `trades` on, as long as they come in order, before this bar ends and
-    /// are of everyday size: how many. Blocks are checked without a branch and added up in registers,
-    /// which is what makes it several times as fast as adding one by one.
-    pub(crate) fn add_run(&mut self, trades: &[Trade]) -> usize {
-        let mut count = 0;
-        if self.trades == 0 {
-            return count;
-        }
-        for block in trades.chunks(BLOCK) {
-            let within = match block.last() {
-                Some(last) if last.time < self.end => block,
-                _ => &block[..block.iter().take_while(|trade| trade.time < self.end).count()],
-            };
-            let run = if self.takes_all(within) { within } else { &within[..self.takes(within)] };
-            self.sum_run(run);
-            count += run.len();
-            if run.len() < block.len() {
-                break;
-            }
-        }
-        count
-    }
-
-    /// Whether all of these can be added as a run.
-    #[inline]
-    fn takes_all(&self, block: &[Trade]) -> bool {
-        let (mut last, mut bits, mut good) = (self.last.number(), 0, true);
-        for trade in block {
-            let key = trade.key().number();
-            good &= (key >= last) & (trade.time < self.end);
-            bits |= trade.price.0 | trade.size.0;
-            last = key;
-        }
-        good && bits as u64 >> EVERYDAY_BITS == 0
-    }
-
-    /// How many of these can be added as a run.
-    #[cold]
-    fn takes(&self, block: &[Trade]) -> usize {
-        let mut last = self.last;
-        let next = |trade: &&Trade| {
-            let after = std::mem::replace(&mut last, trade.key()) <= trade.key();
-            after && self.takes_all(std::slice::from_ref(*trade))
-        };
-        block.iter().take_while(next).count()
-    }
-
-    #[inline]
-    fn sum_run(&mut self, run: &[Trade]) {
-        let Some(newest) = run.last() else { return };
-        (self.last, self.close) = (newest.key(), newest.price);
-        let (mut high, mut low) = (self.high, self.low);
-        let (mut volume, mut bought, mut sold) = (0, 0, 0);
-        let (mut notional, mut bought_for) = (0, 0);
-        for trade in run {
-            high = high.max(trade.price);
-            low = low.min(trade.price);
-            let taken = trade.size.0 & trade.mask(Side::Buy);
-            volume += trade.size.0;
-            bought += taken;
-            sold += trade.size.0 & trade.mask(Side::Sell);
-            notional += i128::from(trade.price.0) * i128::from(trade.size.0);
-            bought_for += i128::from(trade.price.0) * i128::from(taken);
-        }
-        (self.high, self.low) = (high, low);
-        self.volume += i128::from(volume);
-        self.buy_volume += i128::from(bought);
-        self.sell_volume += i128::from(sold);
-        self.notional = self.plus(self.notional, notional);
-        self.buy_notional = self.plus(self.buy_notional, bought_for);
-        self.trades += run.len() as u64;
-    }
-
     #[inline]
     fn sum(&mut self, trade: &Trade) {
         let (size, notional) = (i128::from(trade.size.0), trade.price.notional(trade.size).0);
@@ -283,7 +196,7 @@ impl Bar {
     }
 
     #[inline]
-    fn plus(&mut self, sum: Notional, more: i128) -> Notional {
+    pub(super) fn plus(&mut self, sum: Notional, more: i128) -> Notional {
         let (total, overflow) = sum.0.overflowing_add(more);
         if overflow {
             self.marks = self.marks | Marks::OVERFLOW;

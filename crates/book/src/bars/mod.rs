@@ -6,10 +6,12 @@
 
 mod bar;
 mod builder;
+mod columns;
 mod rule;
 #[cfg(test)]
 mod tests;
 
 pub use bar::{Bar, Marks, Trade, TradeKey};
-pub use builder::{BarError, Bars, bars_of};
+pub use builder::{BarError, Bars, bars_of, bars_of_columns};
+pub use columns::{Columns, ColumnsError};
 pub use rule::{Interval, Rule, RuleError};

@@ -83,6 +83,50 @@ fn stream() -> impl Strategy<Value = Vec<Trade>> {
     )
 }
 
+/// The bars told and the open one, of trades in columns.
+fn of_columns(rule: Rule, keep: usize, trades: &[Trade]) -> (Vec<Bar>, Option<Bar>) {
+    fn column<T>(trades: &[Trade], of: impl Fn(&Trade) -> T) -> Vec<T> {
+        trades.iter().map(of).collect()
+    }
+    let (times, ids) = (column(trades, |t| t.time), column(trades, |t| t.id));
+    let (prices, sizes) = (column(trades, |t| t.price), column(trades, |t| t.size));
+    let takers = column(trades, |t| t.taker);
+    let columns = Columns::new(&times, &ids, &prices, &sizes, &takers).expect("of one length");
+    let (mut bars, mut tells) = (Bars::new(rule, keep).expect("a rule"), vec![]);
+    bars.push_columns(&columns, |bar| tells.push(bar));
+    (tells, bars.open().copied())
+}
+
+/// The same of trades one by one, and of a list of them.
+fn of_trades(rule: Rule, keep: usize, trades: &[Trade]) -> [(Vec<Bar>, Option<Bar>); 2] {
+    let mut one = Bars::new(rule, keep).expect("a rule");
+    let tells = trades.iter().filter_map(|t| one.push(*t)).collect();
+    let (mut all, mut told) = (Bars::new(rule, keep).expect("a rule"), vec![]);
+    all.push_all(trades, |bar| told.push(bar));
+    [(tells, one.open().copied()), (told, all.open().copied())]
+}
+
+/// Long runs at one time and apart, numbers of any width, and here and there one out of place.
+fn any_history() -> impl Strategy<Value = Vec<Trade>> {
+    let number = |bits: std::ops::Range<u32>| (any::<u64>(), bits).prop_map(|(n, bits)| (n >> (64 - bits)) as i64);
+    let size = prop_oneof![30 => number(1..24), 4 => number(24..52), 1 => number(52..64), 1 => Just(-5i64)];
+    let far = prop_oneof![40 => number(1..12), 4 => number(12..40), 1 => number(40..64)];
+    let taker = prop_oneof![9 => Just(Some(Side::Buy)), 9 => Just(Some(Side::Sell)), 1 => Just(None)];
+    let step = prop_oneof![40 => 0u64..3, 4 => 0u64..2_000, 1 => Just(u64::MAX)];
+    let each = (step, 0u64..3, far, size, taker);
+    (prop::collection::vec(each, 1..900), prop_oneof![Just(0i64), Just(-3_000), Just(1 << 45)]).prop_map(
+        |(each, base)| {
+            let mut at_ms = 0u64;
+            let mut turned = |(step, id, far, size, taker)| {
+                // All ones: three seconds back.
+                at_ms = if step == u64::MAX { at_ms.saturating_sub(3_000) } else { at_ms + step };
+                trade(at_ms, id + at_ms, base.wrapping_add(far), size, taker)
+            };
+            each.into_iter().map(&mut turned).collect()
+        },
+    )
+}
+
 /// The last word on each bar.
 fn latest(bars: &Bars, tells: &[Bar]) -> Vec<Bar> {
     let mut latest: BTreeMap<UnixNanos, Bar> = BTreeMap::new();
@@ -103,9 +147,17 @@ proptest! {
         let mut live = Bars::new(timed(seconds), 1000).expect("a rule");
         let tells: Vec<Bar> = trades.iter().filter_map(|t| live.push(*t)).collect();
         prop_assert_eq!(&latest(&live, &tells), &expected);
-        let (mut batch, mut batch_tells) = (Bars::new(timed(seconds), 1000).expect("a rule"), vec![]);
-        batch.push_all(&trades, |bar| batch_tells.push(bar));
-        prop_assert_eq!((batch_tells, batch.open()), (tells, live.open()));
+    }
+
+    #[test]
+    fn a_history_is_the_same_in_columns_in_a_list_and_one_by_one(
+        trades in any_history(),
+        seconds in prop_oneof![Just(1u64), Just(60)],
+        keep in prop_oneof![Just(0usize), Just(3)],
+    ) {
+        let [one, list] = of_trades(timed(seconds), keep, &trades);
+        prop_assert_eq!(&list, &one);
+        prop_assert_eq!(of_columns(timed(seconds), keep, &trades), one);
     }
 
     #[test]
@@ -274,13 +326,37 @@ fn a_run_of_any_trades_is_the_same_as_one_by_one() {
     let trades: Vec<Trade> = (0..20_000).map(each).collect();
     for rule in [timed(1), timed(3600), Rule::Ticks(100)] {
         for keep in [0, 2] {
-            let mut one = Bars::new(rule, keep).expect("a rule");
-            let tells: Vec<Bar> = trades.iter().filter_map(|t| one.push(*t)).collect();
-            let (mut all, mut told) = (Bars::new(rule, keep).expect("a rule"), vec![]);
-            all.push_all(&trades, |bar| told.push(bar));
-            assert_eq!((told, all.open()), (tells, one.open()));
+            let [one, list] = of_trades(rule, keep, &trades);
+            assert_eq!(list, one);
+            assert_eq!(of_columns(rule, keep, &trades), one);
         }
     }
+}
+
+#[test]
+fn the_widest_numbers_that_are_added_many_at_once_are_exact() {
+    // 300 of each: sums at the limit of what a block holds, one bit below it, and beyond it.
+    for (price_bits, size_bits) in
+        [(24, 32), (32, 24), (25, 32), (32, 25), (32, 32), (33, 8), (8, 33), (50, 50), (51, 50)]
+    {
+        let most = |bits: u32| (1i64 << bits) - 1;
+        let each = |n: u64| {
+            let price = if n.is_multiple_of(64) { 0 } else { most(price_bits) };
+            trade(n, n, price, most(size_bits), [Some(Side::Buy), None][n as usize % 7 / 6])
+        };
+        let trades: Vec<Trade> = (0..300).map(each).collect();
+        let [one, list] = of_trades(timed(60), 0, &trades);
+        assert_eq!(one.1.map(|bar| told(&bar)), timed_by_hand(60, &trades).pop());
+        assert_eq!(list, one);
+        assert_eq!(of_columns(timed(60), 0, &trades), one);
+    }
+}
+
+#[test]
+fn columns_are_of_one_length() {
+    let times = [UnixNanos(0); 2];
+    let error = Columns::new(&times, &[0; 2], &[Price(1); 3], &[Qty(1); 2], &[None; 2]).expect_err("three prices");
+    assert_eq!(error.to_string(), "columns of 2 times, 2 ids, 3 prices, 2 sizes and 2 takers: give as many of each");
 }
 
 #[test]

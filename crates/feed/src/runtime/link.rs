@@ -86,8 +86,8 @@ impl Link {
 }
 
 impl Open {
-    /// Sends what the message budget allows, and what the socket would not take before.
-    pub(super) fn send_waiting(&mut self, now: Duration) -> io::Result<()> {
+    /// Sends what the message budget allows, and what the socket would not take before; `sent` is told of each frame.
+    pub(super) fn send_waiting(&mut self, now: Duration, sent: &mut dyn FnMut(&Outgoing)) -> io::Result<()> {
         let mut bytes = vec![];
         while let Some(frame) = self.waiting.front() {
             if self.messages.admit(now).is_err() {
@@ -98,6 +98,7 @@ impl Open {
             } else {
                 self.encoder.text_bytes(&frame.payload, &mut bytes);
             }
+            sent(frame);
             self.waiting.pop_front();
         }
         if !bytes.is_empty() {

@@ -13,7 +13,7 @@ use crate::{
 };
 use model::{Reason, UnixNanos};
 use std::{collections::VecDeque, io, time::Duration};
-use venues::{Input, LineShape, SessionLine};
+use venues::{Input, LineShape, Outgoing, SessionLine};
 
 /// Bytes read in one go; a burst of a busy venue fits.
 const READ_BYTES: usize = 256 << 10;
@@ -253,10 +253,16 @@ impl Feed {
 
     /// Sends frames within the venue's budget.
     pub(super) fn send_frames(&mut self) -> Result<(), FeedError> {
-        let now = Duration::from_nanos(self.clock.now());
+        let now = self.now();
         for index in 0..self.links.len() {
             let State::Open(open) = &mut self.links[index].state else { continue };
-            if let Err(e) = open.send_waiting(now) {
+            let capture = &mut self.capture;
+            let mut sent = |frame: &Outgoing| {
+                if let Some(capture) = capture {
+                    capture.sent(index, frame, now);
+                }
+            };
+            if let Err(e) = open.send_waiting(Duration::from_nanos(now.0), &mut sent) {
                 self.lose(index, Lost(Reason::Connection, format!("the connection broke: {e}")), None)?;
             }
         }
@@ -305,7 +311,7 @@ impl Feed {
                 Ok(None) => break,
                 Ok(Some(Message::Text(frame) | Message::Binary(frame))) => {
                     if let Some(capture) = &mut self.capture {
-                        capture.write(index, &Input::Frame(frame), received)?;
+                        capture.input(index, &Input::Frame(frame), received);
                     }
                     match self.session.step_line(index, Input::Frame(frame), received, &mut self.out) {
                         None => open.fresh = false,

@@ -4,6 +4,7 @@
 //! they are then into the table of latest values. One thread, one page: everything that can wake it is in `Feed::turn`. On the good path there is no allocation, no lock and no log
 //! line. Connections are in `links`, their replacement before the venue cuts them in `renew`.
 
+mod ask;
 mod link;
 mod links;
 mod memory;
@@ -16,13 +17,13 @@ pub use table::Latest;
 
 use crate::{
     budget::Budget,
-    capture::CaptureWriter,
     cpu, epoch,
     metrics::FeedMetrics,
     quarantine::Quarantine,
     rest::{self, RestClient, RestConfig},
     transport::{Endpoint, Interest, TlsClient, readable, wait, watch},
 };
+use capture::{About, Anchor, RunSettings, Tap};
 use link::{Link, State};
 use memory::{newest_epoch, remembered};
 use model::{Reason, UnixNanos, Venue};
@@ -30,6 +31,8 @@ use std::{collections::VecDeque, time::Duration};
 use telemetry::{Registry, clock};
 use venues::{Input, Outbox, Reply, Request, RequestId, Session};
 
+/// How long a feed that ends waits for the disk of its capture.
+const CAPTURE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often the wall clock is compared and metrics are shown.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
@@ -51,10 +54,12 @@ pub struct Feed {
     connections: Budget,
     rng: fastrand::Rng,
     tls: TlsClient,
+    /// Where consumers ask for snapshots; `None` where that could not be opened.
+    door: Option<ask::Door>,
     links: Vec<Link>,
     renew_after: Option<Duration>,
     stop: Stop,
-    capture: Option<CaptureWriter>,
+    capture: Option<Tap>,
     quarantine: Quarantine,
     metrics: FeedMetrics,
     housekeeping: UnixNanos,
@@ -91,8 +96,11 @@ impl Feed {
         // A ring must always hold a refresh of every instrument, however small it is.
         session_settings.refresh_records = session_settings.refresh_records.min(writer.capacity() / 4);
         let session = Session::with_lines(lines, session_settings);
-        let create = |path| CaptureWriter::create(path, &session.shape());
-        let capture = options.capture.as_deref().map(create).transpose()?;
+        let capture = begin_capture(&options, &session, session_settings, epoch, UnixNanos(clock.now()))?;
+        let door = ask::Door::open(ask::path(directory.path(), name), stop.waker.clone());
+        let door = door
+            .inspect_err(|e| tracing::warn!(venue = name, "nobody can ask for snapshots: {e}; they come in their turn"))
+            .ok();
         let mut feed = Feed {
             session,
             out: Outbox::new(),
@@ -114,6 +122,7 @@ impl Feed {
             writer,
             table,
             rest,
+            door,
             tls,
             stop,
             capture,
@@ -171,8 +180,8 @@ impl Feed {
         self.commit(now);
         self.table.close(Reason::Shutdown, now);
         self.metrics.show(&self.session);
-        if let Some(capture) = &mut self.capture {
-            capture.flush()?;
+        if let Some(capture) = self.capture.take() {
+            self.metrics.show_capture(capture.close(CAPTURE_PATIENCE));
         }
         Ok(())
     }
@@ -181,7 +190,7 @@ impl Feed {
     #[inline]
     fn step(&mut self, line: usize, input: Input<'_>, now: UnixNanos) -> Result<(), FeedError> {
         if let Some(capture) = &mut self.capture {
-            capture.write(line, &input, now)?;
+            capture.input(line, &input, now);
         }
         self.session.step_line(line, input, now, &mut self.out);
         Ok(())
@@ -210,6 +219,7 @@ impl Feed {
     fn turn(&mut self) -> Result<(), FeedError> {
         if std::mem::take(&mut self.rang) {
             self.stop.waker.clear();
+            self.take_demands()?;
         }
         let now = self.now();
         for line in 0..self.links.len() {
@@ -228,7 +238,33 @@ impl Feed {
         self.make_requests()?;
         self.send_frames()?;
         self.commit(now);
+        if let Some(capture) = &mut self.capture {
+            capture.hand_over(now);
+        }
         self.sleep();
+        Ok(())
+    }
+
+    /// What consumers asked for since. A book that waits to be told already needs no other input.
+    fn take_demands(&mut self) -> Result<(), FeedError> {
+        while let Some(asked) = self.door.as_ref().and_then(ask::Door::take) {
+            let now = self.now();
+            let named: Vec<_> = asked.symbols.iter().map(|symbol| self.session.named(symbol)).collect();
+            if let Some(unknown) = named.iter().position(Vec::is_empty).filter(|_| named.iter().all(Vec::is_empty)) {
+                let words = format!("no instrument of {} is called {:?}", self.options.venue, asked.symbols[unknown]);
+                asked.answer(Err(words));
+                continue;
+            }
+            let mut ids: Vec<_> = named.into_iter().flatten().filter(|id| self.session.has_live_book(*id)).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            for id in &ids {
+                if !self.session.is_asked_for(*id) {
+                    self.step(0, Input::Snapshot(*id), now)?;
+                }
+            }
+            asked.answer(Ok(ids.len()));
+        }
         Ok(())
     }
 
@@ -242,8 +278,8 @@ impl Feed {
             // A stream that never told anything has no age.
             gauge.set(if newest == UnixNanos::ZERO { -1 } else { now.since(newest).as_millis() as i64 });
         }
-        if let Some(capture) = &mut self.capture {
-            capture.flush()?;
+        if let Some(capture) = &self.capture {
+            self.metrics.show_capture(capture.stats());
         }
         if let Some(step) = self.clock.check(now.0, clock::wall_ns()) {
             tracing::warn!(venue = %self.options.venue, wall = step.wall, expected = step.expected, "the wall clock stepped");
@@ -294,11 +330,14 @@ impl Feed {
     fn submit(&mut self, line: usize, request: Request) -> Result<(), FeedError> {
         let url = format!("{}{}", self.options.rest_url, request.path);
         let headers = self.links[line].rest_headers.clone();
+        let now = self.now();
+        if let Some(capture) = &mut self.capture {
+            capture.requested(line, (request.id, rest::Method::Get.name(), &url), &headers, now);
+        }
         let get = rest::Request { id: request.id.0, method: rest::Method::Get, url, headers };
         match self.rest.submit(get) {
             Ok(()) => self.asked.push((request.id, line)),
             Err(e) => {
-                let now = self.now();
                 let why = e.to_string();
                 self.step(line, Input::Response(request.id, Reply::Failed(&why)), now)?;
                 self.collect(line)?;
@@ -360,6 +399,9 @@ impl Feed {
             let cost = request.weight.clamp(1, self.request_cost_max);
             until = until.min(now.after(self.request_budget.clone().admit_cost(now_d, cost).err().unwrap_or_default()));
         }
+        if let Some(due) = self.capture.as_ref().and_then(Tap::due) {
+            until = until.min(due);
+        }
         for link in &self.links {
             match &link.state {
                 State::Down { until: retry } => until = until.min(*retry),
@@ -376,6 +418,29 @@ impl Feed {
     fn housekeeping_due(&self) -> UnixNanos {
         self.housekeeping.after(HOUSEKEEPING)
     }
+}
+
+/// Begins to capture, if that is wanted.
+fn begin_capture(
+    options: &FeedOptions,
+    session: &Session,
+    settings: venues::SessionSettings,
+    epoch: u64,
+    now: UnixNanos,
+) -> Result<Option<Tap>, FeedError> {
+    let Some(how) = &options.capture else { return Ok(None) };
+    let about = About {
+        venue: options.venue,
+        epoch,
+        site: &options.site,
+        build: &options.build,
+        origin: options.origin,
+        shape: &session.shape(),
+        settings: RunSettings::new(&options.settings, &options.choices, settings),
+        credentials: options.settings.credentials.as_ref(),
+    };
+    let tap = Tap::open(how, &about, Anchor::now(now));
+    tap.map(Some).map_err(|source| FeedError::System { what: "a thread to write the capture with", source })
 }
 
 #[cold]

@@ -2,7 +2,6 @@
 
 use crate::{
     backoff::BackoffConfig,
-    capture::CaptureError,
     cpu::CpuError,
     epoch::EpochError,
     transport::{BadUrl, TlsError, TlsOptions, Waker},
@@ -58,8 +57,8 @@ pub struct FeedOptions {
     pub ring_slots: u64,
     /// Folder of what must survive: epochs and quarantined frames.
     pub state_dir: PathBuf,
-    /// Where to write the session's inputs, if wanted.
-    pub capture: Option<PathBuf>,
+    /// How what goes by is captured, if it is.
+    pub capture: Option<capture::Options>,
     /// Certificates to trust beside the public ones.
     pub tls: TlsOptions,
     /// Waits between attempts.
@@ -101,9 +100,6 @@ pub enum FeedError {
     /// The epoch.
     #[error(transparent)]
     Epoch(#[from] EpochError),
-    /// The capture.
-    #[error(transparent)]
-    Capture(#[from] CaptureError),
     /// A processor that is not there.
     #[error(transparent)]
     Cpu(#[from] CpuError),

@@ -1,10 +1,12 @@
 //! Reading the rings of this machine without a relay: one cursor per ring, merged by receive time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::past::{FollowedPast, PastStep};
 use super::{ClientError, ClientOptions, Delivery};
 use crate::cursor::{Kind, RingCursor, Step};
+use crate::history::Reach;
 use crate::rings::{RESCAN_EVERY, Rings};
 use crate::subscription::{Position, Subscription};
 use ring::RingError;
@@ -35,10 +37,14 @@ struct Follower {
     cursor: RingCursor,
     mapping: u64,
     run: Run,
+    /// While the cursor stands in the past.
+    past: Option<FollowedPast>,
 }
 
 pub(super) struct DirectSource {
     rings: Rings,
+    /// The journal's folder.
+    journal: Option<PathBuf>,
     subscription: Subscription,
     options: ClientOptions,
     /// As long as the list of rings; `None` where the venue is not wanted.
@@ -50,11 +56,13 @@ pub(super) struct DirectSource {
 impl DirectSource {
     pub(super) fn open(
         path: &Path,
+        journal: Option<PathBuf>,
         subscription: Subscription,
         options: ClientOptions,
     ) -> Result<DirectSource, ClientError> {
         let mut source = DirectSource {
             rings: Rings::open(path)?,
+            journal,
             subscription,
             options,
             followers: Vec::new(),
@@ -74,10 +82,24 @@ impl DirectSource {
         for at in self.followers.len()..self.rings.len() {
             let ring = self.rings.get_mut(at);
             let follower = if self.subscription.wants_venue(ring.venue) {
+                let reach = if from.is_none() { self.subscription.reach_at(ring.venue) } else { Reach::Laps };
+                let reach = reach.where_kept(self.journal.is_some());
                 let from = from.unwrap_or_else(|| self.subscription.start_at(ring.venue));
-                let (cursor, warning) = RingCursor::new(ring.venue, &self.subscription, from, &mut ring.index)?;
+                let (mut cursor, warning) =
+                    RingCursor::new(ring.venue, &self.subscription, from, reach, &mut ring.index)?;
                 self.warnings.extend(warning);
-                Some(Follower { cursor, mapping: ring.mapping, run: Run::default() })
+                let past = match &self.journal {
+                    // Now, so that the position is known from the beginning.
+                    Some(folder) if cursor.past().is_some() => {
+                        FollowedPast::begin(folder, &mut cursor, &self.subscription, &mut ring.index)?
+                    }
+                    _ => None,
+                };
+                let mapping = ring.mapping;
+                if cursor.has_asks() {
+                    self.warnings.extend(self.rings.pass_on(&mut cursor));
+                }
+                Some(Follower { cursor, mapping, run: Run::default(), past })
             } else {
                 None
             };
@@ -116,6 +138,9 @@ impl DirectSource {
     /// One step of one ring.
     fn follow(&mut self, at: usize, slots: usize, f: &mut impl FnMut(Delivery, &[u64])) -> Result<usize, ClientError> {
         let Some(follower) = &mut self.followers[at] else { return Ok(0) };
+        if follower.cursor.past().is_some() {
+            return self.follow_past(at, f);
+        }
         let ring = self.rings.get_mut(at);
         let cursor = &mut follower.cursor;
         let (venue, published_ns) = (cursor.venue(), cursor.reader().published_at());
@@ -125,6 +150,10 @@ impl DirectSource {
             told += 1;
             f(Delivery { venue, envelope, published_ns, catch_up: kind == Kind::CatchUp }, words);
         });
+        if cursor.has_asks() {
+            self.rings.pass_on(cursor);
+        }
+        let ring = self.rings.get_mut(at);
         match step {
             Ok(Step::Live { .. } | Step::Aside) => Ok(told),
             Ok(Step::Ended) => Err(ClientError::TooSlow { venue }),
@@ -140,6 +169,25 @@ impl DirectSource {
         }
     }
 
+    /// One step through the journal.
+    #[cold]
+    fn follow_past(&mut self, at: usize, f: &mut impl FnMut(Delivery, &[u64])) -> Result<usize, ClientError> {
+        let (Some(follower), Some(folder)) = (&mut self.followers[at], &self.journal) else { return Ok(0) };
+        let index = &mut self.rings.get_mut(at).index;
+        let Follower { cursor, past, .. } = follower;
+        if past.is_none() {
+            *past = FollowedPast::begin(folder, cursor, &self.subscription, index)?;
+        }
+        let Some(reading) = past else { return Ok(0) };
+        match reading.step(cursor, index, (self.options.clock)(), f)? {
+            PastStep::Told(told) => Ok(told),
+            PastStep::Over(told) => {
+                *past = None;
+                Ok(told)
+            }
+        }
+    }
+
     /// One step of every ring, told by (receive time, venue, sequence).
     fn merge(&mut self, f: &mut impl FnMut(Delivery, &[u64])) -> Result<usize, ClientError> {
         let mut told = 0;
@@ -148,7 +196,10 @@ impl DirectSource {
             if !has_work(&self.followers[at]) {
                 continue;
             }
-            let plain = self.followers[at].as_ref().is_some_and(|follower| follower.cursor.is_plain());
+            // What catches up is told at once, what is owed in its turn.
+            let plain = self.followers[at]
+                .as_ref()
+                .is_some_and(|follower| follower.cursor.past().is_none() && follower.cursor.is_plain());
             let mut run =
                 self.followers[at].as_mut().map(|follower| std::mem::take(&mut follower.run)).unwrap_or_default();
             let step = if plain {
@@ -235,7 +286,10 @@ impl DirectSource {
 
 #[inline]
 fn has_work(follower: &Option<Follower>) -> bool {
-    follower.as_ref().is_some_and(|follower| follower.cursor.has_work())
+    follower.as_ref().is_some_and(|follower| match follower.cursor.past() {
+        None => follower.cursor.has_work(),
+        Some(_) => follower.past.as_ref().is_none_or(FollowedPast::is_ready),
+    })
 }
 
 impl Run {

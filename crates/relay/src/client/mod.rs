@@ -7,6 +7,7 @@
 
 mod dial;
 mod direct;
+mod past;
 mod socket;
 
 use std::path::PathBuf;
@@ -28,6 +29,13 @@ pub use dial::{TcpSource, Trust};
 pub enum Source {
     /// The rings in this directory, read in place.
     Rings(PathBuf),
+    /// The same, and the journal for what lies before their time.
+    RingsAndJournal {
+        /// The rings' directory.
+        rings: PathBuf,
+        /// The journal's folder.
+        journal: PathBuf,
+    },
     /// The relay that listens at this path.
     Unix(PathBuf),
     /// A relay on another machine.
@@ -201,7 +209,10 @@ impl Client {
     pub fn open(source: Source, subscription: Subscription, options: ClientOptions) -> Result<Client, ClientError> {
         subscription.check()?;
         let inner = match source {
-            Source::Rings(path) => Inner::Rings(Box::new(DirectSource::open(&path, subscription, options)?)),
+            Source::Rings(path) => Inner::Rings(Box::new(DirectSource::open(&path, None, subscription, options)?)),
+            Source::RingsAndJournal { rings, journal } => {
+                Inner::Rings(Box::new(DirectSource::open(&rings, Some(journal), subscription, options)?))
+            }
             Source::Unix(path) => {
                 Inner::Socket(Box::new(SocketSource::open(Target::unix(path)?, subscription, options)?))
             }

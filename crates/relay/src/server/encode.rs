@@ -3,6 +3,7 @@
 //! Clients with equal filters that stand at the same record get the same batch: the last few batches are remembered
 //! with the place they begin at and the reader that stands behind them.
 
+use super::past::PastLane;
 use crate::cursor::{Kind, RingCursor, Scan, Step};
 use crate::index::RingIndex;
 use model::{UnixNanos, Venue};
@@ -18,7 +19,7 @@ const MEMOS_MAX: usize = 32;
 /// Bytes of a batch of that many slots, its header and a list of its sequences.
 const MEMO_BYTES: usize = HEADER_BYTES + BATCH_SLOTS * (56 + 4);
 /// "None was looked at", for batches that stand beside the sequence.
-const NO_SCAN: (u64, u64) = (1, 0);
+pub(super) const NO_SCAN: (u64, u64) = (1, 0);
 
 /// Where a client stands, for whoever wants to know whether another stands there too.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(super) struct Lane {
     pub(super) reported: Point,
     /// Whether a batch was sent since the last beat.
     pub(super) sent: bool,
+    /// While the cursor stands in the past.
+    pub(super) past: PastLane,
 }
 
 /// What an encoding came to.
@@ -84,7 +87,7 @@ pub(super) struct Encoder {
 impl Lane {
     pub(super) fn new(cursor: RingCursor, mapping: u64) -> Lane {
         let reported = cursor.owed();
-        Lane { cursor, mapping, reported, sent: false }
+        Lane { cursor, mapping, reported, sent: false, past: PastLane::default() }
     }
 
     /// What was looked at and not yet reported, up to `next`.
@@ -271,7 +274,7 @@ impl Encoder {
     }
 }
 
-fn flags_of(kind: Kind) -> u8 {
+pub(super) fn flags_of(kind: Kind) -> u8 {
     match kind {
         Kind::Live => 0,
         Kind::CatchUp => CATCH_UP,

@@ -8,7 +8,9 @@ mod attempts;
 mod control;
 mod door;
 mod encode;
+mod librarian;
 mod listener;
+mod past;
 mod stats;
 mod subscriber;
 
@@ -27,6 +29,7 @@ use crate::tls::TlsError;
 use control::{Control, READABLE, WRITABLE};
 use door::{Admitted, Door};
 use encode::Encoder;
+use librarian::{Closing, Librarian};
 use listener::Listener;
 use model::UnixNanos;
 use ring::RingError;
@@ -70,6 +73,8 @@ pub struct ServerOptions {
     pub uids: Vec<u32>,
     /// Whether and how to listen for other machines.
     pub tcp: Option<TcpOptions>,
+    /// Folder of the journal, where subscriptions that start in the past are served from it. It may appear later.
+    pub journal: Option<PathBuf>,
     /// The machine, as its records name it; told to clients.
     pub site: String,
     /// Nanoseconds since the Unix epoch, for the records the relay makes itself (overruns).
@@ -77,8 +82,8 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// Defaults: [`CLIENTS_MAX_DEFAULT`], no users but the relay's own and root, no other machines, a machine without
-    /// a name, the system's clock.
+    /// Defaults: [`CLIENTS_MAX_DEFAULT`], no users but the relay's own and root, no other machines, no journal, a
+    /// machine without a name, the system's clock.
     pub fn new(rings: PathBuf, socket: PathBuf) -> ServerOptions {
         ServerOptions {
             rings,
@@ -86,6 +91,7 @@ impl ServerOptions {
             clients_max: CLIENTS_MAX_DEFAULT,
             uids: Vec::new(),
             tcp: None,
+            journal: None,
             site: String::new(),
             clock: system_clock,
         }
@@ -156,6 +162,7 @@ pub struct Server {
     listener: Listener,
     control: Control,
     door: Option<Door>,
+    librarian: Option<(Librarian, Closing)>,
     /// By slot.
     clients: Vec<Option<Subscriber>>,
     encoder: Encoder,
@@ -184,6 +191,9 @@ impl Server {
         control.add(options.clients_max, &listener.socket).map_err(io("wait for clients at"))?;
         let tcp = options.tcp.clone();
         let door = tcp.map(|tcp| Door::open(tcp, rings.directory().doorbell().clone())).transpose()?;
+        let journal = options.journal.clone();
+        let read = |folder| Librarian::start(folder, rings.directory().doorbell().clone(), options.clock);
+        let librarian = journal.map(read).transpose().map_err(io("start the thread that reads history for"))?;
         let now = Instant::now();
         Ok(Server {
             clients: (0..options.clients_max).map(|_| None).collect(),
@@ -191,6 +201,7 @@ impl Server {
             listener,
             control,
             door,
+            librarian,
             encoder: Encoder::new(),
             filters: 0,
             own_uid: rustix::process::geteuid().as_raw(),
@@ -352,7 +363,8 @@ impl Server {
                 |other| other.filter,
             )
         };
-        client.begin(subscription, filter_of, &mut self.rings, &self.options.site, &self.control);
+        let librarian = self.librarian.as_ref().map(|(librarian, _)| librarian);
+        client.begin(subscription, filter_of, &mut self.rings, librarian, &self.options.site, &self.control);
         // What came with the line, or its end right behind it, is not announced again.
         client.on_readable(&self.control);
         self.clients[slot] = Some(client);

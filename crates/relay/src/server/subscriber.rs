@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::encode::{Encoder, Lane, What};
+use super::librarian::Librarian;
 use super::stats::ClientStats;
 use crate::cursor::RingCursor;
 use crate::handshake::{self, Answer, HELLO_BYTES_MAX, PROTOCOL_VERSION, RingAnswer, Secret};
+use crate::history::Reach;
 use crate::link::Link;
 use crate::rings::Rings;
 use crate::subscription::{Position, Subscription};
@@ -70,6 +72,10 @@ pub(super) struct Streaming {
     /// Set when a ring could not be read.
     retry_at: Option<Instant>,
     delivered: u64,
+    /// Reads the past, where there is a journal.
+    librarian: Option<Librarian>,
+    /// The answer, while it is not known yet which records are the first ones owed.
+    answer: Option<Box<Answer>>,
 }
 
 enum State {
@@ -214,6 +220,7 @@ impl Subscriber {
         subscription: Subscription,
         filter_of: impl FnOnce(&FilterKey) -> u64,
         rings: &mut Rings,
+        librarian: Option<&Librarian>,
         site: &str,
         control: &Control,
     ) {
@@ -224,6 +231,8 @@ impl Subscriber {
             lanes: Vec::new(),
             retry_at: None,
             delivered: 0,
+            librarian: librarian.cloned(),
+            answer: None,
             subscription,
         });
         let mut warnings = Vec::new();
@@ -240,13 +249,26 @@ impl Subscriber {
             version: PROTOCOL_VERSION,
             build: handshake::build(),
             site: site.to_owned(),
-            rings: streaming.answers(rings),
+            rings: Vec::new(),
             unknown_symbols,
             warnings,
         };
         tracing::info!(client = %self.peer, ?wanted, "client subscribed");
+        streaming.answer = Some(Box::new(answer));
         self.state = State::Streaming(streaming);
-        self.send(&answer.line(), control);
+        self.answer(rings, control);
+    }
+
+    /// Answers once it is known of every ring which record is the first one owed.
+    fn answer(&mut self, rings: &Rings, control: &Control) {
+        let State::Streaming(streaming) = &mut self.state else { return };
+        if streaming.lanes.iter().flatten().any(Lane::is_undecided) {
+            return;
+        }
+        if let Some(mut answer) = streaming.answer.take() {
+            answer.rings = streaming.answers(rings);
+            self.send(&answer.line(), control);
+        }
     }
 
     /// The next batch of one ring. True when there may be more to do.
@@ -264,8 +286,17 @@ impl Subscriber {
         let State::Streaming(streaming) = &mut self.state else { return false };
         let filter = streaming.filter;
         let Some(Some(lane)) = streaming.lanes.get_mut(at) else { return false };
-        if streaming.retry_at.is_some() || !lane.cursor.has_work() {
+        if streaming.retry_at.is_some() || !lane.has_work() {
             return false;
+        }
+        if lane.cursor.past().is_some() {
+            return self.serve_past(at, rings, control);
+        }
+        if streaming.answer.is_some() {
+            return false;
+        }
+        if lane.cursor.has_asks() {
+            rings.pass_on(&mut lane.cursor);
         }
         let ring = rings.get_mut(at);
         let trouble = match encoder.next(lane, at, filter, &mut ring.index, now) {
@@ -297,11 +328,39 @@ impl Subscriber {
         true
     }
 
+    /// The next piece of the past.
+    #[cold]
+    fn serve_past(&mut self, at: usize, rings: &mut Rings, control: &Control) -> bool {
+        let State::Streaming(streaming) = &mut self.state else { return false };
+        let Streaming { lanes, librarian: Some(librarian), subscription, answer, .. } = &mut **streaming else {
+            return false;
+        };
+        let Some(Some(lane)) = lanes.get_mut(at) else { return false };
+        match lane.step_past(librarian, subscription, &mut rings.get_mut(at).index, answer.is_some()) {
+            Ok(None) => return false,
+            Ok(Some((bytes, told))) => {
+                streaming.delivered += told as u64;
+                if streaming.answer.is_some() {
+                    self.answer(rings, control);
+                } else if !bytes.is_empty() {
+                    self.send(&bytes, control);
+                }
+            }
+            Err(error) => {
+                tracing::error!(client = %self.peer, %error, "ring is left alone for a while");
+                streaming.retry_at = Some(Instant::now() + RETRY_AFTER);
+            }
+        }
+        true
+    }
+
     /// Whether [`Subscriber::serve`] would find anything to do.
     pub(super) fn has_work(&self) -> bool {
         !self.is_blocked()
             && self.streaming().is_some_and(|streaming| {
-                streaming.retry_at.is_none() && streaming.lanes.iter().flatten().any(|lane| lane.cursor.has_work())
+                let answered = streaming.answer.is_none();
+                let mut lanes = streaming.lanes.iter().flatten();
+                streaming.retry_at.is_none() && lanes.any(|lane| lane.has_work() && (answered || lane.is_undecided()))
             })
     }
 
@@ -324,6 +383,9 @@ impl Subscriber {
 
     /// Once a second: whoever got nothing is told how far was looked.
     pub(super) fn beat(&mut self, encoder: &mut Encoder, control: &Control) {
+        if self.streaming().is_some_and(|streaming| streaming.answer.is_some()) {
+            return;
+        }
         for at in 0..self.streaming().map_or(0, |streaming| streaming.lanes.len()) {
             if self.is_blocked() || self.gone {
                 return;
@@ -428,10 +490,17 @@ impl Streaming {
         for at in self.lanes.len()..rings.len() {
             let ring = rings.get_mut(at);
             let lane = if self.subscription.wants_venue(ring.venue) {
+                let reach = if from.is_none() { self.subscription.reach_at(ring.venue) } else { Reach::Laps };
+                let reach = reach.where_kept(self.librarian.is_some());
                 let from = from.unwrap_or_else(|| self.subscription.start_at(ring.venue));
-                let (cursor, warning) = RingCursor::new(ring.venue, &self.subscription, from, &mut ring.index)?;
+                let (mut cursor, warning) =
+                    RingCursor::new(ring.venue, &self.subscription, from, reach, &mut ring.index)?;
                 warnings.extend(warning);
-                Some(Lane::new(cursor, ring.mapping))
+                let mapping = ring.mapping;
+                if cursor.has_asks() {
+                    warnings.extend(rings.pass_on(&mut cursor));
+                }
+                Some(Lane::new(cursor, mapping))
             } else {
                 None
             };

@@ -1,6 +1,8 @@
 //! A small feed that writes real records to a real ring, and what the scenarios share.
 #![allow(dead_code)]
 
+pub mod recorded;
+
 use book::PlainBook;
 use model::{
     BookState, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Reason, Side, SideSource,

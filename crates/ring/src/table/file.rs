@@ -163,6 +163,12 @@ impl TableMap {
         }
     }
 
+    /// The first lines of a row, unless there is no room for such a row or its rows are shorter.
+    #[inline(always)]
+    pub(super) fn first_lines<const LINES: usize>(&self, row: u32) -> Option<&[Slot; LINES]> {
+        if row < self.size.rows { self.row(row).first_chunk() } else { None }
+    }
+
     /// Rows in use, bounded by what there is room for.
     #[inline]
     pub(super) fn used(&self) -> u32 {

@@ -20,7 +20,7 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 /// Looks once; what is whole must be of one write.
 fn look(row: &[Slot]) -> Option<(u64, u64)> {
     let mut lines = [[0; SLOT_WORDS]; 2];
-    let version = try_copy(row, &mut lines)?;
+    let version = try_copy(row.first_chunk().expect("two lines"), &mut lines)?;
     let words = lines.as_flattened();
     assert!(words[1..].iter().all(|word| *word == words[1]), "torn copy");
     Some((version, words[1]))

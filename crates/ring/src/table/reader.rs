@@ -5,6 +5,7 @@ use super::seqlock::try_copy;
 use super::{Line, Row, SILENCE_NS, TableError};
 use crate::directory::{Directory, check_name};
 use crate::file::Access;
+use crate::layout::Slot;
 use crate::sync::Ordering;
 use std::time::Duration;
 
@@ -62,37 +63,35 @@ impl TableReader {
         out: &mut [Line; LINES],
     ) -> Result<Stamp, TableError> {
         const { assert!(LINES > 0, "a copy of no line says nothing") };
-        if row.0 >= self.map.size.rows || LINES > self.map.size.lines as usize {
-            return Err(self.no_row(row, LINES));
-        }
         let ownership = &self.map.header().ownership;
         let generation = ownership.generation.load(Ordering::Acquire);
         if now_ns.abs_diff(ownership.beat_ns.load(Ordering::Relaxed)) > SILENCE_NS {
             self.look_after(now_ns)?;
         }
-        match try_copy(self.map.row(row.0), out) {
+        let Some(lines) = self.map.first_lines(row.0) else { return Err(self.no_row(row, LINES)) };
+        match try_copy(lines, out) {
             Some(version) => Ok(stamp(version, generation, out)),
-            None => self.read_again(row, generation, out),
+            None => self.read_again(row, lines, generation, out),
         }
     }
 
     /// The row was being written.
     #[cold]
     #[inline(never)]
-    fn read_again(&self, row: Row, generation: u64, out: &mut [Line]) -> Result<Stamp, TableError> {
-        let lines = self.map.row(row.0);
+    fn read_again<const LINES: usize>(
+        &self,
+        row: Row,
+        lines: &[Slot; LINES],
+        generation: u64,
+        out: &mut [Line; LINES],
+    ) -> Result<Stamp, TableError> {
         for _ in 0..TRIES {
             std::hint::spin_loop();
             if let Some(version) = try_copy(lines, out) {
                 return Ok(stamp(version, generation, out));
             }
         }
-        self.read_patiently(row, generation, out)
-    }
-
-    /// It stays odd, or changes faster than it can be copied.
-    fn read_patiently(&self, row: Row, generation: u64, out: &mut [Line]) -> Result<Stamp, TableError> {
-        let lines = self.map.row(row.0);
+        // It stays odd, or changes faster than it can be copied.
         for _ in 0..ROUNDS_MAX {
             self.check_writer()?;
             std::thread::sleep(WAIT);

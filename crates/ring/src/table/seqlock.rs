@@ -56,9 +56,10 @@ fn store_lines(row: &[Slot], at: usize, words: &[u64]) {
     }
 }
 
-/// Copies the row's first `out.len()` lines; the row's version, or `None` when it was being written.
+/// Copies the row's first lines, their number known to the compiler; the row's version, or `None` when it was being
+/// written.
 #[inline(always)]
-pub(super) fn try_copy(row: &[Slot], out: &mut [[u64; SLOT_WORDS]]) -> Option<u64> {
+pub(super) fn try_copy<const LINES: usize>(row: &[Slot; LINES], out: &mut [[u64; SLOT_WORDS]; LINES]) -> Option<u64> {
     let lock = &row[0].words[0];
     let before = lock.load(Ordering::Acquire);
     if before & 1 == 1 {

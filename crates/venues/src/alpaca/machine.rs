@@ -430,7 +430,7 @@ impl Alpaca {
         if !m.crypto {
             return;
         }
-        self.tell_state(k, (Reason::Snapshot, ""), now, out);
+        self.tell_state(k, (m.ladder.trust.reason(), ""), now, out);
         if m.ladder.trust.is_live() {
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
         }

@@ -10,6 +10,8 @@ use wire::{Record, RecordBuf, RecordType, SnapshotReason, Status};
 pub(super) struct Desk {
     pub leader: Option<usize>,
     pub told: BookState,
+    /// Why it is in the state that was told.
+    pub why: Reason,
     /// The venue's id of the last event told; 0 where it has none.
     pub at: u64,
     /// A gap that is still to be told before the next snapshot of another line: why and since when.
@@ -31,6 +33,7 @@ impl Default for Desk {
         Desk {
             leader: None,
             told: BookState::Cold,
+            why: Reason::Start,
             at: 0,
             gap: None,
             last: UnixNanos::ZERO,
@@ -52,8 +55,8 @@ impl Desk {
         (self.gap, self.last) = (Some((GapCause::Restart, memory.last_seen)), memory.last_seen);
     }
 
-    pub(super) fn seed(&mut self, line: usize, state: BookState, at: u64, last: UnixNanos) {
-        (self.leader, self.told, self.at) = (Some(line), state, at);
+    pub(super) fn seed(&mut self, line: usize, (state, why): (BookState, Reason), at: u64, last: UnixNanos) {
+        (self.leader, self.told, self.why, self.at) = (Some(line), state, why, at);
         match state {
             BookState::Cold => {}
             state if sound(state) => (self.gap, self.last) = (None, last),
@@ -192,7 +195,7 @@ impl Arbiter {
                     } else if sound(desk.told) {
                         desk.gap = cause(view.reason).map(|cause| (cause, desk.last));
                     }
-                    desk.told = state;
+                    (desk.told, desk.why) = (state, view.reason);
                 }
             }
             _ => {}
@@ -329,6 +332,7 @@ impl Arbiter {
         let desk = &mut self.markets[m].book;
         (desk.leader, desk.at, desk.gap, desk.last) = (Some(line), reached, None, now);
         if std::mem::replace(&mut desk.told, state) != state {
+            desk.why = Reason::Ok;
             out.push_status(self.venue, id, Status::Book(state), Reason::Ok, "", UnixNanos::ZERO, now);
         }
     }

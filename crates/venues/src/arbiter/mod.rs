@@ -197,14 +197,17 @@ impl Arbiter {
         let view = &mut market.views[line];
         (view.defined, view.scales) = (true, (definition.price_scale, definition.size_scale));
         view.trades.at = last_trade;
+        let mut why = Reason::Start;
         for record in refresh.records().flatten() {
             match record {
-                Record::Status(StatusView { status: Status::Book(state), .. }) => view.book = state,
+                Record::Status(StatusView { status: Status::Book(state), reason, .. }) => {
+                    (view.book, why) = (state, reason)
+                }
                 Record::SnapshotBegin(r) => view.book_at = r.update_id,
                 _ => {}
             }
         }
-        market.book.seed(line, view.book, view.book_at, last_frame);
+        market.book.seed(line, (view.book, why), view.book_at, last_frame);
         market.streams.seed(line, definition.status);
     }
 
@@ -495,9 +498,10 @@ impl Arbiter {
                     }
                 }
                 Ok(Record::Status(StatusView { status: Status::Book(_), head, .. })) => {
-                    let status = Status::Book(self.markets[m].book.told);
+                    let book = &self.markets[m].book;
+                    let (status, why) = (Status::Book(book.told), book.why);
                     let now = UnixNanos(head.ts_recv);
-                    out.push_status(self.venue, id, status, Reason::Snapshot, "", UnixNanos::ZERO, now);
+                    out.push_status(self.venue, id, status, why, "", UnixNanos::ZERO, now);
                 }
                 Ok(Record::SnapshotBegin(_) | Record::SnapshotEnd(_) | Record::BookChange(_)) if !with_book => {}
                 Ok(_) => self.tell(m, line, words, out),

@@ -655,7 +655,7 @@ impl Machine {
     /// The book's part of a refresh: its state and, when live, its levels.
     pub(super) fn refresh_book(&self, known: Known, now: UnixNanos, out: &mut Outbox) {
         let book = &self.symbols[known as usize].book;
-        book.tell_again(Reason::Snapshot, "", now, out);
+        book.tell_again(book.trust.reason(), "", now, out);
         if book.phase == Phase::Live && book.crossed == 0 {
             book.tell_snapshot(SnapshotReason::Periodic, self.snapshot_depth, now, out);
         }

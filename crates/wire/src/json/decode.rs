@@ -409,8 +409,8 @@ fn levels<'a>(i: &'a Instrument, l: &'a BookLine) -> impl Iterator<Item = Result
 }
 
 fn update(i: &Instrument, l: &BookLine, flags: Flags, out: &mut RecordBuf) -> Result<(), JsonError> {
-    if l.depth.is_some() || l.capped || l.update_id.is_some() || l.checksum.is_some() || l.periodic {
-        return Err(field("kind", &l.kind, "has no depth, capped, update_id, checksum or periodic"));
+    if l.depth.is_some() || l.capped || l.update_id.is_some() || l.checksum.is_some() || l.periodic || l.requested {
+        return Err(field("kind", &l.kind, "has no depth, capped, update_id, checksum, periodic or requested"));
     }
     let count = l.bids.len() + l.asks.len();
     if count == 0 {
@@ -426,6 +426,15 @@ fn update(i: &Instrument, l: &BookLine, flags: Flags, out: &mut RecordBuf) -> Re
     Ok(())
 }
 
+fn reason(l: &BookLine) -> Result<SnapshotReason, JsonError> {
+    match (l.periodic, l.requested) {
+        (false, false) => Ok(SnapshotReason::Sync),
+        (true, false) => Ok(SnapshotReason::Periodic),
+        (true, true) => Ok(SnapshotReason::Requested),
+        (false, true) => Err(field("requested", "true", "is of a repeated snapshot, which is periodic too")),
+    }
+}
+
 fn snapshot(i: &Instrument, l: &BookLine, flags: Flags, out: &mut RecordBuf) -> Result<(), JsonError> {
     let count = |levels: &[_]| {
         u32::try_from(levels.len()).map_err(|_| field("bids", &levels.len().to_string(), "are more levels than fit"))
@@ -439,7 +448,7 @@ fn snapshot(i: &Instrument, l: &BookLine, flags: Flags, out: &mut RecordBuf) -> 
         bids,
         asks,
         depth: l.depth.unwrap_or(0),
-        reason: if l.periodic { SnapshotReason::Periodic } else { SnapshotReason::Sync } as u8,
+        reason: reason(l)? as u8,
         capped: u8::from(l.capped),
         reserved: [0; 2],
         update_id,

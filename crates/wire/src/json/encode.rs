@@ -125,6 +125,7 @@ impl Encoder {
             update_id: None,
             checksum: None,
             periodic: false,
+            requested: false,
             recv_suspect: suspect(h),
             ts_event,
             ts_recv,
@@ -140,7 +141,8 @@ impl Encoder {
         line.depth = (r.depth != 0).then_some(r.depth);
         line.capped = r.capped != 0;
         line.update_id = (r.update_id != 0).then_some(r.update_id);
-        line.periodic = r.reason() == SnapshotReason::Periodic;
+        line.periodic = r.reason().is_repeat();
+        line.requested = r.reason() == SnapshotReason::Requested;
         // Changes that were never closed are overtaken by the snapshot.
         self.updates.remove(&key);
         self.snapshots.insert(key, Snapshot { line, bids: r.bids, asks: r.asks, crossed: false });

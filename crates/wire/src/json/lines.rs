@@ -121,6 +121,8 @@ line! {
         #[serde(default, skip_serializing_if = "Option::is_none")] checksum: Option<u32>,
         /// Repeated for late joiners rather than sent by the venue.
         #[serde(default, skip_serializing_if = "is_false")] periodic: bool,
+        /// Repeated, out of turn, because a consumer asked for it; `periodic` stands beside it.
+        #[serde(default, skip_serializing_if = "is_false")] requested: bool,
         /// The receive time is not to be relied on.
         #[serde(default, skip_serializing_if = "is_false")] recv_suspect: bool,
         /// ns since the Unix epoch, the venue's; 0 when it does not say.

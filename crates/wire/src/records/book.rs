@@ -110,6 +110,15 @@ pub enum SnapshotReason {
     Sync = 1,
     /// Repeated so that a late joiner finds one.
     Periodic = 2,
+    /// Repeated because a consumer asked for one.
+    Requested = 3,
+}
+
+impl SnapshotReason {
+    /// Whether it repeats what was told already: no news for whoever follows the book.
+    pub const fn is_repeat(self) -> bool {
+        !matches!(self, SnapshotReason::Sync)
+    }
 }
 
 /// A snapshot begins, 48 bytes: `bids + asks` book changes with the flag "snapshot" follow, then the end.
@@ -147,6 +156,7 @@ impl SnapshotBeginRecord {
         match code {
             1 => Some(SnapshotReason::Sync),
             2 => Some(SnapshotReason::Periodic),
+            3 => Some(SnapshotReason::Requested),
             _ => None,
         }
     }

@@ -66,7 +66,7 @@ pub fn table_fields() -> Vec<Field> {
 
 pub fn batch_fields() -> Vec<Field> {
     fields!(BatchHeader: magic version venue flags reserved length count epoch first scan_first scan_last published
-        checksum reserved_tail)
+        checksum chain)
 }
 
 /// The fields of a type's fixed part, the header as one of them.

@@ -8,13 +8,6 @@ use std::path::Path;
 /// Frames that are looked at.
 const LOOKED_AT: u64 = 50;
 
-/// The venue a capture's name begins with.
-pub fn of_name(path: &Path) -> Option<Venue> {
-    let name = path.file_name()?.to_str()?;
-    let fits = |v: &&Venue| name.strip_prefix(v.name()).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric));
-    Venue::ALL.iter().filter(fits).max_by_key(|v| v.name().len()).copied()
-}
-
 /// The venue whose protocol the first frames are of. Binance's is spoken by two, told apart by the folders the file
 /// lies in.
 pub fn of_frames(path: &Path) -> anyhow::Result<Option<Venue>> {
@@ -64,8 +57,5 @@ mod tests {
         ] {
             assert_eq!(of(&serde_json::from_str(frame).expect("JSON")), venue, "{frame}");
         }
-        assert_eq!(of_name(Path::new("/x/binance_us-1700.inputs")), Some(Venue::BinanceUs));
-        assert_eq!(of_name(Path::new("binance-1.inputs")), Some(Venue::Binance));
-        assert_eq!(of_name(Path::new("krakens.inputs")), None);
     }
 }

@@ -587,7 +587,7 @@ impl VenueMachine for Exchange {
         let Some(k) = self.instruments.index_of(instrument) else { return };
         self.instruments.tell(k, UnixNanos::ZERO, now, out);
         let m = &self.markets[k as usize];
-        self.tell_state(k, (Reason::Snapshot, ""), now, out);
+        self.tell_state(k, (m.ladder.trust.reason(), ""), now, out);
         if m.ladder.trust.is_live() {
             let depth = self.settings.snapshot_depth as usize;
             map::snapshot(m, SnapshotReason::Periodic, depth, now, &mut out.records);
