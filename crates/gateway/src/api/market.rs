@@ -151,7 +151,7 @@ impl Tables {
     /// Those beside the rings; none where records come over a socket.
     pub(crate) fn new(source: &Source) -> Tables {
         let directory = match source {
-            Source::Rings(path) => Directory::open(path).ok(),
+            Source::Rings(rings) | Source::RingsAndJournal { rings, .. } => Directory::open(rings).ok(),
             Source::Unix(_) | Source::Tcp(_) => None,
         };
         Tables { directory, open: Mutex::default() }
@@ -411,7 +411,11 @@ async fn trades(context: Context, ask: Ask<InstrumentPath, TradesQuery, Nothing>
         ..Subscription::default()
     };
     let _turn = context.shared.looks.acquire().await.map_err(|error| ApiError::internal(&error))?;
-    let source = context.shared.source.clone();
+    // What lies before the rings' time is history, not recent: a look through the journal could not end in time.
+    let source = match &context.shared.source {
+        Source::RingsAndJournal { rings, .. } => Source::Rings(rings.clone()),
+        other => other.clone(),
+    };
     blocking(move || recent(source, subscription, limit)).await?.map_err(|error| {
         tracing::debug!(%error, "recent trades");
         ApiError::unavailable(format!("the records of {venue} cannot be read at the moment"))
