@@ -10,11 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 PROGRAM := $(CARGO_TARGET_DIR)/release/alphapulse
 
-<<<<<<< HEAD
-.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash loss soak memory power books table doors fuzz loom miri clean
-=======
-.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash recorder-crash record loss soak memory books table fuzz loom miri clean
->>>>>>> recorder
+.PHONY: help run build test clients differential netns fmt lint bench bench-peers bench-feeds bench-bars crash recorder-crash record loss soak memory power books table doors fuzz loom miri clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
