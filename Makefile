@@ -97,6 +97,13 @@ books: ## the book against the plain one for 10^8 random updates (a minute or so
 table: ## kill the writer of a latest-value table 1,000 times under a reader (a minute or more)
 	@ALPHAPULSE_TEST_KILLS=1000 cargo test --release --locked -p alphapulse-ring --test table_killed -- --nocapture
 
+doors: ## 5,000 idle sockets, and Schemathesis with 50 requests of each kind, against the gateway (some minutes)
+	@ALPHAPULSE_TEST_IDLE=5000 cargo test --locked -p gateway --test abuse idle
+	@venv="$(CACHE)/schemathesis"; [ -x "$$venv/bin/python" ] || python3 -m venv "$$venv"; \
+	"$$venv/bin/pip" install -q --disable-pip-version-check 'schemathesis>=4,<5'; \
+	ALPHAPULSE_TEST_EXAMPLES=50 ALPHAPULSE_TEST_SCHEMATHESIS="$$venv/bin/schemathesis" \
+		cargo test --locked -p gateway --test openapi -- --show-output
+
 fuzz: ## fuzz every decoder for a minute each (needs nightly and cargo-fuzz)
 	@scripts/fuzz.py --seconds 60
 

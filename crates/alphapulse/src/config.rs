@@ -201,8 +201,14 @@ pub struct BridgeConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
-    /// Address of the WebSocket endpoint; loopback only.
+    /// Address to listen on; beyond loopback only with certificate, key, names and a user.
     pub listen: String,
+    /// Certificate chain (PEM) to serve TLS with; empty: plain HTTP, on loopback only.
+    pub certificate: PathBuf,
+    /// Its private key (PEM).
+    pub key: PathBuf,
+    /// Names by which clients call it beside loopback's, with the port unless it is 443: `plant.example.org:7400`.
+    pub names: Vec<String>,
 }
 
 /// Metrics of each process, for Prometheus.
@@ -478,7 +484,7 @@ impl Default for BridgeConfig {
 }
 impl Default for Gateway {
     fn default() -> Gateway {
-        Gateway { listen: "127.0.0.1:7400".to_owned() }
+        Gateway { listen: "127.0.0.1:7400".to_owned(), certificate: PathBuf::new(), key: PathBuf::new(), names: vec![] }
     }
 }
 impl Default for Metrics {
@@ -596,6 +602,27 @@ impl VenueConfig {
     /// The venue's own choices as key and value texts.
     pub fn choices(&self) -> Vec<(String, String)> {
         self.choices.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+}
+
+impl Gateway {
+    fn check(&self) -> anyhow::Result<()> {
+        if self.certificate.as_os_str().is_empty() != self.key.as_os_str().is_empty() {
+            bail!("gateway.certificate and gateway.key go together; set both or none");
+        }
+        Ok(())
+    }
+
+    /// Whether only this machine can reach it. What is no address is refused when it is listened on.
+    pub fn is_loopback(&self) -> bool {
+        let address = self.listen.parse::<std::net::SocketAddr>();
+        self.listen.starts_with("localhost:") || address.is_ok_and(|address| address.ip().is_loopback())
+    }
+
+    /// Certificate and key, where it serves TLS.
+    pub fn tls(&self) -> Option<gateway::TlsFiles> {
+        let (certificate, key) = (self.certificate.clone(), self.key.clone());
+        (!certificate.as_os_str().is_empty()).then_some(gateway::TlsFiles { certificate, key })
     }
 }
 
@@ -777,6 +804,7 @@ impl Config {
         }
         self.capture.check()?;
         self.relay.tcp.check()?;
+        self.gateway.check()?;
         self.recorder.check()?;
         self.journal.check()?;
         self.parquet.check()?;

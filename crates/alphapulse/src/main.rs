@@ -20,6 +20,7 @@ mod signals;
 mod status;
 mod supervisor;
 mod tap;
+mod user;
 mod verify;
 
 use anyhow::Context;
@@ -63,8 +64,25 @@ enum Command {
     Bridge(bridge::BridgeArgs),
     /// Run the recorder: everything the rings carry into the journal, and from there into Parquet files.
     Recorder,
-    /// Run the gateway: JSON over WebSocket.
+    /// Run the gateway: REST and JSON over WebSocket.
     Gateway,
+    /// Manage the gateway's users.
+    User {
+        #[command(subcommand)]
+        command: user::UserCommand,
+    },
+    /// Manage API keys, which scripts log in with.
+    Key {
+        #[command(subcommand)]
+        command: user::KeyCommand,
+    },
+    /// Make a token for a script that runs for minutes, and print it.
+    Token(user::TokenArgs),
+    /// Prove or print the log of who changed what.
+    Audit {
+        #[command(subcommand)]
+        command: user::AuditCommand,
+    },
     /// Run one venue's emulator. Everything it serves is simulated.
     Emulator(roles::EmulatorArgs),
     /// Put a bad way between two processes: slow, narrow, in pieces, damaged, half-open, stalled, broken.
@@ -160,6 +178,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bridge(args) => bridge::run(&config, &args),
         Command::Recorder => recorder::run(&config),
         Command::Gateway => roles::gateway(&config),
+        Command::User { command } => user::user(&config, &command),
+        Command::Key { command } => user::key(&config, &command),
+        Command::Token(args) => user::token(&config, &args),
+        Command::Audit { command } => user::audit(&config, &command),
         Command::Emulator(args) => roles::emulator(&config, &args),
         Command::Book(args) => book::run(&config, &args),
         Command::Bars(args) => bars::live(&config, &args),

@@ -4,7 +4,7 @@ use crate::{
     config::{self, Config, EmulatorConfig, RelayTcp},
     metrics,
     run_dir::{self, Announced, RoleFile},
-    signals, venue_name,
+    signals, user, venue_name,
 };
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -336,14 +336,35 @@ fn show_relay(registry: &Registry, stats: relay::StatsHandle) -> anyhow::Result<
 /// Runs the gateway until it is asked to end.
 pub fn gateway(config: &Config) -> anyhow::Result<ExitCode> {
     let registry = Registry::new();
+    let store = Arc::new(user::store(config)?);
+    // Where others can come, somebody makes the first user by hand and knows the password.
+    if config.gateway.is_loopback() {
+        user::first_run(&store)?;
+    }
+    let state = config.paths.state.clone();
+    let health = move || {
+        let health = |file: RoleFile| gateway::RoleHealth {
+            alive: run_dir::alive(file.pid),
+            role: file.role,
+            pid: file.pid,
+            started_ns: file.started,
+        };
+        run_dir::roles(&state).into_iter().map(health).collect()
+    };
     let options = gateway::GatewayOptions {
         listen: config.gateway.listen.clone(),
+        tls: config.gateway.tls(),
+        names: config.gateway.names.clone(),
         source: relay::Source::Rings(config.paths.rings.clone()),
         registry: registry.clone(),
+        store,
+        configuration: serde_json::to_value(config).context("the configuration as JSON")?,
+        roles: Arc::new(health),
     };
+    let scheme = if options.tls.is_some() { "wss" } else { "ws" };
     let handle = gateway::Server::start(options)?;
     let address = handle.addr();
-    let _announced = begin(config, "gateway", &registry, Some(format!("ws://{address}/v1/stream")))?;
+    let _announced = begin(config, "gateway", &registry, Some(format!("{scheme}://{address}/v1/stream")))?;
     tracing::info!(%address, "gateway begins");
     wait_for_end(|| {})?;
     handle.stop();

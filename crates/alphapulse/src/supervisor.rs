@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     metrics, roles,
     run_dir::{self, RoleFile},
-    signals,
+    signals, user,
 };
 use anyhow::{Context, bail};
 use clap::Args;
@@ -42,6 +42,8 @@ const DEATHS_WINDOW: Duration = Duration::from_secs(60);
 /// Time for a child to end in order before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long the gateway may take to listen before the link is printed anyway.
+const GATEWAY_WAIT: Duration = Duration::from_secs(3);
 /// Who tries the demo wants to query what it recorded soon.
 const DEMO_PART_S: u32 = 10;
 
@@ -114,6 +116,10 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
         listen: None,
     };
     let _announced = run_dir::announce(&config.paths.state, &role)?;
+    let store = user::store(&config)?;
+    if config.gateway.is_loopback() {
+        user::first_run(&store)?;
+    }
     let mut roles: Vec<Role> = vec![];
     for (name, args) in names {
         let state = State::Running(start(&file, &name, &args)?);
@@ -124,6 +130,8 @@ pub fn up(mut config: Config, args: &UpArgs) -> anyhow::Result<ExitCode> {
         roles.push(Role { name, args, state, deaths: VecDeque::new(), died, running });
     }
     welcome(&config, args.live);
+    welcome_in(&config, &store);
+    drop(store);
     let code = watch(&file, &mut roles, &stop);
     shut_down(&mut roles);
     Ok(code)
@@ -218,6 +226,7 @@ fn welcome(config: &Config, live: bool) {
     println!("  JSON over WebSocket            ws://{}/v1/stream", config.gateway.listen);
     println!("  records on a Unix socket       {}", config.relay_socket().display());
     println!("  rings in shared memory         {}", config.paths.rings.display());
+    println!("  a key for your scripts         alphapulse key create");
     if config.recorder.enabled {
         println!("  the journal of everything      {}", config.journal_folder().display());
     }
@@ -225,6 +234,19 @@ fn welcome(config: &Config, live: bool) {
         println!("  Parquet files for any tool     {}", config.parquet_folder().display());
     }
     println!("Ctrl-C ends everything in order.");
+}
+
+/// Prints the link that logs the newcomer in, once the gateway listens.
+fn welcome_in(config: &Config, store: &gateway::Store) {
+    let listens = |role: &RoleFile| role.role == "gateway" && run_dir::alive(role.pid);
+    let deadline = Instant::now() + GATEWAY_WAIT;
+    while !run_dir::roles(&config.paths.state).iter().any(listens) && Instant::now() < deadline {
+        thread::sleep(LOOK_EVERY);
+    }
+    match user::newcomer_link(config, store) {
+        Ok(link) => println!("Log in once, within ten minutes:  {link}"),
+        Err(e) => println!("No link to log in could be made: {e:#}"),
+    }
 }
 
 /// Restarts what dies until asked to stop. Ends with a failure when every role was given up.

@@ -85,7 +85,9 @@ fn instruments(site: &Site) -> Vec<Value> {
     let address =
         listen["listen"].as_str().and_then(|l| l.strip_prefix("ws://")?.split('/').next()).expect("an address");
     let mut socket = TcpStream::connect(address).expect("the gateway");
-    write!(socket, "GET /v1/instruments HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
+    let key = String::from_utf8(site.output(&["key", "create"]).stdout).expect("a key");
+    let headers = format!("Host: {address}\r\nAuthorization: Bearer {}\r\nConnection: close", key.trim());
+    write!(socket, "GET /v1/instruments HTTP/1.1\r\n{headers}\r\n\r\n").expect("sent");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("an answer");
     let body = answer.split_once("\r\n\r\n").expect("a body").1;

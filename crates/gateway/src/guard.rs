@@ -1,58 +1,99 @@
-//! Who may ask: a request must name this server, and a page that asks must come from this machine.
+//! From where a request may come: it must name this server, and a page that asks must be one of this server's.
 //!
 //! Any web page can make a browser open connections to loopback. `Host` stops a foreign name that was made to resolve
-//! to loopback; `Origin` stops a foreign page.
+//! here; `Origin` stops a foreign page, one of another port of this machine too, as cookies ignore ports. What a cookie
+//! proves, a page must ask for by an origin of ours, and with a header that other sites cannot send. Pure.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Method, header};
+
+use crate::secret::{csrf, same};
+
+/// What a page repeats to show that it could read the session.
+pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
 
 /// The names of this machine to itself.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Refuses what [`check`] refuses.
-pub(crate) async fn guard(State(port): State<u16>, request: Request, next: Next) -> Response {
-    match check(request.headers(), port) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => (StatusCode::FORBIDDEN, format!("{refusal}\n")).into_response(),
-    }
+/// The names by which this server may be called.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    hosts: Vec<String>,
+    origins: Vec<String>,
 }
 
 /// Why a request is refused.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("the Host header must be localhost, 127.0.0.1 or [::1] with port {0}")]
-    Host(u16),
-    #[error("pages of other sites may not connect: the Origin must be absent or on localhost, 127.0.0.1 or [::1]")]
-    Origin,
+    #[error("the Host header must name this server: {0}")]
+    Host(String),
+    #[error("pages of other sites may not ask this: the Origin must be {0}")]
+    Origin(String),
+    #[error("a request with a session, or to begin one, must have an Origin: {0}")]
+    NoOrigin(String),
+    #[error("the request was made by a page of another site")]
+    CrossSite,
+    #[error("a change by a session needs the header {CSRF_HEADER} with the session's csrf value")]
+    Csrf,
 }
 
-/// Judges the headers of a request to the server on this port.
-pub(crate) fn check(headers: &HeaderMap, port: u16) -> Result<(), Refusal> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or("");
-    if hosts.next().is_some() || split_port(host) != Some((true, Some(port))) {
-        return Err(Refusal::Host(port));
+/// Whether a request changes something or opens a socket, as such must show from where it comes.
+pub(crate) fn is_unsafe(method: &Method, headers: &HeaderMap) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    !reads || headers.contains_key(header::UPGRADE)
+}
+
+impl Names {
+    /// A server at this port, on loopback's names when it listens there, and on these others, as clients write them.
+    pub(crate) fn new(loopback: bool, port: u16, secure: bool, others: &[String]) -> Names {
+        let own = LOOPBACK_NAMES.iter().filter(|_| loopback).map(|name| format!("{name}:{port}"));
+        let hosts: Vec<String> = own.chain(others.iter().map(|name| name.to_ascii_lowercase())).collect();
+        let scheme = if secure { "https" } else { "http" };
+        let origins = hosts.iter().map(|host| format!("{scheme}://{host}")).collect();
+        Names { hosts, origins }
     }
-    let ours = |origin: &str| {
-        let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        rest.and_then(split_port).is_some_and(|(loopback, _)| loopback)
-    };
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    if origins.all(|origin| origin.to_str().is_ok_and(ours)) { Ok(()) } else { Err(Refusal::Origin) }
+
+    /// What every request must be, whoever sends it.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match only(headers, header::HOST.as_str()) {
+            Ok(Some(host)) if self.hosts.contains(&host.to_ascii_lowercase()) => {}
+            _ => return Err(Refusal::Host(self.hosts.join(", "))),
+        }
+        match only(headers, header::ORIGIN.as_str()) {
+            Ok(None) => {}
+            Ok(Some(origin)) if self.origins.contains(&origin.to_ascii_lowercase()) => {}
+            _ => return Err(Refusal::Origin(self.origins.join(", "))),
+        }
+        // A browser says of itself when another site makes it ask. Following a link is fine: pages do nothing by being
+        // looked at.
+        let told = |name: &str| headers.get(name).map(|value| value.as_bytes());
+        let foreign = matches!(told("sec-fetch-site"), Some(b"cross-site" | b"same-site"));
+        if foreign && told("sec-fetch-mode") != Some(b"navigate") {
+            return Err(Refusal::CrossSite);
+        }
+        Ok(())
+    }
+
+    /// What a request must be that acts by a session, or by nothing yet, and changes something or opens a socket.
+    pub(crate) fn check_page(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if headers.contains_key(header::ORIGIN) { Ok(()) } else { Err(Refusal::NoOrigin(self.origins.join(", "))) }
+    }
 }
 
-/// Whether the name is loopback's, and the port if one is named; `None` when it is no port.
-fn split_port(authority: &str) -> Option<(bool, Option<u16>)> {
-    let lower = authority.to_ascii_lowercase();
-    let Some(rest) = LOOPBACK_NAMES.iter().find_map(|name| lower.strip_prefix(name)) else {
-        return Some((false, None));
-    };
-    match rest.strip_prefix(':') {
-        None => Some((rest.is_empty(), None)),
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some((true, Some(digits.parse().ok()?))),
-        Some(_) => None,
+/// Whether the request repeats what follows from the session.
+pub(crate) fn check_csrf(headers: &HeaderMap, session: &str) -> Result<(), Refusal> {
+    match only(headers, CSRF_HEADER) {
+        Ok(Some(told)) if same(told.as_bytes(), csrf(session).as_bytes()) => Ok(()),
+        _ => Err(Refusal::Csrf),
+    }
+}
+
+/// A header that may be there once, as text.
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
+    let mut all = headers.get_all(name).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
+        (Some(_), Some(_)) => Err(()),
     }
 }
 
@@ -61,19 +102,22 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    fn judged(host: &str, origin: Option<&str>) -> Result<(), Refusal> {
+    fn names() -> Names {
+        Names::new(true, 8080, false, &["plant.example.org:8080".to_owned()])
+    }
+
+    fn judged(all: &[(&'static str, &str)]) -> Result<(), Refusal> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_str(host).expect("a header"));
-        if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, HeaderValue::from_str(origin).expect("a header"));
+        for (name, value) in all {
+            headers.append(*name, HeaderValue::from_str(value).expect("a header"));
         }
-        check(&headers, 8080)
+        names().check(&headers)
     }
 
     #[test]
     fn the_host_must_be_this_server() {
-        for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LocalHost:8080"] {
-            assert_eq!(judged(host, None), Ok(()), "{host}");
+        for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LocalHost:8080", "plant.example.org:8080"] {
+            assert_eq!(judged(&[("host", host)]), Ok(()), "{host}");
         }
         for host in [
             "",
@@ -82,25 +126,26 @@ mod tests {
             "localhost:8081",
             "localhost:+8080",
             "localhost:88080",
+            "localhost.:8080",
             "localhost.example:8080",
             "example.com:8080",
+            "plant.example.org",
             "127.0.0.1.example.com:8080",
             "[::1]x:8080",
             "0.0.0.0:8080",
         ] {
-            assert_eq!(judged(host, None), Err(Refusal::Host(8080)), "{host}");
+            assert!(matches!(judged(&[("host", host)]), Err(Refusal::Host(_))), "{host}");
         }
-        assert_eq!(check(&HeaderMap::new(), 8080), Err(Refusal::Host(8080)));
-        let mut twice = HeaderMap::new();
-        twice.append(header::HOST, HeaderValue::from_static("localhost:8080"));
-        twice.append(header::HOST, HeaderValue::from_static("example.com"));
-        assert_eq!(check(&twice, 8080), Err(Refusal::Host(8080)));
+        assert!(matches!(judged(&[]), Err(Refusal::Host(_))));
+        let twice = [("host", "localhost:8080"), ("host", "example.com")];
+        assert!(matches!(judged(&twice), Err(Refusal::Host(_))));
     }
 
     #[test]
-    fn a_page_must_come_from_this_machine() {
-        for origin in ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:8080", "http://LOCALHOST"] {
-            assert_eq!(judged("localhost:8080", Some(origin)), Ok(()), "{origin}");
+    fn a_page_must_be_one_of_this_server() {
+        let from = |origin| judged(&[("host", "localhost:8080"), ("origin", origin)]);
+        for origin in ["http://localhost:8080", "http://127.0.0.1:8080", "http://[::1]:8080", "http://LOCALHOST:8080"] {
+            assert_eq!(from(origin), Ok(()), "{origin}");
         }
         for origin in [
             "null",
@@ -108,12 +153,47 @@ mod tests {
             "localhost",
             "file://localhost",
             "https://example.com",
+            "https://localhost:8080",
+            "http://localhost",
+            "http://localhost:5173",
             "http://localhost.example.com",
-            "http://localhost:80.example.com",
-            "http://localhost@example.com",
-            "http://example.com/http://localhost",
+            "http://localhost:8080.example.com",
+            "http://localhost:8080@example.com",
+            "http://example.com/http://localhost:8080",
         ] {
-            assert_eq!(judged("localhost:8080", Some(origin)), Err(Refusal::Origin), "{origin}");
+            assert!(matches!(from(origin), Err(Refusal::Origin(_))), "{origin}");
+        }
+        let host = ("host", "localhost:8080");
+        let twice = [host, ("origin", "http://localhost:8080"), ("origin", "https://example.com")];
+        assert!(matches!(judged(&twice), Err(Refusal::Origin(_))));
+        for site in ["cross-site", "same-site"] {
+            assert_eq!(judged(&[host, ("sec-fetch-site", site), ("sec-fetch-mode", "cors")]), Err(Refusal::CrossSite));
+            assert_eq!(judged(&[host, ("sec-fetch-site", site)]), Err(Refusal::CrossSite));
+            assert_eq!(judged(&[host, ("sec-fetch-site", site), ("sec-fetch-mode", "navigate")]), Ok(()));
+        }
+        assert_eq!(judged(&[host, ("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")]), Ok(()));
+    }
+
+    #[test]
+    fn changes_by_a_session_repeat_its_csrf_value() {
+        let with = |value: &str| {
+            HeaderMap::from_iter([(CSRF_HEADER.parse().expect("a name"), value.parse().expect("a value"))])
+        };
+        assert_eq!(check_csrf(&with(&csrf("mine")), "mine"), Ok(()));
+        assert_eq!(check_csrf(&with(&csrf("another")), "mine"), Err(Refusal::Csrf));
+        assert_eq!(check_csrf(&with(""), "mine"), Err(Refusal::Csrf));
+        assert_eq!(check_csrf(&HeaderMap::new(), "mine"), Err(Refusal::Csrf));
+        assert!(matches!(names().check_page(&HeaderMap::new()), Err(Refusal::NoOrigin(_))));
+        let upgrade: HeaderMap = HeaderMap::from_iter([(header::UPGRADE, HeaderValue::from_static("websocket"))]);
+        for (method, headers, expected) in [
+            (Method::GET, HeaderMap::new(), false),
+            (Method::HEAD, HeaderMap::new(), false),
+            (Method::GET, upgrade, true),
+            (Method::POST, HeaderMap::new(), true),
+            (Method::PUT, HeaderMap::new(), true),
+            (Method::DELETE, HeaderMap::new(), true),
+        ] {
+            assert_eq!(is_unsafe(&method, &headers), expected, "{method}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use relay::{Client, ClientError, ClientOptions, Source, Subscription};
-use wire::json::{Encoder, InstrumentLine, Line, SessionStartLine};
+use wire::json::{Encoder, InstrumentLine, Line, SessionStartLine, StatusLine};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -24,6 +24,8 @@ pub(crate) struct Known {
     pub(crate) instruments: BTreeMap<(String, String), InstrumentLine>,
     /// The newest run of each venue.
     pub(crate) sessions: BTreeMap<String, SessionStartLine>,
+    /// The newest state of everything that has one, by venue, scope, symbol and stream.
+    states: BTreeMap<(String, String, Option<String>, Option<String>), StatusLine>,
     /// Why the source cannot be read, while it cannot.
     pub(crate) trouble: Option<String>,
 }
@@ -34,12 +36,33 @@ impl Known {
         self.sessions.values().filter(|run| run.simulated).map(|run| run.venue.as_str()).collect()
     }
 
+    /// The states of one venue.
+    pub(crate) fn states_of(&self, venue: &str) -> impl Iterator<Item = &StatusLine> {
+        self.states.values().filter(move |line| line.venue == venue)
+    }
+
+    /// Whether a venue has defined this symbol, canonical or in its own spelling.
+    pub(crate) fn knows(&self, venue: &str, symbol: &str) -> bool {
+        self.instruments.values().any(|line| {
+            line.venue == venue
+                && [&line.symbol, &line.venue_symbol].into_iter().any(|known| known.eq_ignore_ascii_case(symbol))
+        })
+    }
+
     fn take(&mut self, line: Line) {
         match line {
             Line::Instrument(line) => {
                 self.instruments.insert((line.venue.clone(), line.symbol.clone()), line);
             }
+            Line::Status(line) => {
+                let key = (line.venue.clone(), line.scope.clone(), line.symbol.clone(), line.stream.clone());
+                self.states.insert(key, line);
+            }
             Line::SessionStart(line) => {
+                // What an earlier run told is over; a run's start told again to a late joiner ends nothing.
+                if self.sessions.get(&line.venue).is_none_or(|run| run.epoch != line.epoch) {
+                    self.states.retain(|_, state| state.venue != line.venue || state.epoch == line.epoch);
+                }
                 self.sessions.insert(line.venue.clone(), line);
             }
             _ => {}

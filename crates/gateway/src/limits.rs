@@ -7,8 +7,27 @@ use telemetry::Gauge;
 
 /// The most streams at once: each has a thread that reads the rings.
 pub const STREAMS_MAX: usize = 256;
-/// The most TCP connections at once; beyond the streams there is room for short requests. Others wait to be accepted.
-pub const CONNECTIONS_MAX: usize = STREAMS_MAX + 64;
+/// The most TCP connections at once, streams not counted: with the streams, below the 1,024 files that a process may
+/// have open where nobody raised that.
+pub const CONNECTIONS_MAX: usize = 512;
+/// The most of them that wait for a request; the oldest makes room for a new one.
+pub const IDLE_MAX: usize = 256;
+/// The most of them from one address that is not this machine's.
+pub const ADDRESS_MAX: usize = 64;
+/// The most bytes the body of a request may have.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes all headers of a request may have.
+pub(crate) const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// The most headers of a request.
+pub(crate) const HEADERS_MAX: usize = 64;
+/// How long a request's headers may take to come, and how long a connection may wait for the next request.
+pub(crate) const HEADERS_WAIT: Duration = Duration::from_secs(5);
+/// How long a request's body may take to come.
+pub(crate) const BODY_WAIT: Duration = Duration::from_secs(10);
+/// How often a stream asks whether whom it serves may stay.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often is looked for changes by other processes, such as a key revoked on the command line.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The most bytes one request of a client may have: the longest list of symbols it may name, with room to spare.
 pub const REQUEST_BYTES_MAX: usize = 512 * 1024;
 

@@ -1,91 +1,138 @@
-//! A listener that accepts only so many connections at once. The others wait in the kernel's queue.
+//! The socket that is listened on: who is accepted, TLS, and one task a connection.
+//!
+//! HTTP/1.1 by hyper itself rather than by axum's server, as only so a client that sends its headers slowly, or sends too
+//! many, is cut off.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use telemetry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
-use crate::limits::CONNECTIONS_MAX;
+use crate::limits::{HEADER_BYTES_MAX, HEADERS_MAX, HEADERS_WAIT};
+use crate::lobby::{Lobby, Ticket};
+use crate::routes::{Guarded, Peer};
+use crate::server::stopped;
 
 /// Connections that wait to be accepted.
-const BACKLOG: u32 = 128;
+const BACKLOG: u32 = 1024;
 /// What the kernel keeps for a client that does not read; what is beyond it stays in the ring.
 const SEND_BUFFER_BYTES: u32 = 256 * 1024;
+/// The wait after a failure to accept, such as too many open files.
+const ACCEPT_WAIT: Duration = Duration::from_millis(50);
 
-/// Accepts [`CONNECTIONS_MAX`] connections at once.
-pub(crate) struct Limited {
+/// Listens.
+pub(crate) struct Listener {
     listener: TcpListener,
-    room: Arc<Semaphore>,
+    tls: Option<TlsAcceptor>,
+    lobby: Arc<Lobby>,
 }
 
-impl Limited {
+impl Listener {
     /// Listens; inside a runtime only.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Limited> {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        registry: &Registry,
+    ) -> io::Result<Listener> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         socket.bind(address)?;
-        Ok(Limited { listener: socket.listen(BACKLOG)?, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) })
-    }
-}
-
-impl Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let permit = self.room.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let (stream, peer) = Listener::accept(&mut self.listener).await;
-        // Lines are flushed in batches: there is nothing left for the kernel to gather. Failing costs latency only.
-        let _ = stream.set_nodelay(true);
-        (Connection { stream, _permit: permit }, peer)
+        let listener = socket.listen(BACKLOG)?;
+        Ok(Listener { listener, tls: tls.map(TlsAcceptor::from), lobby: Lobby::new(registry) })
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
+
+    /// Accepts for as long as it is polled.
+    pub(crate) async fn serve(self, guarded: Guarded, stopping: watch::Sender<bool>) -> Infallible {
+        loop {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // The connection is gone already, or the system is out of something that others will give back.
+                    tracing::debug!(%error, "a connection cannot be accepted");
+                    tokio::time::sleep(ACCEPT_WAIT).await;
+                    continue;
+                }
+            };
+            let Some(ticket) = self.lobby.enter(peer.ip()) else { continue };
+            // Lines are flushed in batches: there is nothing left for the kernel to gather. Failing costs latency only.
+            let _ = stream.set_nodelay(true);
+            let (guarded, tls, stop) = (guarded.clone(), self.tls.clone(), stopping.subscribe());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = ticket.cut() => {}
+                    () = connection(stream, tls, guarded, Peer(peer), &ticket, stop) => {}
+                }
+            });
+        }
+    }
 }
 
-/// A connection, counted until it is dropped.
-pub(crate) struct Connection {
+async fn connection(
     stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+    tls: Option<TlsAcceptor>,
+    guarded: Guarded,
+    peer: Peer,
+    ticket: &Arc<Ticket>,
+    stop: watch::Receiver<bool>,
+) {
+    let Some(tls) = tls else { return http(stream, guarded, peer, ticket, stop).await };
+    // Who takes longer for the handshake than for headers wants something else.
+    if let Ok(Ok(stream)) = tokio::time::timeout(HEADERS_WAIT, tls.accept(stream)).await {
+        http(stream, guarded, peer, ticket, stop).await;
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    guarded: Guarded,
+    peer: Peer,
+    ticket: &Arc<Ticket>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let routes = TowerToHyperService::new(guarded.service());
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let busy = ticket.busy();
+        let answered = routes.call(request);
+        async move {
+            let answer = answered.await;
+            drop(busy);
+            answer
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WAIT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX);
+    let serving = builder.serve_connection(TokioIo::new(stream), answer).with_upgrades();
+    tokio::pin!(serving);
+    // A client that breaks off, or was cut, is none of ours any more: errors have nobody to be told to.
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = stopped(&mut stop) => {}
     }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    serving.as_mut().graceful_shutdown();
+    drop(stop);
+    let _ = serving.await;
 }

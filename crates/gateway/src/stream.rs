@@ -1,5 +1,6 @@
 //! One WebSocket client: requests in, answers and lines out. Everything that can wake it is an [`Event`].
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
@@ -7,7 +8,8 @@ use futures_util::SinkExt;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
-use crate::limits::{Budget, Liveness, Look, SILENCE_MAX};
+use crate::doors::Caller;
+use crate::limits::{Budget, HEARTBEAT, Liveness, Look, SILENCE_MAX};
 use crate::protocol::{self, Answer, Op};
 use crate::reader::{News, Reader};
 use crate::server::{Shared, stopped};
@@ -23,6 +25,8 @@ enum Event {
     Lost(axum::Error),
     News(Option<News>),
     Time,
+    /// Whom it serves may have lost the right to it.
+    Doubt,
     Stop,
 }
 
@@ -43,13 +47,28 @@ struct Connection<'a> {
     active: Option<Active>,
     budget: Budget,
     liveness: Liveness,
+    caller: Arc<Caller>,
+    /// Tells that credentials may have ended.
+    changes: watch::Receiver<u64>,
+    /// When to ask though nothing was told: credentials also end by time.
+    asked: Instant,
 }
 
-/// Serves one client until it leaves or `stopping` says so.
-pub(crate) async fn serve(socket: WebSocket, shared: &Shared, client: u64, mut stopping: watch::Receiver<bool>) {
+/// Serves one client until it leaves, may not stay, or `stopping` says so.
+pub(crate) async fn serve(
+    socket: WebSocket,
+    shared: &Shared,
+    caller: Arc<Caller>,
+    client: u64,
+    mut stopping: watch::Receiver<bool>,
+) {
     let now = Instant::now();
+    let mut changes = shared.store.changes();
+    // Between the look at the credential and now anything may have happened.
+    changes.mark_changed();
+    let (budget, liveness) = (Budget::new(now), Liveness::new(now));
     let mut connection =
-        Connection { socket, shared, client, active: None, budget: Budget::new(now), liveness: Liveness::new(now) };
+        Connection { socket, shared, client, active: None, budget, liveness, caller, changes, asked: now };
     // The other side is gone either way.
     let _ = connection.run(&mut stopping).await;
     if let Some(active) = connection.active.take() {
@@ -68,6 +87,7 @@ impl Connection<'_> {
                 Event::Lost(error) => lost(&error)?,
                 Event::News(news) => self.news(news).await?,
                 Event::Time => self.look().await?,
+                Event::Doubt => self.ask().await,
                 Event::Stop => {
                     self.drain().await?;
                     Next::Close(close_code::AWAY, "the gateway stops")
@@ -80,7 +100,7 @@ impl Connection<'_> {
     }
 
     async fn event(&mut self, stopping: &mut watch::Receiver<bool>) -> Result<Event, Gone> {
-        let Connection { socket, active, liveness, .. } = self;
+        let Connection { socket, active, liveness, changes, asked, .. } = self;
         let news = async {
             match active {
                 Some(active) => active.reader.next().await,
@@ -95,6 +115,8 @@ impl Connection<'_> {
             },
             news = news => Ok(Event::News(news)),
             () = sleep_until(liveness.look_at().into()) => Ok(Event::Time),
+            _ = changes.changed() => Ok(Event::Doubt),
+            () = sleep_until((*asked + HEARTBEAT).into()) => Ok(Event::Doubt),
             () = stopped(stopping) => Ok(Event::Stop),
         }
     }
@@ -179,6 +201,15 @@ impl Connection<'_> {
         }
     }
 
+    async fn ask(&mut self) -> Next {
+        self.asked = Instant::now();
+        if self.shared.doors.stays(&self.caller, self.shared.now_ns() / 1_000_000_000).await {
+            Next::Go
+        } else {
+            Next::Close(close_code::POLICY, "the session, key or token has ended")
+        }
+    }
+
     /// Tells what the reader has read already.
     async fn drain(&mut self) -> Result<(), Gone> {
         let Some(mut active) = self.active.take() else { return Ok(()) };
@@ -202,7 +233,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Sends messages and flushes once. A client that takes nothing for too long is gone.
+    /// Sends messages and flushes once. Messages on their way when the right to them ends are the last. A client that takes nothing for too long is gone.
     async fn send(&mut self, messages: impl IntoIterator<Item = Message>) -> Result<(), Gone> {
         let socket = &mut self.socket;
         let all = async {

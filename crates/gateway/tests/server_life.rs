@@ -4,25 +4,23 @@
 
 mod market;
 
-use market::{Market, get, get_until};
+use market::{Market, body};
 use serde_json::{Value, json};
 use tungstenite::Message;
 
 #[test]
 fn the_pages_say_what_is_here() {
     let market = Market::open(1024);
-    let address = market.gateway.addr();
-    let page = get_until(address, "/", |page| page.contains("3 instruments"));
+    let page = market.get_until("/", |page| page.contains("3 instruments"));
     assert!(page.contains("SIMULATED</strong> The data of binance, kraken"), "{page}");
-    let answer = get_until(address, "/v1/instruments", |answer| answer.contains("BTCUSDT"));
-    let body = answer.split_once("\r\n\r\n").expect("a body").1;
-    let list: Vec<Value> = serde_json::from_str(body).expect("a list");
+    let answer = market.get_until("/v1/instruments", |answer| answer.contains("BTCUSDT"));
+    let list = body(&answer).as_array().expect("a list").clone();
     let symbols: Vec<_> = list.iter().map(|i| (i["venue"].as_str(), i["symbol"].as_str())).collect();
     let expected = [("binance", "BTC-USDT"), ("kraken", "BTC-USD"), ("kraken", "ETH-USD")];
     assert_eq!(symbols, expected.map(|(venue, symbol)| (Some(venue), Some(symbol))));
-    assert_eq!(get(address, "/healthz", &address.to_string()).0, 200);
-    assert_eq!(get(address, "/nowhere", &address.to_string()).0, 404);
-    let (status, metrics) = get(address, "/metrics", &address.to_string());
+    assert_eq!(market.get("/healthz").0, 200);
+    assert_eq!(market.get("/nowhere").0, 404);
+    let (status, metrics) = market.get("/metrics");
     assert_eq!(status, 200);
     assert!(metrics.contains("ws_clients 0"), "{metrics}");
 }
@@ -30,12 +28,11 @@ fn the_pages_say_what_is_here() {
 #[test]
 fn a_client_that_leaves_is_forgotten() {
     let market = Market::open(1024);
-    let address = market.gateway.addr();
     let mut client = market.client();
     client.subscribe(json!({}));
-    get_until(address, "/metrics", |text| text.contains("ws_clients 1") && text.contains("ws_lag_slots{client="));
+    market.get_until("/metrics", |text| text.contains("ws_clients 1") && text.contains("ws_lag_slots{client="));
     drop(client);
-    get_until(address, "/metrics", |text| text.contains("ws_clients 0") && !text.contains("ws_lag_slots{client="));
+    market.get_until("/metrics", |text| text.contains("ws_clients 0") && !text.contains("ws_lag_slots{client="));
 }
 
 #[test]

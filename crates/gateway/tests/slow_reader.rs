@@ -24,7 +24,7 @@ fn narrow(market: &Market) -> Client {
         socket.connect(market.gateway.addr()).await.unwrap().into_std().unwrap()
     });
     stream.set_nonblocking(false).unwrap();
-    Client::over(stream, &[]).expect("an upgrade")
+    Client::over(stream, &[("authorization", &market::bearer(&market.key))]).expect("an upgrade")
 }
 
 fn number(line: &Value, field: &str) -> u64 {

@@ -4,8 +4,6 @@
 
 mod market;
 
-use std::net::TcpStream;
-
 use gateway::{GatewayError, GatewayOptions, REQUEST_BYTES_MAX, Server};
 use market::{Client, Market};
 use relay::Source;
@@ -58,41 +56,29 @@ fn a_request_that_is_too_long_ends_the_connection_with_1009() {
 #[test]
 fn a_source_that_is_not_there_is_an_error_line() {
     let folder = tempfile::tempdir().unwrap();
-    let gateway = market::serve(Source::Unix(folder.path().join("relay.sock")), &Registry::new());
-    let mut client = Client::connect(gateway.addr());
+    let (store, key) = market::users(folder.path());
+    let gateway = market::serve(Source::Unix(folder.path().join("relay.sock")), &Registry::new(), &store);
+    let mut client = Client::connect(gateway.addr(), &key);
     client.say(r#"{"op":"subscribe","id":9}"#);
     let answer = client.next();
     assert_eq!((&answer["type"], &answer["id"]), (&json!("error"), &json!(9)));
     assert!(answer["message"].as_str().is_some_and(|text| text.contains("relay.sock")), "{answer}");
     client.say(r#"{"op":"ping"}"#);
     assert_eq!(client.next()["type"], "pong");
-    market::get_until(gateway.addr(), "/healthz", |answer| answer.contains("503") && answer.contains("relay.sock"));
+    let sick = market::get_until(gateway.addr(), "/healthz", &key, |answer| answer.contains("503"));
+    assert!(!sick.contains("relay.sock"), "whom anyone may ask names no paths: {sick}");
 }
 
 #[test]
-fn pages_and_names_of_other_sites_are_refused() {
-    let market = Market::open(1024);
-    let address = market.gateway.addr();
-    let upgrade = |headers: &[(&'static str, &str)]| Client::over(TcpStream::connect(address).unwrap(), headers);
-    let foreign = upgrade(&[("origin", "https://example.com")]).err().expect("a refusal");
-    assert_eq!(foreign.status(), 403);
-    let foreign = upgrade(&[("host", "example.com")]).err().expect("a refusal");
-    assert_eq!(foreign.status(), 403);
-    assert!(upgrade(&[("origin", "http://localhost:5173")]).is_ok());
-    let (status, answer) = market::get(address, "/v1/instruments", "example.com");
-    assert_eq!(status, 403);
-    assert!(answer.contains("Host header"), "{answer}");
-}
-
-#[test]
-fn addresses_that_others_reach_and_busy_ports_are_refused() {
+fn busy_ports_and_addresses_that_others_reach_are_refused() {
     let folder = tempfile::tempdir().unwrap();
+    let (store, _) = market::users(folder.path());
     let start = |listen: String| {
         let source = Source::Rings(folder.path().join("rings"));
-        Server::start(GatewayOptions { listen, source, registry: Registry::new() })
+        Server::start(GatewayOptions { listen, ..market::options(source, &Registry::new(), &store) })
     };
     let error = start("0.0.0.0:0".to_owned()).err().expect("a refusal");
-    assert!(matches!(error, GatewayError::NotLoopback { .. }), "{error}");
+    assert!(matches!(error, GatewayError::NoTls { .. }), "{error}");
     assert!(error.to_string().contains("listen on 127.0.0.1"), "{error}");
     let first = start("127.0.0.1:0".to_owned()).expect("a free port");
     let error = start(first.addr().to_string()).err().expect("a refusal");

@@ -3,9 +3,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{GatewayOptions, Handle, Server};
+use gateway::{By, GatewayOptions, Handle, Role, Scopes, Secret, Server, Store};
 use model::{
     Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Price, Qty, Side, SideSource, UnixNanos, Venue,
 };
@@ -169,7 +171,10 @@ pub struct Market {
     pub binance: Feed,
     pub registry: Registry,
     pub gateway: Handle,
-    _folder: tempfile::TempDir,
+    pub store: Arc<Store>,
+    /// An admin's key for everything.
+    pub key: String,
+    pub folder: tempfile::TempDir,
 }
 
 impl Market {
@@ -181,19 +186,58 @@ impl Market {
         let kraken = Feed::start(&directory, Venue::Kraken, slots, &pairs);
         let binance = Feed::start(&directory, Venue::Binance, slots, &[("BTC-USDT", "BTCUSDT")]);
         let registry = Registry::new();
-        let gateway = serve(Source::Rings(rings), &registry);
-        Market { kraken, binance, registry, gateway, _folder: folder }
+        let (store, key) = users(folder.path());
+        let gateway = serve(Source::Rings(rings), &registry, &store);
+        Market { kraken, binance, registry, gateway, store, key, folder }
     }
 
     pub fn client(&self) -> Client {
-        Client::connect(self.gateway.addr())
+        Client::connect(self.gateway.addr(), &self.key)
+    }
+
+    pub fn get(&self, path: &str) -> (u16, String) {
+        get(self.gateway.addr(), path, &self.key)
+    }
+
+    /// Asks again until the answer is so; the gateway looks at the rings now and then.
+    pub fn get_until(&self, path: &str, is: impl Fn(&str) -> bool) -> String {
+        get_until(self.gateway.addr(), path, &self.key, is)
+    }
+}
+
+/// Whoever sets a test up, now.
+pub fn by() -> By {
+    By::command_line(telemetry::clock::wall_ns())
+}
+
+/// The password of every user here.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A store with one admin, and a key of theirs for everything.
+pub fn users(folder: &Path) -> (Arc<Store>, String) {
+    let store = Store::open(&folder.join("gateway")).unwrap();
+    store.add_user(&by(), "ann", Role::Admin, &Secret::new(PASSWORD)).unwrap();
+    let (_, key) = store.create_key(&by(), "ann", "tests", Scopes::of_role(Role::Admin), None).unwrap();
+    (Arc::new(store), key.reveal().to_owned())
+}
+
+/// What a gateway needs, on a free port.
+pub fn options(source: Source, registry: &Registry, store: &Arc<Store>) -> GatewayOptions {
+    GatewayOptions {
+        listen: "127.0.0.1:0".to_owned(),
+        tls: None,
+        names: vec![],
+        source,
+        registry: registry.clone(),
+        store: store.clone(),
+        configuration: json!({"site": "test", "api_secret": "CANARY"}),
+        roles: Arc::new(Vec::new),
     }
 }
 
 /// A gateway on a free port.
-pub fn serve(source: Source, registry: &Registry) -> Handle {
-    let listen = "127.0.0.1:0".to_owned();
-    Server::start(GatewayOptions { listen, source, registry: registry.clone() }).unwrap()
+pub fn serve(source: Source, registry: &Registry, store: &Arc<Store>) -> Handle {
+    Server::start(options(source, registry, store)).unwrap()
 }
 
 /// A client of the stream.
@@ -202,8 +246,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Client {
-        Client::over(TcpStream::connect(address).unwrap(), &[]).expect("an upgrade")
+    pub fn connect(address: SocketAddr, key: &str) -> Client {
+        Client::over(TcpStream::connect(address).unwrap(), &[("authorization", &bearer(key))]).expect("an upgrade")
     }
 
     /// Upgrades a connection, with these headers instead of the usual; a refusal is the server's answer.
@@ -268,22 +312,52 @@ impl Client {
     }
 }
 
-/// An HTTP answer: its status and its whole text.
-pub fn get(address: SocketAddr, path: &str, host: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(HANG)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-    (status, answer)
+/// How a key is shown.
+pub fn bearer(key: &str) -> String {
+    format!("Bearer {key}")
 }
 
-/// Asks again until the answer is so; the gateway looks at the rings now and then.
-pub fn get_until(address: SocketAddr, path: &str, is: impl Fn(&str) -> bool) -> String {
+/// An HTTP request of these lines, the first without the version, and its answer: its status and its whole text.
+pub fn ask(address: SocketAddr, lines: &[&str], body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(HANG)).unwrap();
+    let headers: String = lines[1..].iter().map(|line| format!("{line}\r\n")).collect();
+    let first = lines[0];
+    // A server that has heard enough may close before all is sent.
+    let _ = write!(
+        stream,
+        "{first} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    answer(&mut stream)
+}
+
+/// Reads an answer to its end.
+pub fn answer(stream: &mut TcpStream) -> (u16, String) {
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("no status line: {answer:?}")), answer)
+}
+
+/// A GET with a key.
+pub fn get(address: SocketAddr, path: &str, key: &str) -> (u16, String) {
+    let key = format!("Authorization: {}", bearer(key));
+    ask(address, &[&format!("GET {path}"), &format!("Host: {address}"), &key], "")
+}
+
+/// The body of an answer as JSON.
+pub fn body(answer: &str) -> Value {
+    let body = answer.split_once("\r\n\r\n").expect("a body").1;
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
+/// Asks again until the answer is so.
+pub fn get_until(address: SocketAddr, path: &str, key: &str, is: impl Fn(&str) -> bool) -> String {
     let mut last = String::new();
     for _ in 0..400 {
-        last = get(address, path, &address.to_string()).1;
+        last = get(address, path, key).1;
         if is(&last) {
             return last;
         }
