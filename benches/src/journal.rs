@@ -183,7 +183,7 @@ fn scan(options: &Options, folder: &Path, report: &mut Report) -> Result<(), Ben
         options.pairs.min(5),
         || timed(|| sum_up(&folder)).map(|ns| ns / gigabytes / 1e6),
         || {
-            let ns = timed(|| Ok(drop(verify(&folder, Level::Synced)?)))?;
+            let ns = timed(|| Ok(verify(&folder, Level::Synced).map(drop)?))?;
             figures.push(checked.bytes as f64 / ns);
             Ok(ns / gigabytes / 1e6)
         },

@@ -16,6 +16,9 @@ use wire::{
 /// A record that was told.
 type Kept = (Envelope, Vec<u64>);
 
+/// Takes names and records.
+type Hearer<'h> = dyn FnMut(Envelope, &[u64]) -> Result<(), crate::ReplayError> + 'h;
+
 /// What one venue has told.
 pub(crate) struct Desk {
     venue: Venue,
@@ -111,12 +114,7 @@ impl Desk {
     }
 
     /// Tells what a joiner needs: `f` gets names and records. `site` is the source's, where no session record was seen.
-    pub fn tell(
-        &self,
-        site: &str,
-        wanted: impl Fn(u32) -> bool,
-        f: &mut dyn FnMut(Envelope, &[u64]) -> Result<(), crate::ReplayError>,
-    ) -> Result<(), crate::ReplayError> {
+    pub fn tell(&self, site: &str, wanted: impl Fn(u32) -> bool, f: &mut Hearer<'_>) -> Result<(), crate::ReplayError> {
         match &self.session {
             Some((at, words)) => f(*at, words)?,
             None => {
@@ -138,11 +136,7 @@ impl Desk {
         Ok(())
     }
 
-    fn tell_states(
-        &self,
-        id: u32,
-        f: &mut dyn FnMut(Envelope, &[u64]) -> Result<(), crate::ReplayError>,
-    ) -> Result<(), crate::ReplayError> {
+    fn tell_states(&self, id: u32, f: &mut Hearer<'_>) -> Result<(), crate::ReplayError> {
         self.states.range((id, 0, 0)..=(id, u8::MAX, u8::MAX)).try_for_each(|(_, (at, words))| f(*at, words))
     }
 }

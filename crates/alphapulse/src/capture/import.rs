@@ -2,7 +2,7 @@
 //! own. What goes in comes out byte for byte with `capture cat --raw`.
 
 use crate::{
-    recorded::{self, Answers, Frames, Playback, Reading, Step, venue},
+    recorded::{self, Answers, Frames, Playback, Reading, Step},
     roles::BUILD,
     venue_name,
 };

@@ -277,7 +277,7 @@ impl Market {
             let trade = TradeRecord::new(venue, id, side, source, Flags::EMPTY, now, now, price, Qty(3), Some(number));
             self.out.push_trade(&trade);
             let (bid, ask) = ((Price(999), Qty(2)), Some((Price(1001), Qty(1))));
-            let bid = (number % 3 > 0).then_some(bid);
+            let bid = (!number.is_multiple_of(3)).then_some(bid);
             self.out.push(&wire::QuoteRecord::new(venue, id, Flags::EMPTY, now, now, bid, ask));
         }
         self.take();
@@ -355,8 +355,7 @@ pub fn hear(told: &Told<'_>) -> Heard {
 pub fn all(sources: Vec<Box<dyn Source>>, choice: Choice) -> Vec<Heard> {
     let (ears, sink) = listener();
     flat_out(sources, choice, vec![sink]);
-    let heard = ears.lock().unwrap().clone();
-    heard
+    ears.lock().unwrap().clone()
 }
 
 /// Runs flat out to these sinks.
