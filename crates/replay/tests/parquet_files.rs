@@ -85,7 +85,9 @@ fn lines(heard: &[Heard]) -> Vec<Value> {
         let mut line = serde_json::to_value(line).unwrap();
         if ["trade", "quote", "book"].contains(&line["type"].as_str().unwrap()) {
             let fields = line.as_object_mut().unwrap();
-            ["capped", "periodic", "update_id", "checksum"].map(|name| fields.remove(name));
+            for name in ["capped", "periodic", "update_id", "checksum"] {
+                fields.remove(name);
+            }
             lines.push(line);
         }
     }
