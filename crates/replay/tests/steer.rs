@@ -180,10 +180,12 @@ fn what_is_told_behind_a_seek_can_be_joined_there_and_goes_on_as_recorded() {
     for to in [30_000, 12_345, 12_340, 59_000, 1, 45_005, 45_000].map(at) {
         replay.seek(to).unwrap();
         let mut heard = vec![];
-        replay.opening(&mut |told| {
-            heard.push(hear(&told));
-            Ok(())
-        }).unwrap();
+        replay
+            .opening(&mut |told| {
+                heard.push(hear(&told));
+                Ok(())
+            })
+            .unwrap();
         assert!(heard.iter().all(|h| h.catch_up));
         let mut books = Books::new();
         heard.iter().for_each(|h| books.push(&h.row.words).map(|_| ()).unwrap());
@@ -193,10 +195,12 @@ fn what_is_told_behind_a_seek_can_be_joined_there_and_goes_on_as_recorded() {
         // What follows is what was recorded from there on.
         let mut after = vec![];
         for _ in 0..200 {
-            replay.event(&mut |told| {
-                after.push(hear(&told));
-                Ok(())
-            }).unwrap();
+            replay
+                .event(&mut |told| {
+                    after.push(hear(&told));
+                    Ok(())
+                })
+                .unwrap();
         }
         let expected = as_replayed(&rows);
         let first = rows.iter().position(|row| row.words[2] >= to.0).unwrap();
