@@ -46,14 +46,22 @@ fn a_replayed_run_tells_the_same_bytes() {
         assert_eq!((books.len(), &report["files"][0]["venue"]), (3, &venue.into()), "{report}");
         let proof = if venue == "kraken" { "checksum" } else { "ids" };
         assert!(books.iter().all(|b| b["held"][proof].as_u64() > Some(0) && b["rebuilt"].as_u64() > Some(0)));
-        check_rebuild(venue, &captures, rings, folder.path());
+        let kept = Kept { rings, journal: &site.state.path().join("journal") };
+        check_rebuild(venue, &captures, &kept, folder.path());
         let out = run(&["capture", "verify", "--venue", venue], &captures);
         assert!(out.status.success(), "{venue}: {}", String::from_utf8_lossy(&out.stdout));
     }
 }
 
-/// Rows rebuilt from raw frames are those the ring and a file of lines hold; of a doctored file, the rows are named.
-fn check_rebuild(venue: &str, captures: &Path, rings: &str, folder: &Path) {
+/// Where a run's records were kept.
+struct Kept<'a> {
+    rings: &'a str,
+    journal: &'a Path,
+}
+
+/// Rows rebuilt from raw frames are those the ring, the journal and a file of lines hold; kept anew, they are the same
+/// again; of a doctored file, the rows are named.
+fn check_rebuild(venue: &str, captures: &Path, Kept { rings, journal }: &Kept<'_>, folder: &Path) {
     let run = |args: &[&str]| {
         let mut program = common::program();
         program.args(["capture", "rebuild", "--json", "--venue", venue]).args(args).arg(captures);
@@ -65,6 +73,22 @@ fn check_rebuild(venue: &str, captures: &Path, rings: &str, folder: &Path) {
     let (code, rows, words) = run(&["--rings", rings]);
     assert_eq!((code, rows.len()), (Some(0), 1), "{venue}: {rows:?} {words}");
     assert!(rows[0]["equal"].as_u64() > Some(300) && rows[0]["changed"] == 0, "{rows:?}");
+    // The recorder drained the rings into the journal: the same rows.
+    let (code, rows, words) = run(&["--journal", journal.to_str().expect("a path of text")]);
+    assert_eq!((code, rows.len()), (Some(0), 1), "{venue}: {rows:?} {words}");
+    assert!(rows[0]["equal"].as_u64() > Some(300) && rows[0]["changed"] == 0, "{rows:?}");
+    // Kept anew, the journal is that of the rows, and so are the Parquet files.
+    let anew = folder.join(format!("anew-{venue}"));
+    let to = anew.to_str().expect("a path of text");
+    let (code, made, words) = run(&["--to", to]);
+    assert_eq!((code, made.len()), (Some(0), 1), "{venue}: {made:?} {words}");
+    assert!(made[0]["rows"].as_u64() > Some(200) && made[0]["files"].as_u64() >= Some(3), "{made:?}");
+    let again = anew.join("journal");
+    let (code, rows, words) = run(&["--journal", again.to_str().expect("a path of text")]);
+    assert_eq!((code, rows.len()), (Some(0), 1), "{venue}: {rows:?} {words}");
+    assert_eq!(rows[0]["rows"], rows[0]["equal"], "{rows:?}");
+    let (code, _, words) = run(&["--to", to]);
+    assert!(code == Some(2) && words.contains("holds a journal already"), "{words}");
     let out = common::program().args(["capture", "replay", "--venue", venue]).arg(captures).output().expect("it runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let lines: Vec<String> = String::from_utf8(out.stdout).expect("text").lines().map(str::to_owned).collect();

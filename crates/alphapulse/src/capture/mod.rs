@@ -26,7 +26,7 @@ pub enum CaptureCommand {
     Verify(ls::VerifyArgs),
     /// Step captured inputs through the session again and print the records, one JSON object a line.
     Replay(replay::ReplayArgs),
-    /// Derive the records of an interval again and compare them row by row with what was kept.
+    /// Derive the records of an interval again and compare them row by row with what was kept, or keep them anew.
     Rebuild(rebuild::RebuildArgs),
     /// Make captures of recorded frames, one a line, plain or gzip.
     Import(import::ImportArgs),
@@ -64,15 +64,15 @@ fn time(text: &str) -> Result<UnixNanos, String> {
 }
 
 /// Runs a subcommand; the configuration is read only where it is needed.
-pub fn run(command: &CaptureCommand, config: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
-    let folder =
-        || Ok(config().context("the configuration is not usable; name a PATH to do without")?.capture_folder());
+pub fn run(command: &CaptureCommand, config: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
+    let config = || config().context("the configuration is not usable; name a PATH to do without");
+    let folder = || Ok(config()?.capture_folder());
     match command {
         CaptureCommand::Ls(args) => ls::ls(args, folder),
         CaptureCommand::Cat(args) => cat::run(args, folder),
         CaptureCommand::Verify(args) => ls::verify(args, folder),
         CaptureCommand::Replay(args) => replay::run(args, folder),
-        CaptureCommand::Rebuild(args) => rebuild::run(args, folder),
+        CaptureCommand::Rebuild(args) => rebuild::run(args, config),
         CaptureCommand::Import(args) => import::run(args, folder),
     }
 }

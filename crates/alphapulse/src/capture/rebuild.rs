@@ -1,16 +1,19 @@
-//! `alphapulse capture rebuild`: records derived again from raw captures, held against what was kept.
+//! `alphapulse capture rebuild`: records derived again from raw captures, held against what was kept, or kept anew.
+
+mod anew;
+mod kept;
 
 use super::{Interval, Where, files, replay::ring_rows};
-use crate::recorded;
+use crate::{config::Config, recorded};
 use anyhow::{Context, bail};
-use capture::{Difference, Player, Reader, Reference, ReferenceError, Row};
+use capture::{Difference, Player, Reader, Reference};
 use clap::Args;
-use model::Venue;
-use serde_json::{Value, json};
-use std::{collections::btree_map, io::BufRead, path::PathBuf, process::ExitCode};
-use wire::Envelope;
+use kept::{JournalRows, LineRows, RingRows};
+use serde_json::json;
+use std::{path::PathBuf, process::ExitCode};
 
-/// Exit status 0 when every row that could be compared is equal, 1 when some are not, 2 when none could be compared.
+/// Compares with the configuration's journal unless something else is named. Exit status 0 when every row that could be
+/// compared is equal, 1 when some are not, 2 when none could be compared.
 #[derive(Args)]
 pub struct RebuildArgs {
     #[command(flatten)]
@@ -18,11 +21,17 @@ pub struct RebuildArgs {
     #[command(flatten)]
     interval: Interval,
     /// Compare with what the feed left in the rings of this folder.
-    #[arg(long, value_name = "DIR", conflicts_with = "against", required_unless_present = "against")]
+    #[arg(long, value_name = "DIR", group = "with")]
     rings: Option<PathBuf>,
     /// Compare with records as JSON lines, such as `capture replay` or `tap` prints.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "with")]
     against: Option<PathBuf>,
+    /// Compare with the journal in this folder.
+    #[arg(long, value_name = "DIR", group = "with")]
+    journal: Option<PathBuf>,
+    /// Compare with nothing: keep the records in a new journal and new Parquet files in this folder.
+    #[arg(long, value_name = "DIR", group = "with")]
+    to: Option<PathBuf>,
     /// Differences shown.
     #[arg(long, value_name = "N", default_value_t = 100)]
     details: usize,
@@ -32,18 +41,33 @@ pub struct RebuildArgs {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &RebuildArgs, folder: impl FnOnce() -> anyhow::Result<PathBuf>) -> anyhow::Result<ExitCode> {
-    let place = args.place.place(folder)?;
+pub fn run(args: &RebuildArgs, config: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
+    let place = args.place.place(|| Ok(config()?.capture_folder()))?;
     let bounds = args.interval.bounds();
     let files = files(&place, bounds)?;
     let run = files.first().map(|file| capture::run_of(file)).transpose()?.flatten();
-    let venue = run.and_then(|run| run.venue()).context("the capture does not say of which venue it is")?;
-    let mut reference: Box<dyn Reference> = match (&args.rings, &args.against) {
-        (Some(rings), _) => Box::new(RingRows(ring_rows(&ring::Directory::open(rings)?, venue)?.into_iter())),
-        (None, Some(path)) => {
-            Box::new(LineRows { lines: recorded::open(path)?, venue, text: String::new(), number: 0 })
+    let run = run.context("the capture does not begin with how its run is set up")?;
+    let venue = run.venue().context("the capture is of a venue this build does not know")?;
+    if let Some(to) = &args.to {
+        let made = anew::keep(&mut Player::new(Reader::of_files(files)?), &run, bounds, to)?;
+        match args.json {
+            true => println!("{}", json!({"records": made.records, "rows": made.rows, "files": made.files})),
+            false => println!(
+                "{} records in the journal {}, {} rows in {} Parquet files in {}",
+                made.records,
+                made.journal.display(),
+                made.rows,
+                made.files,
+                made.parquet.display()
+            ),
         }
-        (None, None) => bail!("say what to compare with: --rings or --against"),
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut reference: Box<dyn Reference> = match (&args.rings, &args.against, &args.journal) {
+        (Some(rings), _, _) => Box::new(RingRows(ring_rows(&ring::Directory::open(rings)?, venue)?.into_iter())),
+        (_, Some(path), _) => Box::new(LineRows::new(recorded::open(path)?, venue)),
+        (_, _, Some(journal)) => Box::new(JournalRows::open(journal, venue)?),
+        _ => Box::new(JournalRows::open(&config()?.journal_folder(), venue)?),
     };
     let mut player = Player::new(Reader::of_files(files)?);
     let mut shown = 0;
@@ -103,68 +127,5 @@ fn print(difference: &Difference, as_json: bool) {
             println!("{row}: {kind} {symbol}: {text}");
         }
         (None, None) => println!("{row}: differs"),
-    }
-}
-
-/// What a ring holds.
-struct RingRows(btree_map::IntoIter<Envelope, Vec<u64>>);
-
-impl Reference for RingRows {
-    fn next(&mut self) -> Result<Option<(Envelope, Row)>, ReferenceError> {
-        Ok(self.0.next().map(|(at, words)| (at, Row::Record(words))))
-    }
-}
-
-/// Records as JSON lines; those of other venues are passed over.
-struct LineRows {
-    lines: Box<dyn BufRead>,
-    venue: Venue,
-    text: String,
-    number: u64,
-}
-
-impl LineRows {
-    fn row(&mut self) -> anyhow::Result<Option<(Envelope, Row)>> {
-        loop {
-            self.text.clear();
-            self.number += 1;
-            if self.lines.read_line(&mut self.text)? == 0 {
-                return Ok(None);
-            }
-            let line: Value = serde_json::from_str(&self.text).with_context(|| format!("line {}", self.number))?;
-            if line["venue"] != self.venue.name() {
-                continue;
-            }
-            let number =
-                |name: &str| line[name].as_u64().with_context(|| format!("line {} has no {name}", self.number));
-            let at = Envelope { epoch: number("epoch")?, sequence: number("seq")? };
-            return Ok(Some((at, Row::Line(line))));
-        }
-    }
-}
-
-impl Reference for LineRows {
-    fn next(&mut self) -> Result<Option<(Envelope, Row)>, ReferenceError> {
-        self.row().map_err(|e| ReferenceError(e.into()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_rows_of_their_venue() {
-        let text = "{\"venue\":\"kraken\",\"epoch\":1,\"seq\":2}\n{\"venue\":\"binance\",\"epoch\":9,\"seq\":9}\n{\"venue\":\"kraken\",\"epoch\":1}\n";
-        let mut rows = LineRows {
-            lines: Box::new(std::io::Cursor::new(text)),
-            venue: Venue::Kraken,
-            text: String::new(),
-            number: 0,
-        };
-        let row = rows.next().expect("a row").expect("one");
-        assert_eq!(row.0, Envelope { epoch: 1, sequence: 2 });
-        let error = rows.next().expect_err("no sequence").to_string();
-        assert!(error.contains("line 3 has no seq"), "{error}");
     }
 }

@@ -12,6 +12,7 @@ mod ledger;
 mod rows;
 mod sink;
 
+pub use sink::make;
 pub(crate) use sink::run;
 
 use arrow_schema::ArrowError;

@@ -5,7 +5,7 @@ use super::ahead::{Ahead, Found};
 use super::file::{OpenFile, Shelf};
 use super::ledger::{Definition, Ledger, State};
 use super::rows::{row_of, table_of};
-use super::{CURSOR, ParquetOptions, SinkError, SinkShared};
+use super::{CURSOR, ParquetOptions, SinkError, SinkShared, SinkStats};
 use journal::{Batch, Cursor, From, Item, Level, Place, Positions, Reader};
 use model::{InstrumentId, UnixNanos, Venue};
 use std::{
@@ -49,6 +49,15 @@ pub(crate) fn run(options: &ParquetOptions, shared: &SinkShared) {
             thread::sleep(LOOK_EVERY);
         }
     }
+}
+
+/// Makes files of all that a journal acknowledges as synced, and ends.
+pub fn make(options: &ParquetOptions) -> Result<SinkStats, SinkError> {
+    let shared = SinkShared::default();
+    shared.end();
+    let (mut sink, reader) = Sink::open(options, &shared)?;
+    sink.follow(reader)?;
+    Ok(shared.stats(0))
 }
 
 /// A batch that is being taken in; so many of its records are in rows or need none.
