@@ -153,7 +153,7 @@ fn folder() -> io::Result<PathBuf> {
 /// Unmounts `$1` when standard input ends, or when process `$2` is dead or all but dead.
 const WATCHER: &str = r#"
 unmount() { umount -c -i -f -l "$1" 2>/dev/null; rmdir "$1" 2>/dev/null; }
-( while grep -q '^State:[[:space:]]*[^ZX]' "/proc/$2/status" 2>/dev/null; do sleep 0.5; done; unmount "$1" ) &
+( while grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$2/status" 2>/dev/null; do sleep 0.5; done; unmount "$1" ) &
 read -r _
 kill $! 2>/dev/null
 unmount "$1"

@@ -1,5 +1,5 @@
 //! The embedded store: Parquet files of trades, quotes and book changes, a view of the journal that can be rebuilt.
-//! journal, synced -> [`run`] -> rows -> files of an hour, a venue and a kind, in parts -> the ledger moves on.
+//! journal, synced -> [`make`] -> rows -> files of an hour, a venue and a kind, in parts -> the ledger moves on.
 //!
 //! Invariants: a row is in one file, and files are whole when they have their names; a definition stands before the
 //! first row that uses it; nothing is read that a power cut could take back. A sink that fails starts again where the
