@@ -5,7 +5,7 @@
 //! sooner than [`AGAIN`] after it was last told for any reason. Pure: times are passed in.
 
 use model::{InstrumentId, UnixNanos};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Between two snapshots on demand: all books of a venue of twenty pairs are told within a second.
@@ -16,15 +16,25 @@ const PAUSE_PER_RECORD: Duration = Duration::from_micros(50);
 /// An instrument's book is told again no sooner: who asks within this time gets what is told at its end.
 pub(crate) const AGAIN: Duration = Duration::from_millis(500);
 
+/// Room for so many instruments is there from the beginning: a refresh allocates nothing.
+const INSTRUMENTS: usize = 256;
+
 /// What is asked for and not told yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Demands {
     /// In the order of asking, each once.
     wanted: VecDeque<InstrumentId>,
-    /// No sooner than this on demand, of those told before.
-    not_before: BTreeMap<InstrumentId, UnixNanos>,
+    /// No sooner than this on demand, of those told before, in the order of their ids.
+    not_before: Vec<(InstrumentId, UnixNanos)>,
     /// No snapshot on demand is told before.
     next: UnixNanos,
+}
+
+impl Default for Demands {
+    fn default() -> Demands {
+        let not_before = Vec::with_capacity(INSTRUMENTS);
+        Demands { wanted: VecDeque::with_capacity(INSTRUMENTS), not_before, next: UnixNanos::ZERO }
+    }
 }
 
 impl Demands {
@@ -43,13 +53,13 @@ impl Demands {
     /// The book was told, whoever asked: all demands for it are answered.
     pub(crate) fn told(&mut self, id: InstrumentId, now: UnixNanos) {
         self.wanted.retain(|wanted| *wanted != id);
-        self.not_before.insert(id, now.after(AGAIN));
+        self.hold(id, now.after(AGAIN));
     }
 
     /// What is told of an instrument in its turn comes at `turn`: its demand waits for that.
     pub(crate) fn leave_to_turn(&mut self, id: InstrumentId, turn: UnixNanos) {
         self.ask(id);
-        self.not_before.insert(id, turn.after(PAUSE));
+        self.hold(id, turn.after(PAUSE));
     }
 
     /// So many records were told on demand.
@@ -70,7 +80,19 @@ impl Demands {
     }
 
     fn from(&self, id: InstrumentId) -> UnixNanos {
-        self.not_before.get(&id).map_or(self.next, |at| self.next.max(*at))
+        self.place(id).map_or(self.next, |at| self.next.max(self.not_before[at].1))
+    }
+
+    /// It is not told on demand before.
+    fn hold(&mut self, id: InstrumentId, until: UnixNanos) {
+        match self.place(id) {
+            Ok(at) => self.not_before[at].1 = until,
+            Err(at) => self.not_before.insert(at, (id, until)),
+        }
+    }
+
+    fn place(&self, id: InstrumentId) -> Result<usize, usize> {
+        self.not_before.binary_search_by_key(&id, |(id, _)| *id)
     }
 
     /// One that is due, no longer waiting.
