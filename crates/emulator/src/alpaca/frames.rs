@@ -83,7 +83,8 @@ fn kind(channel: &str) -> StreamKind {
     match channel {
         "quotes" => StreamKind::Quote,
         "bars" | "updatedBars" | "dailyBars" => StreamKind::Bar,
-        "statuses" | "lulds" => StreamKind::Instrument,
+        // Corrections and cancels are no trades: a fault of trades leaves them alone.
+        "statuses" | "lulds" | "corrections" | "cancelErrors" => StreamKind::Instrument,
         "orderbooks" => StreamKind::Book,
         _ => StreamKind::Trade,
     }
