@@ -101,7 +101,7 @@ fn the_feed_is_asked_for_books_of_which_no_snapshot_is_held() {
     let mut feed = Feed::open(rings.path(), Venue::Kraken, 7, 1 << 10, &["BTC", "ETH"]);
     let listener = UnixListener::bind(rings.path().join("kraken.ask")).expect("a socket");
     feed.publish();
-    let _relay = Running::start(rings.path(), &socket);
+    let relay = Running::start(rings.path(), &socket);
     // Both books are held: nobody is asked, unless a joiner wants it so.
     let held = over_socket(&socket, Subscription { symbols: vec!["BTC-USD".into()], ..Subscription::default() });
     let fresh = Subscription { snapshots: Snapshots::Fresh, ..Subscription::default() };
@@ -113,6 +113,7 @@ fn the_feed_is_asked_for_books_of_which_no_snapshot_is_held() {
     assert_eq!(both, ["BTC/USD", "ETH/USD", "snapshot"]);
     // Who stays and falls behind would ask again.
     drop((held, one, two));
+    wait_for(|| relay.stats.get().clients.is_empty());
     // Of ETH one is told now and then, of BTC only the definition: its last snapshot falls out of the ring.
     for _ in 0..4 {
         (0..400).for_each(|_| feed.tick());

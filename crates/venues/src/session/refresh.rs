@@ -124,7 +124,7 @@ impl Session {
         ids
     }
 
-    /// Whether an [`Input::Snapshot`] of this instrument would have its book told: there is a live one. One that is not
+    /// Whether an [`crate::Input::Snapshot`] of this instrument would have its book told: there is a live one. One that is not
     /// is told when it comes to be.
     pub fn has_live_book(&self, instrument: InstrumentId) -> bool {
         self.holder(instrument).is_some()
